@@ -1,0 +1,165 @@
+"""From two folders of masks to metrics.csv and summary.json, with nothing lost on the way."""
+
+import csv
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from volunet.errors import ConfigError
+from volunet.evaluation.evaluate import evaluate
+from volunet.findings import Refused
+from volunet.space.labels import Labels
+
+LABELS = {"labels": {"liver": 1, "spleen": 2}, "channels": ["CT"], "regions": {"both": [1, 2]}}
+AFFINE = np.diag([1.0, 1.0, 2.0, 1.0])
+
+
+def ball(*, radius: float, value: int = 1, centre=(6, 6, 6)) -> np.ndarray:
+    far = np.sqrt(sum((a - c) ** 2 for a, c in zip(np.indices((14, 13, 12)), centre, strict=True)))
+    return (far <= radius).astype("u1") * value
+
+
+def save(path, voxels, affine=AFFINE) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = nib.Nifti1Image(voxels, affine)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(affine, 1)
+    image.set_qform(affine, 1)
+    nib.save(image, path)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Three cases; c has no prediction, and b no spleen."""
+    predictions, references = tmp_path / "predictions", tmp_path / "data" / "labels"
+    spleen = ball(radius=1.5, value=2, centre=(11, 10, 9))
+    save(references / "a.nii.gz", ball(radius=3) + spleen)
+    save(references / "b.nii.gz", ball(radius=3))
+    save(references / "site" / "c.nii", ball(radius=3) + spleen)
+    save(predictions / "a.nii", ball(radius=2.5) + spleen)
+    save(predictions / "b.nii.gz", ball(radius=3))
+    for name in ("cases.csv", "run.json", "a.png", ".d.nii.gz"):
+        (predictions / name).write_text("not a mask")
+    (references.parent / "labels.json").write_text(json.dumps(LABELS))
+    return predictions, references
+
+
+def rows_of(path):
+    with (path / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        return {(row["case_id"], row["label"]): row for row in csv.DictReader(file)}
+
+
+def test_folders_become_a_table_and_a_summary(folders, tmp_path):
+    found = evaluate(*folders, tmp_path / "out", tolerance_mm=2.0)
+    rows, summary = (
+        rows_of(tmp_path / "out"),
+        json.loads((tmp_path / "out/summary.json").read_text()),
+    )
+    assert len(rows) == len(found.scores) == 9
+    small, large = ball(radius=2.5).sum(), ball(radius=3).sum()
+    liver = rows["a", "liver"]
+    assert float(liver["dice"]) == pytest.approx(2 * small / (small + large))
+    assert float(liver["volume_ref_ml"]) == pytest.approx(large * 0.002)
+    assert (liver["nsd_tolerance_mm"], liver["status"]) == ("2", "ok")
+    assert rows["b", "spleen"]["dice"] == rows["b", "spleen"]["hd95_mm"] == ""
+    assert float(rows["a", "spleen"]["dice"]) == float(rows["b", "both"]["dice"]) == 1
+    assert summary["labels"]["spleen"]["n_both_empty"] == 1
+    assert summary["nsd_tolerance_mm"] == 2.0
+    assert summary == found.summary
+
+
+def test_a_missing_prediction_costs_as_much_as_an_empty_one(folders, tmp_path):
+    found = evaluate(*folders, tmp_path / "out")
+    assert found.missing == ("site__c",)
+    row = rows_of(tmp_path / "out")["site__c", "liver"]
+    assert (row["status"], row["dice"], row["volume_pred_ml"]) == ("missing", "0", "0")
+    assert float(row["hd95_mm"]) == pytest.approx((14**2 + 13**2 + 24**2) ** 0.5)
+    assert found.summary["labels"]["spleen"]["dice"]["mean"] == 0.5
+    assert found.summary["cases"]["missing"] == ["site__c"]
+
+
+def test_references_without_a_prediction_can_be_left_out(folders):
+    found = evaluate(*folders, only_predicted=True)
+    assert found.missing == ()
+    assert found.summary["cases"]["left_out"] == ["site__c"]
+    assert set(found.case_means()) == {"a", "b"}
+
+
+def test_case_means_are_over_labels_not_regions(folders):
+    found = evaluate(*folders)
+    dice = {(s.case_id, s.label): s.dice for s in found.scores}
+    means = found.case_means()
+    assert means["a"] == pytest.approx((dice["a", "liver"] + dice["a", "spleen"]) / 2)
+    assert means["b"] == dice["b", "liver"]
+
+
+def test_a_prediction_without_a_reference_is_a_usage_error(folders):
+    save(folders[0] / "stranger.nii.gz", ball(radius=3))
+    with pytest.raises(ConfigError, match="stranger"):
+        evaluate(*folders)
+
+
+def test_one_bad_case_never_stops_the_rest(folders, tmp_path):
+    save(folders[0] / "b.nii.gz", ball(radius=3), np.diag([1, 1, 2.5, 1]))
+    whole = (folders[0] / "a.nii").read_bytes()
+    (folders[0] / "a.nii").write_bytes(whole[:-100])
+    save(folders[0] / "site__c.nii.gz", ball(radius=3))
+    found = evaluate(*folders, tmp_path / "out")
+    assert found.refused == ("a", "b")
+    assert found.summary["cases"]["refused"] == {"a": ["IO-TRUNC"], "b": ["GEO-MISMATCH"]}
+    row = rows_of(tmp_path / "out")["b", "liver"]
+    assert (row["status"], row["dice"], row["volume_ref_ml"]) == ("refused", "", "")
+    assert found.summary["labels"]["liver"]["dice"]["n"] == 1
+    assert found.summary["labels"]["liver"]["n_refused"] == 2
+
+
+def test_without_a_labels_file_labels_are_called_by_their_values(folders):
+    (folders[1].parent / "labels.json").unlink()
+    found = evaluate(*folders)
+    assert {s.label for s in found.scores} == {"1", "2"}
+
+
+def test_labels_that_are_given_win_over_the_file(folders):
+    found = evaluate(*folders, labels=Labels(structures={"L": 1, "S": 2}))
+    assert {s.label for s in found.scores} == {"L", "S"}
+
+
+def test_undeclared_values_refuse_their_case(folders):
+    found = evaluate(*folders, labels=Labels(structures={"L": 1}), only_predicted=True)
+    assert found.summary["cases"]["refused"] == {"a": ["LBL-UNKNOWN"]}
+
+
+def test_two_files_of_one_case_are_refused(folders):
+    save(folders[0] / "a.nii.gz", ball(radius=3))
+    with pytest.raises(Refused, match="SET-DUPLICATE-ID"):
+        evaluate(*folders)
+
+
+def test_a_folder_without_masks_is_refused(folders, tmp_path):
+    (tmp_path / "none").mkdir()
+    with pytest.raises(Refused, match="SET-EMPTY"):
+        evaluate(folders[0], tmp_path / "none")
+    with pytest.raises(ConfigError, match="not a folder"):
+        evaluate(folders[0], tmp_path / "nowhere")
+
+
+def test_references_without_any_label_are_refused(folders):
+    (folders[1].parent / "labels.json").unlink()
+    for path in folders[1].rglob("*.nii*"):
+        save(path, np.zeros((14, 13, 12), "u1"))
+    with pytest.raises(Refused, match="LBL-ALL-EMPTY"):
+        evaluate(*folders)
+
+
+def test_a_negative_tolerance_is_a_usage_error(folders):
+    with pytest.raises(ConfigError, match="0 mm or more"):
+        evaluate(*folders, tolerance_mm=-1)
+
+
+def test_the_same_seed_gives_the_same_files(folders, tmp_path):
+    for name in ("one", "two"):
+        evaluate(*folders, tmp_path / name, seed=4)
+    for file in ("metrics.csv", "summary.json"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()

@@ -1,0 +1,225 @@
+"""Changes of the training patches that a scanner or a patient could have made.
+
+First a change is drawn for every patch of a batch, then all are applied at once on the device that
+trains, image and label together: one look-up turns, scales and mirrors, and four products and sums
+change the intensities. Matrices act on patch axes; rotations are true in mm.
+
+Sources: the kinds of change and most ranges are nnU-Net's (Isensee et al. 2021, supplementary note
+2), without blurring and low resolution, which cost more than they gave in short runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+from volunet.config import Settings
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Factors = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+
+
+class Augmentation(Settings):
+    """How often and how far patches are changed.
+
+    Args:
+        turn_share: share of patches that are turned and scaled.
+        turn_deg: largest rotation about each axis.
+        scale: smallest and largest size of what is seen.
+        mirror: axes (of R, A, S) that are mirrored in half of the patches.
+        noise_share: share of patches with added Gaussian noise.
+        noise_sd: largest standard deviation of the noise (images have a spread of about 1).
+        brightness_share: share of patches multiplied by a factor in `brightness`.
+        brightness: smallest and largest factor.
+        contrast_share: share of patches stretched about their mean by a factor in `contrast`.
+        contrast: smallest and largest factor.
+        gamma_share: share of patches whose grey values are bent by a power in `gamma`.
+        gamma: smallest and largest power.
+    """
+
+    turn_share: Share = 0.3
+    turn_deg: Annotated[float, Field(ge=0, le=180)] = 15.0
+    scale: Factors = (0.85, 1.2)
+    mirror: tuple[int, ...] = ()
+    noise_share: Share = 0.1
+    noise_sd: Annotated[float, Field(ge=0)] = 0.1
+    brightness_share: Share = 0.15
+    brightness: Factors = (0.75, 1.25)
+    contrast_share: Share = 0.15
+    contrast: Factors = (0.75, 1.25)
+    gamma_share: Share = 0.2
+    gamma: Factors = (0.7, 1.5)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What was drawn for a batch of B patches; it can be printed and applied again.
+
+    Args:
+        matrix: (B, 3, 3), patch axes to source axes in voxels, about the patch's centre.
+        noise_sd: (B,), 0 for none.
+        brightness: (B,), 1 for none.
+        contrast: (B,), 1 for none.
+        gamma: (B,), 1 for none.
+        seed: of the noise.
+    """
+
+    matrix: NDArray[np.float32]
+    noise_sd: NDArray[np.float32]
+    brightness: NDArray[np.float32]
+    contrast: NDArray[np.float32]
+    gamma: NDArray[np.float32]
+    seed: int
+
+
+def draw_change(
+    settings: Augmentation,
+    batch: int,
+    spacing: tuple[float, float, float],
+    rng: np.random.Generator,
+) -> Change:
+    """What will be done to each patch of a batch.
+
+    Args:
+        spacing: in mm, of the patch's axes.
+    """
+
+    def some(share: float, low: float, high: float, neutral: float) -> NDArray[np.float32]:
+        values = rng.uniform(low, high, batch)
+        return np.where(rng.random(batch) < share, values, neutral).astype(np.float32)
+
+    return Change(
+        matrix=np.stack([_matrix(settings, spacing, rng) for _ in range(batch)]),
+        noise_sd=some(settings.noise_share, 0.0, settings.noise_sd, 0.0),
+        brightness=some(settings.brightness_share, *settings.brightness, 1.0),
+        contrast=some(settings.contrast_share, *settings.contrast, 1.0),
+        gamma=some(settings.gamma_share, *settings.gamma, 1.0),
+        seed=int(rng.integers(2**31)),
+    )
+
+
+def source_size(
+    settings: Augmentation, patch: tuple[int, int, int], spacing: tuple[float, float, float]
+) -> tuple[int, int, int]:
+    """Voxels to cut so that most turned patches find their corners inside the cut.
+
+    The rotation counts by the mean of its range. What is cut and the patch have the same centre,
+    so their sides differ by an even number.
+    """
+    if settings.turn_share == 0:
+        return patch
+    angle = np.deg2rad(settings.turn_deg / 2)
+    length = np.multiply(patch, spacing)
+    across = length.sum() - length
+    needed = (length * np.cos(angle) + across / 2 * np.sin(angle)) / spacing
+    r, a, s = (
+        p + 2 * max(int(np.ceil((n - p) / 2)), 0) for n, p in zip(needed, patch, strict=True)
+    )
+    return r, a, s
+
+
+def apply_change(
+    change: Change,
+    image: Tensor,
+    label: Tensor,
+    patch: tuple[int, int, int],
+    *,
+    swaps: tuple[tuple[int, int], ...] = (),
+) -> tuple[Tensor, Tensor]:
+    """Changed patches (B, C, *patch) and labels (B, *patch) from larger cuts.
+
+    Args:
+        image: (B, C, *S) float32 on the device that trains, S at least `patch`.
+        label: (B, *S) class indices.
+        swaps: class indices that change places where the first axis (left-right) is mirrored.
+    """
+    image, label = _turn(change.matrix, image, label, patch)
+    for place in np.flatnonzero(change.matrix[:, 0, 0] < 0) if swaps else ():
+        for one, other in swaps:
+            mirrored = label[place].clone()
+            label[place][mirrored == one] = other
+            label[place][mirrored == other] = one
+    return _change_intensities(change, image), label
+
+
+def _matrix(
+    settings: Augmentation, spacing: tuple[float, float, float], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Rotation about three axes, one scale for all, and mirrors; true in mm."""
+    turned, log_scale = rng.random() < settings.turn_share, np.log(settings.scale)
+    angles = np.deg2rad(rng.uniform(-settings.turn_deg, settings.turn_deg, 3))
+    size = np.exp(rng.uniform(*log_scale))
+    flips = np.where(rng.random(3) < 0.5, -1.0, 1.0)
+    matrix = np.eye(3)
+    if turned:
+        for axis, angle in enumerate(angles):
+            i, j = (a for a in range(3) if a != axis)
+            step = np.eye(3)
+            step[i, i] = step[j, j] = np.cos(angle)
+            step[i, j], step[j, i] = -np.sin(angle), np.sin(angle)
+            matrix = matrix @ step
+        matrix = matrix / size
+    for axis in settings.mirror:
+        matrix[:, axis] *= flips[axis]
+    to_mm = np.diag(spacing)
+    return (np.linalg.inv(to_mm) @ matrix @ to_mm).astype(np.float32)
+
+
+def _turn(
+    matrix: NDArray[np.float32], image: Tensor, label: Tensor, patch: tuple[int, int, int]
+) -> tuple[Tensor, Tensor]:
+    size = tuple(image.shape[2:])
+    first = [(n - p) // 2 for n, p in zip(size, patch, strict=True)]
+    inner = tuple(slice(f, f + p) for f, p in zip(first, patch, strict=True))
+    seen, truth = image[:, :, *inner].clone(), label[:, *inner].clone()
+    turned = np.flatnonzero(np.abs(matrix - np.eye(3, dtype=np.float32)).max(axis=(1, 2)) > 0)
+    if not turned.size:
+        return seen, truth
+    # grid_sample wants the last axis first, and both patches measured from -1 to 1.
+    to_unit, from_unit = np.diag(2 / np.array(size)), np.diag(np.array(patch) / 2)
+    scaled = (to_unit @ matrix[turned] @ from_unit)[:, ::-1, ::-1]
+    theta = torch.zeros(len(turned), 3, 4)
+    theta[:, :, :3] = torch.from_numpy(scaled.astype(np.float32))
+    chosen = torch.from_numpy(turned).to(image.device)
+    where = affine_grid(theta.to(image.device), [len(turned), 1, *patch], align_corners=False)
+    seen[chosen] = grid_sample(image[chosen], where, mode="bilinear", align_corners=False)
+    nearest = grid_sample(
+        label[chosen][:, None].float(), where, mode="nearest", align_corners=False
+    )
+    truth[chosen] = nearest[:, 0].to(label.dtype)
+    return seen, truth
+
+
+def _change_intensities(change: Change, image: Tensor) -> Tensor:
+    def each(values: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(values).to(image.device)[:, None, None, None, None]
+
+    if (change.noise_sd > 0).any():
+        generator = torch.Generator(image.device).manual_seed(change.seed)
+        noise = torch.randn(image.shape, generator=generator, device=image.device)
+        image = image + noise * each(change.noise_sd)
+    if (change.brightness != 1).any():
+        image = image * each(change.brightness)
+    if (change.contrast != 1).any():
+        mean = image.mean(dim=(2, 3, 4), keepdim=True)
+        image = (image - mean) * each(change.contrast) + mean
+    for place in np.flatnonzero(change.gamma != 1):
+        image[place] = _bend(image[place], float(change.gamma[place]))
+    return image
+
+
+def _bend(image: Tensor, gamma: float) -> Tensor:
+    """One patch (C, *S) with its range bent by a power; mean and spread stay."""
+    low, high = image.amin(dim=(1, 2, 3), keepdim=True), image.amax(dim=(1, 2, 3), keepdim=True)
+    reach = (high - low).clamp_min(1e-6)
+    bent = ((image - low) / reach).pow(gamma) * reach + low
+    mean, sd = (image.mean(dim=(1, 2, 3), keepdim=True), image.std(dim=(1, 2, 3), keepdim=True))
+    new_sd = bent.std(dim=(1, 2, 3), keepdim=True).clamp_min(1e-6)
+    return (bent - bent.mean(dim=(1, 2, 3), keepdim=True)) / new_sd * sd + mean

@@ -1,0 +1,230 @@
+"""Prepared cases, kept on disk under what they were made from, and checked before they are used.
+
+A case is prepared once: turned to RAS, resampled and normalised as the plan says. The result lies
+under a key of the bytes of its files and of what the plan says about preparation, so that neither a
+changed file nor a changed plan is ever served an old entry. An entry that is damaged, cut short or
+foreign is made again. Two runs may share a folder: entries are written aside and renamed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from volunet.data.cases import Case
+from volunet.data.content import sum_of_files
+from volunet.data.entry import Entry, read_entry, write_entry
+from volunet.data.read_case import CaseReading, findings_of, read_case
+from volunet.errors import WriteError
+from volunet.findings import Finding, Severity
+from volunet.io.atomic import sweep
+from volunet.planning.plan import Plan
+from volunet.space.grid import Grid
+from volunet.space.resample import resample_labels
+
+VERSION = 1
+"""Goes up when preparation gives other voxels for the same files and plan."""
+
+MOST_SAMPLES = 5000
+"""Voxels of each structure that are kept to centre patches on."""
+
+PREPARATION = {"channels", "labels", "spacing", "intensities", "interpolation"}
+"""Fields of a plan that change what is prepared."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A case as the network wants it; the arrays are mapped from a file, read-only.
+
+    Args:
+        image: float32 (C, I, J, K).
+        label: class indices (I, J, K), uint8, or uint16 for more than 255 classes.
+        foreground: some voxels (n, 3) of each structure that occurs, by class index: all up to
+            5,000, a random sample of so many beyond.
+        grid: where the voxels lie.
+        findings: what was found when the files were read.
+    """
+
+    case_id: str
+    image: NDArray[np.float32]
+    label: NDArray[Any]
+    foreground: Mapping[int, NDArray[np.int32]]
+    grid: Grid
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What became of several cases: those that are ready, and everything found about all."""
+
+    ready: tuple[Prepared, ...]
+    findings: tuple[Finding, ...]
+
+
+class PreparedCases:
+    """A folder of prepared cases for one plan.
+
+    Args:
+        folder: made where it is missing; entries of other plans in it are left alone.
+        plan: how cases are prepared.
+        accept: codes of refusals to waive when files are read.
+    """
+
+    def __init__(self, folder: Path, plan: Plan, *, accept: Collection[str] = ()) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
+        self._folder = folder
+        self._plan = plan
+        self._accept = tuple(sorted(set(accept)))
+        self._open: dict[str, Prepared] = {}
+
+    def get(self, case: Case) -> Prepared:
+        """The case, prepared now or earlier; its entry is checked once in each process.
+
+        Raises:
+            DatasetError: the case has no label map.
+            Refused: a file is refused; the findings say why.
+            LabelError: the label map holds a value that the plan does not declare.
+            WriteError: the entry cannot be written.
+        """
+        if case.case_id not in self._open:
+            self._open[case.case_id] = self._entry(case)
+        return self._open[case.case_id]
+
+    def prepare_all(
+        self, cases: Sequence[Case], *, progress: Callable[[int, int], None] | None = None
+    ) -> Preparation:
+        """All cases, prepared one after another; what is wrong with one does not stop the others.
+
+        Args:
+            progress: called after each case with the number done and of how many.
+
+        Raises:
+            WriteError: an entry cannot be written, which concerns all cases.
+        """
+        ready, found = [], []
+        for done, case in enumerate(cases, start=1):
+            try:
+                ready.append(self.get(case))
+                found += ready[-1].findings
+            except WriteError:
+                raise
+            except Exception as error:  # whatever one case does, the others are prepared
+                found += findings_of(error, case.case_id)
+            if progress is not None:
+                progress(done, len(cases))
+        return Preparation(tuple(ready), tuple(found))
+
+    def path_of(self, case: Case) -> Path:
+        """Where the entry of a case lies once it is prepared.
+
+        Raises:
+            Refused: a file of the case cannot be read.
+        """
+        return self._folder / f"{self._key(case)}.prepared"
+
+    def _key(self, case: Case) -> str:
+        said = self._plan.model_dump(mode="json", include=PREPARATION)
+        values = [said["labels"][name] for name in ("structures", "ignore")]
+        said |= {"labels": values, "channels": len(self._plan.channels)}
+        made_from = [VERSION, sum_of_files(case.files), len(case.images), said, self._accept]
+        return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+
+    def _entry(self, case: Case) -> Prepared:
+        path = self.path_of(case)
+        entry = read_entry(path, path.stem)
+        if entry is None:
+            read = read_case(
+                case,
+                channels=len(self._plan.channels),
+                labels=self._plan.labels,
+                accept=self._accept,
+            )
+            facts, arrays = prepare(read, self._plan, seed=int(path.stem[:16], 16))
+            write_entry(path, {"key": path.stem} | facts, arrays)
+            entry = read_entry(path, path.stem)
+        if entry is None:
+            raise WriteError(
+                f"{path.name} was written and cannot be read back. Check the disk that "
+                f"{path.parent} is on."
+            )
+        return _prepared(entry, case)
+
+
+def prepare(
+    read: CaseReading, plan: Plan, *, seed: int
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """What is kept of a case: facts as JSON values, and arrays by name.
+
+    Args:
+        seed: of the sample of foreground voxels.
+
+    Raises:
+        LabelError: a value that the plan does not declare.
+    """
+    image = plan.prepare(read.image)
+    label = resample_labels(read.label.reoriented("RAS"), image.grid)
+    index = plan.labels.to_index(label.voxels[0])
+    samples = sample_foreground(index, plan.labels.classes, np.random.default_rng(seed))
+    facts = {
+        "affine": image.grid.affine.tolist(),
+        "findings": [json.loads(found.to_json()) for found in read.findings],
+    }
+    coordinates = {f"class {c}": voxels for c, voxels in samples.items()}
+    return facts, {"image": image.voxels, "label": index} | coordinates
+
+
+def sample_foreground(
+    index: NDArray[Any], classes: int, rng: np.random.Generator, *, most: int = MOST_SAMPLES
+) -> dict[int, NDArray[np.int32]]:
+    """Some voxels of each structure that occurs.
+
+    Args:
+        index: class indices (I, J, K).
+        classes: classes from here up (the ignore index) are no structures.
+        most: voxels of each structure, at most.
+
+    Returns:
+        Coordinates (n, 3) by class index, in the order of the array; {} for all background.
+    """
+    flat = np.ascontiguousarray(index).reshape(-1)
+    places = np.flatnonzero(flat)
+    order = np.argsort(flat[places], kind="stable")
+    places, kinds = places[order], flat[places][order]
+    samples = {}
+    for structure in np.unique(kinds[kinds < classes]):
+        first, stop = np.searchsorted(kinds, structure), np.searchsorted(kinds, structure, "right")
+        held = places[first:stop]
+        if held.size > most:
+            held = np.sort(rng.choice(held, most, replace=False))
+        voxels = np.stack(np.unravel_index(held, index.shape), axis=-1)
+        samples[int(structure)] = voxels.astype(np.int32)
+    return samples
+
+
+def _prepared(entry: Entry, case: Case) -> Prepared:
+    label = entry.arrays["label"]
+    i, j, k = label.shape
+    return Prepared(
+        case_id=case.case_id,
+        image=entry.arrays["image"],
+        label=label,
+        foreground={
+            int(name.removeprefix("class ")): voxels
+            for name, voxels in entry.arrays.items()
+            if name.startswith("class ")
+        },
+        grid=Grid((i, j, k), np.array(entry.facts["affine"])),
+        findings=tuple(_finding(told).at(case=case.case_id) for told in entry.facts["findings"]),
+    )
+
+
+def _finding(told: Mapping[str, Any]) -> Finding:
+    return Finding(**{**told, "severity": Severity(told["severity"])})

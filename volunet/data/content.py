@@ -1,0 +1,50 @@
+"""What files and arrays hold, as SHA-256: equal contents have equal sums, whatever the names."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from volunet.data.cases import Case
+from volunet.findings import Refused, finding
+
+
+def sum_of_files(paths: Iterable[Path]) -> str:
+    """The SHA-256 of the sums of some files' bytes, in their order, in hex.
+
+    Raises:
+        Refused: a file is missing (IO-MISSING) or cannot be read (IO-FAULT).
+    """
+    total = hashlib.sha256()
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                total.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            code = "IO-MISSING" if isinstance(error, FileNotFoundError) else "IO-FAULT"
+            message = f"{path.name!r} cannot be read: {error.strerror}."
+            raise Refused([finding(code, message).at(file=path.name)]) from error
+    return total.hexdigest()
+
+
+def sums_of_images(cases: Iterable[Case]) -> dict[str, str]:
+    """The sum of each case's image files, by case id; cases that cannot be read are left out."""
+    sums = {}
+    for case in cases:
+        try:
+            sums[case.case_id] = sum_of_files(case.images)
+        except Refused:
+            continue
+    return sums
+
+
+def sum_of_voxels(voxels: NDArray[Any]) -> str:
+    """The SHA-256 of an array's shape, type and values, in hex."""
+    total = hashlib.sha256(f"{voxels.shape} {voxels.dtype.str}".encode())
+    total.update(np.ascontiguousarray(voxels.T if voxels.flags.f_contiguous else voxels).data)
+    return total.hexdigest()

@@ -1,0 +1,97 @@
+"""A dataset as a table: case_id,image[,image:<channel>...],label[,group][,split][,fold][,labelled].
+
+`split` is train or validation; `fold` the fold that holds the case out, from 0; `labelled` the
+names of the structures that were looked for, with ";" between them, empty for all. A labels.json
+in the table's folder declares the labels.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from volunet.data.cases import Case, Dataset, Side, composed, find_clashes
+from volunet.data.layout_folders import read_declared
+from volunet.data.pairs import missing_file
+from volunet.data.table import CHANNEL, Row, Table, read_table
+from volunet.errors import DatasetError
+from volunet.space.labels import Labels
+
+COLUMNS = ("case_id", "label", "group", "split", "fold", "labelled")
+
+
+def read_csv_dataset(path: Path, labels: Labels | None) -> Dataset:
+    """The cases of a table.
+
+    Raises:
+        DatasetError: the table cannot be understood; the message names the line.
+        ConfigError: a labels.json beside it that cannot be understood.
+    """
+    table = read_table(path, known=COLUMNS, needed=("case_id", "label"))
+    declared_channels, declared = read_declared(path.parent)
+    labels = labels or declared
+    cases = [_case(table, row, labels) for row in table.rows]
+    findings = find_clashes((row.case_id, row.place) for row in table.rows)
+    whole = []
+    for case in cases:
+        missing = [file for file in case.files if not file.is_file()]
+        findings += [missing_file(file, case.case_id) for file in missing]
+        whole += [] if missing else [case]
+    return Dataset(
+        root=path.parent,
+        cases=tuple(whole),
+        channels=_channel_names(table, declared_channels),
+        labels=labels,
+        layout="csv",
+        findings=tuple(findings),
+    )
+
+
+def _case(table: Table, row: Row, labels: Labels | None) -> Case:
+    return Case(
+        case_id=row.case_id,
+        images=table.images(row),
+        label=table.folder / row.cells["label"],
+        group=composed(row.cells.get("group", "")),
+        split=_side(row),
+        fold=_fold(row),
+        labelled=_labelled(row, labels),
+    )
+
+
+def _side(row: Row) -> Side:
+    said = row.cells.get("split", "")
+    sides: dict[str, Side] = {"": "", "train": "train", "validation": "validation"}
+    if said not in sides:
+        raise row.error(f"split is 'train' or 'validation', got {said!r}. Change the cell.")
+    return sides[said]
+
+
+def _fold(row: Row) -> int | None:
+    said = row.cells.get("fold", "")
+    if said and not (said.isascii() and said.isdecimal()):
+        raise row.error(f"fold is a whole number from 0 up, got {said!r}. Change the cell.")
+    return int(said) if said else None
+
+
+def _labelled(row: Row, labels: Labels | None) -> tuple[str, ...] | None:
+    names = tuple(name.strip() for name in row.cells.get("labelled", "").split(";") if name.strip())
+    unknown = [name for name in names if labels is not None and name not in labels.names]
+    if unknown and labels is not None:
+        raise row.error(
+            f"labelled names {unknown}, which are no labels; known are {list(labels.names)}. "
+            "Put ';' between names."
+        )
+    return names or None
+
+
+def _channel_names(table: Table, declared: tuple[str, ...]) -> tuple[str, ...]:
+    """The names in the header; a labels.json names the plain column "image"."""
+    named = [column.removeprefix(CHANNEL) for column in table.channels]
+    if declared and len(table.channels) == 1:
+        return declared
+    if declared and len(declared) != len(named):
+        raise DatasetError(
+            f"labels.json names {len(declared)} channels {list(declared)}, the table has "
+            f"{len(named)}: {list(table.channels)}. Make them agree."
+        )
+    return declared or tuple(named)

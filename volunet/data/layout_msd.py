@@ -1,0 +1,88 @@
+"""The Medical Segmentation Decathlon: a dataset.json that lists the training images and labels.
+
+Its labels go from value to name ({"1": "liver"}), an image with several modalities is one file
+with four axes, and nothing but the listed files counts. nnU-Net's older task folders have the same
+dataset.json, with one "_0000" file a channel; those are found as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from volunet.config import build
+from volunet.data.cases import Case, Dataset
+from volunet.data.layout_folders import name_channels
+from volunet.data.layout_nnunet import labels_of_nnunet, read_channel_names
+from volunet.data.listing import split_channel
+from volunet.data.pairs import find_gaps, in_order, missing_file
+from volunet.errors import ConfigError
+from volunet.findings import Finding
+from volunet.io.names import stem
+from volunet.space.labels import Labels
+
+
+def read_msd(root: Path, values: Mapping[str, Any], labels: Labels | None) -> Dataset:
+    """The training cases that a Decathlon dataset.json lists.
+
+    Raises:
+        ConfigError: the dataset.json cannot be understood.
+    """
+    channels = read_channel_names(values.get("modality", {}))
+    cases: list[Case] = []
+    findings: list[Finding] = []
+    for entry in values["training"]:
+        image, label = _entry(root, entry)
+        files = _channels_of(image)
+        case_id = stem(label)
+        missing = [path for path in (*files.values(), label) if not path.is_file()]
+        findings += [missing_file(path, case_id) for path in missing]
+        whole = {case_id} if files == {0: image} else set()
+        wrong = find_gaps({case_id: files}, len(channels) or None, whole=whole)
+        findings += wrong.values()
+        if not missing and not wrong:
+            cases.append(Case(case_id=case_id, images=in_order(files), label=label))
+    return Dataset(
+        root=root,
+        cases=tuple(cases),
+        channels=channels or name_channels(cases),
+        labels=labels or _labels(values.get("labels", {})),
+        layout="msd",
+        findings=tuple(findings),
+    )
+
+
+def _entry(root: Path, entry: Any) -> tuple[Path, Path]:
+    """The image and label of one entry of the training list."""
+    image, label = (entry.get("image"), entry.get("label")) if isinstance(entry, dict) else ("", "")
+    if not (isinstance(image, str) and image and isinstance(label, str) and label):
+        raise ConfigError(
+            f"dataset.json: training lists cases like "
+            f'{{"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"}}, got {entry!r}.'
+        )
+    return root / image, root / label
+
+
+def _channels_of(image: Path) -> dict[int, Path]:
+    """The files of a listed image by channel: itself, or those with "_0000" added to its name."""
+    if image.is_file() or not image.parent.is_dir():
+        return {0: image}
+    found = {}
+    for path in image.parent.glob("*_[0-9][0-9][0-9][0-9].*"):
+        split = split_channel(stem(path))
+        if split is not None and split[0] == stem(image):
+            found[split[1]] = path
+    return found or {0: image}
+
+
+def _labels(table: Any) -> Labels:
+    """Labels from value to name; newer files turn the table round, as nnU-Net does."""
+    if not isinstance(table, dict) or not all(isinstance(name, str) for name in table.values()):
+        return labels_of_nnunet(table)
+    if not all(str(value).isdecimal() for value in table):
+        raise ConfigError(f'dataset.json: labels are like {{"1": "liver"}}, got {table!r}.')
+    structures = {name: int(value) for value, name in table.items()}
+    if len(structures) < len(table):
+        raise ConfigError(f"dataset.json: two labels have the same name in {table!r}.")
+    return build(Labels, {"structures": structures}, at="dataset.json: labels")

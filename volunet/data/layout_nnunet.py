@@ -1,0 +1,110 @@
+"""nnU-Net's raw folders: imagesTr/<case>_0000.nii.gz, labelsTr/<case>.nii.gz and a dataset.json.
+
+Its dataset.json gives channel_names ({"0": "CT"}), labels from name to value, regions as lists of
+values, a label called "ignore", and may list the files of each case under "dataset".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from volunet.config import build
+from volunet.data.cases import Case, Dataset, composed
+from volunet.data.layout_folders import name_channels
+from volunet.data.pairs import in_order, missing_file, pair_folders
+from volunet.errors import ConfigError, DatasetError
+from volunet.findings import Finding
+from volunet.space.labels import Labels
+
+
+def read_nnunet(root: Path, values: Mapping[str, Any], labels: Labels | None) -> Dataset:
+    """The training cases of an nnU-Net raw folder.
+
+    Args:
+        values: its dataset.json.
+
+    Raises:
+        ConfigError: the dataset.json cannot be understood.
+        DatasetError: a folder is missing.
+    """
+    channels = read_channel_names(values.get("channel_names", values.get("modality", {})))
+    listed = values.get("dataset")
+    if listed is None:
+        for name in ("imagesTr", "labelsTr"):
+            if not (root / name).is_dir():
+                raise DatasetError(f"{root} has a dataset.json but no {name}/. Add the folder.")
+        count = len(channels) or None
+        cases, findings = pair_folders(root / "imagesTr", root / "labelsTr", channels=count)
+    else:
+        cases, findings = _listed(root, listed)
+    return Dataset(
+        root=root,
+        cases=tuple(cases),
+        channels=channels or name_channels(cases),
+        labels=labels or labels_of_nnunet(values.get("labels", {})),
+        layout="nnunet",
+        findings=tuple(findings),
+    )
+
+
+def read_channel_names(names: Any) -> tuple[str, ...]:
+    """Channel names in order, from {"0": "CT", "1": "PET"}.
+
+    Raises:
+        ConfigError: the keys are not 0, 1, 2, ..., or a value is no name.
+    """
+    table = names if isinstance(names, dict) else {"": None}
+    named = [table.get(str(n)) for n in range(len(table))]
+    if not all(isinstance(name, str) and name for name in named):
+        raise ConfigError(f'dataset.json: channels are named like {{"0": "CT"}}, got {names!r}.')
+    return tuple(map(str, named))
+
+
+def labels_of_nnunet(table: Any) -> Labels:
+    """Labels from nnU-Net's table of name to value, or name to the values that a region unites.
+
+    A value that occurs in regions only becomes a structure of its own: called by the region that
+    holds it alone, else by its number.
+
+    Raises:
+        ConfigError: something else than whole numbers from 0 up, or lists of them.
+    """
+    if not isinstance(table, dict):
+        raise ConfigError(f'dataset.json: labels are like {{"liver": 1}}, got {table!r}.')
+    structures: dict[str, int] = {}
+    regions: dict[str, tuple[int, ...]] = {}
+    for name, value in table.items():
+        united = value if isinstance(value, list) else [value]
+        if not united or not all(type(v) is int for v in united):
+            raise ConfigError(f"dataset.json: label {name!r} needs whole numbers, got {value!r}.")
+        if len(united) == 1:
+            structures[name] = united[0]
+        else:
+            regions[name] = tuple(united)
+    ignore = structures.pop("ignore", None)
+    named = {0, *structures.values()}
+    for value in sorted({v for region in regions.values() for v in region} - named):
+        structures[str(value)] = value
+    values = {"structures": structures, "regions": regions, "ignore": ignore}
+    return build(Labels, values, at="dataset.json: labels")
+
+
+def _listed(root: Path, listed: Any) -> tuple[list[Case], list[Finding]]:
+    """The cases of a "dataset" table, whose paths are relative to the folder."""
+    cases, findings = [], []
+    for case_id, entry in listed.items() if isinstance(listed, dict) else [("", listed)]:
+        images = entry.get("images") if isinstance(entry, dict) else None
+        label = entry.get("label") if isinstance(entry, dict) else None
+        if not isinstance(images, list) or not images or not isinstance(label, str):
+            raise ConfigError(
+                f"dataset.json: dataset lists each case with images and label, got {entry!r}."
+            )
+        files = {channel: root / str(name) for channel, name in enumerate(images)}
+        missing = [path for path in (*files.values(), root / label) if not path.is_file()]
+        findings += [missing_file(path, case_id) for path in missing]
+        if not missing:
+            case = Case(case_id=composed(case_id), images=in_order(files), label=root / label)
+            cases.append(case)
+    return cases, findings

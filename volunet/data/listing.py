@@ -1,0 +1,66 @@
+"""Files below a folder, and the case ids that their names stand for.
+
+Hidden files and folders (".DS_Store", the "._*" files of archives made on a Mac) are nobody's
+scans and are passed over.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from volunet.data.cases import composed
+from volunet.errors import DatasetError
+from volunet.io.names import stem, suffix
+
+CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})", re.DOTALL)
+"""nnU-Net's naming of one channel: the case, an underscore and four digits, from 0000 up."""
+
+VOXELS = (".raw", ".zraw", ".img")
+"""Endings of the voxels whose header is a file of its own."""
+
+
+def list_files(folder: Path) -> list[Path]:
+    """All files below a folder that are not hidden, sorted; links are followed, each folder once.
+
+    Raises:
+        DatasetError: a folder cannot be listed.
+    """
+
+    def give_up(error: OSError) -> None:
+        raise DatasetError(f"{folder} cannot be listed: {error.strerror}.") from error
+
+    seen: set[str] = set()
+    files: list[Path] = []
+    for place, folders, names in os.walk(folder, onerror=give_up, followlinks=True):
+        real = os.path.realpath(place)
+        folders[:] = [] if real in seen else [f for f in folders if not f.startswith(".")]
+        if real not in seen:
+            files += [Path(place, name) for name in names if not name.startswith(".")]
+        seen.add(real)
+    return sorted(files)
+
+
+def without_voxel_files(files: Iterable[Path]) -> list[Path]:
+    """The files without those that hold the voxels of a header (.mhd, .hdr) beside them."""
+    files = list(files)
+    headers = {path.with_suffix("") for path in files if suffix(path) in (".mhd", ".hdr")}
+    return [p for p in files if p.suffix not in VOXELS or p.with_suffix("") not in headers]
+
+
+def is_named_as_scan(path: Path) -> bool:
+    """Whether a file's name ends in a suffix that volunet knows."""
+    return bool(suffix(path))
+
+
+def id_below(folder: Path, path: Path) -> str:
+    """The case id of a file: its path below `folder` without suffix, with "__" between folders."""
+    return composed("__".join((*path.relative_to(folder).parent.parts, stem(path))))
+
+
+def split_channel(name: str) -> tuple[str, int] | None:
+    """The case and the channel in nnU-Net's naming, or None where a name does not follow it."""
+    match = CHANNEL.fullmatch(name)
+    return (match["case"], int(match["channel"])) if match else None

@@ -1,0 +1,113 @@
+"""Open the files of a case or scan: the image on its grid, the label map voxel for voxel on it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from volunet.data.cases import Case
+from volunet.errors import DatasetError
+from volunet.findings import Finding, Refused, finding, worst_first
+from volunet.findings import accept as waive
+from volunet.io.masks import read_mask
+from volunet.io.pair import check_pair
+from volunet.io.reading import Reading
+from volunet.io.scan import inspect, read_channels
+from volunet.space.labels import Labels
+from volunet.space.volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class CaseReading:
+    """A case that was read to its last byte.
+
+    Args:
+        image: (C, I, J, K).
+        label: (1, I, J, K) whole numbers, on the image's grid.
+        findings: worst first; refusals among them were accepted.
+    """
+
+    image: Volume
+    label: Volume
+    findings: tuple[Finding, ...]
+
+
+def read_images(
+    paths: Sequence[Path], *, channels: int | None = None, accept: Collection[str] = ()
+) -> Reading:
+    """The image of a case or scan.
+
+    Args:
+        paths: one file a channel, or one file for all.
+        channels: how many there must be; None takes what is there, one a file.
+        accept: codes of refusals to waive where there is a way to go on.
+
+    Raises:
+        Refused: a file is refused, the files lie on different grids (GEO-MISMATCH), or there are
+            more or fewer channels (IMG-CHANNELS).
+    """
+    if len(paths) > 1:
+        reading = read_channels(paths, accept=accept)
+    else:
+        several = channels is not None and channels > 1
+        reading = inspect(paths[0], accept=accept, channels_in_file=several)
+    found = reading.volume.channels
+    if channels is not None and found != channels:
+        message = f"The image has {found} channels, and {channels} are needed."
+        wrong = finding("IMG-CHANNELS", message, found=found, needed=channels)
+        raise Refused([wrong.at(file=paths[0].name), *reading.findings])
+    return reading
+
+
+def read_case(
+    case: Case,
+    *,
+    channels: int | None = None,
+    labels: Labels | None = None,
+    accept: Collection[str] = (),
+) -> CaseReading:
+    """The image and label map of a case.
+
+    Args:
+        channels: how many the image must have; None takes what is there.
+        labels: the values that may occur; None allows every whole number from 0 up.
+        accept: codes of refusals to waive; GEO-MISMATCH takes the label map's voxels for the
+            image's, one for one, where there are as many.
+
+    Raises:
+        DatasetError: the case has no label map.
+        Refused: with the findings of image and label map together.
+    """
+    if case.label is None:
+        raise DatasetError(f"Case {case.case_id!r} has no label map. Add it, or leave it out.")
+    readings: list[Reading] = []
+    found: list[Finding] = []
+    for what in ("image", "label"):
+        try:
+            if what == "image":
+                readings.append(read_images(case.images, channels=channels, accept=accept))
+            else:
+                readings.append(read_mask(case.label, labels, accept=accept))
+            found += readings[-1].findings
+        except Refused as refused:
+            found += refused.findings
+    found = [f.at(case=case.case_id) for f in found]
+    if len(readings) < 2:
+        raise Refused(found)
+    image, label = (reading.volume for reading in readings)
+    apart = check_pair(image.grid, label.grid)
+    if image.grid.shape == label.grid.shape:
+        apart = waive(apart, accept)
+    found += [f.at(case=case.case_id, file=case.label.name) for f in apart]
+    if any(f.refuses for f in apart):
+        raise Refused(found)
+    return CaseReading(image, image.with_voxels(label.voxels), tuple(worst_first(found)))
+
+
+def findings_of(error: Exception, case_id: str) -> tuple[Finding, ...]:
+    """What an error that stopped one case is told as, so that the others can go on."""
+    if isinstance(error, Refused):
+        return tuple(f.at(case=case_id) for f in error.findings)
+    code = "RUN-OOM" if isinstance(error, MemoryError) else "IO-FAULT"
+    return (finding(code, f"{type(error).__name__}: {error}").at(case=case_id),)

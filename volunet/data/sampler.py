@@ -1,0 +1,133 @@
+"""Patches for training: first drawn (which case, where), then cut.
+
+A share of the patches is centred on a voxel of a randomly chosen structure, so that small ones are
+seen as often as large ones (Isensee et al. 2021, supplementary note 2); the rest lie anywhere.
+Where a patch reaches past the volume, the image is 0 (its mean, after normalisation) and the label
+background, as at inference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class Sampled(Protocol):
+    """What is needed of a prepared case."""
+
+    @property
+    def case_id(self) -> str:
+        """The case's name."""
+
+    @property
+    def image(self) -> NDArray[np.float32]:
+        """Voxels (C, I, J, K)."""
+
+    @property
+    def label(self) -> NDArray[Any]:
+        """Class indices (I, J, K)."""
+
+    @property
+    def foreground(self) -> Mapping[int, NDArray[np.int32]]:
+        """Some voxels (n, 3) of each class that occurs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One patch: a case and the voxel where the patch starts (it may lie outside)."""
+
+    case: int
+    start: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Patches that are trained on together.
+
+    Args:
+        image: (B, C, *S) float32.
+        label: (B, *S) class indices, int64.
+        case_ids: where each patch comes from.
+    """
+
+    image: Tensor
+    label: Tensor
+    case_ids: tuple[str, ...]
+
+
+def draw_patches(
+    cases: Sequence[Sampled],
+    size: tuple[int, int, int],
+    batch: int,
+    *,
+    foreground_share: float,
+    rng: np.random.Generator,
+) -> list[Draw]:
+    """Where the patches of a batch lie.
+
+    Args:
+        size: voxels of a patch along each axis.
+        foreground_share: share of patches centred on a structure, in [0, 1]; the first patches of
+            a batch are those, so that every batch sees some.
+    """
+    on_structure = int(np.floor(batch * foreground_share + rng.random()))
+    draws = []
+    for place in range(batch):
+        case = int(rng.integers(len(cases)))
+        centre = _a_voxel_of_a_structure(cases[case], rng) if place < on_structure else None
+        draws.append(Draw(case, _start(cases[case].label.shape, size, centre, rng)))
+    return draws
+
+
+def cut_patches(
+    cases: Sequence[Sampled], draws: Sequence[Draw], size: tuple[int, int, int]
+) -> Batch:
+    """The patches that were drawn, (B, C, *size) and (B, *size)."""
+    channels = cases[0].image.shape[0]
+    image = np.zeros((len(draws), channels, *size), dtype=np.float32)
+    label = np.zeros((len(draws), *size), dtype=np.int64)
+    for place, draw in enumerate(draws):
+        case = cases[draw.case]
+        stop = [s + n for s, n in zip(draw.start, size, strict=True)]
+        inside = [
+            slice(max(s, 0), min(e, n))
+            for s, e, n in zip(draw.start, stop, case.label.shape, strict=True)
+        ]
+        into = [slice(i.start - s, i.stop - s) for i, s in zip(inside, draw.start, strict=True)]
+        image[place][:, into[0], into[1], into[2]] = case.image[:, inside[0], inside[1], inside[2]]
+        label[place][into[0], into[1], into[2]] = case.label[inside[0], inside[1], inside[2]]
+    ids = tuple(cases[draw.case].case_id for draw in draws)
+    return Batch(torch.from_numpy(image), torch.from_numpy(label), ids)
+
+
+def _a_voxel_of_a_structure(case: Sampled, rng: np.random.Generator) -> NDArray[np.int32] | None:
+    structures = [c for c in case.foreground if c > 0 and len(case.foreground[c])]
+    if not structures:
+        return None
+    voxels = case.foreground[structures[int(rng.integers(len(structures)))]]
+    voxel: NDArray[np.int32] = voxels[int(rng.integers(len(voxels)))]
+    return voxel
+
+
+def _start(
+    shape: tuple[int, ...],
+    size: tuple[int, int, int],
+    centre: NDArray[np.int32] | None,
+    rng: np.random.Generator,
+) -> tuple[int, int, int]:
+    """A start that keeps the patch inside the volume, or the volume inside the patch."""
+    start = []
+    for axis, (length, side) in enumerate(zip(shape, size, strict=True)):
+        low, high = sorted((0, length - side))
+        if centre is None or length <= side:
+            start.append(int(rng.integers(low, high + 1)))
+        else:
+            start.append(int(np.clip(int(centre[axis]) - side // 2, low, high)))
+    i, j, k = start
+    return i, j, k

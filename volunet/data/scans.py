@@ -1,0 +1,201 @@
+"""Find the scans that are to be segmented: one entry for every input, none lost without a word.
+
+Side files (text, tables, pictures) and hidden files are no inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from volunet.data.cases import Scan, clashes, composed, near
+from volunet.data.listing import (
+    id_below,
+    is_named_as_scan,
+    list_files,
+    split_channel,
+    without_voxel_files,
+)
+from volunet.data.pairs import Channels, find_gaps, in_order
+from volunet.data.table import read_table
+from volunet.errors import DatasetError
+from volunet.findings import Finding, Refused, finding
+from volunet.io.names import stem
+from volunet.io.sniff import HEAD, sniff
+
+READABLE = ("gzip", "NIfTI-1", "NIfTI-2", "NRRD", "MetaImage")
+SIDE_FILES = frozenset(
+    (".json", ".txt", ".csv", ".tsv", ".md", ".html", ".htm", ".pdf", ".png", ".jpg", ".jpeg")
+    + (".xml", ".yaml", ".yml", ".toml", ".log", ".bval", ".bvec", ".sha256")
+)
+
+
+def find_scans(path: Path | str, *, channels: int | None = None) -> tuple[Scan, ...]:
+    """The scans at `path`, sorted by case id.
+
+    Args:
+        path: a file, a folder (nested: the folders' names become part of the id, with "__"
+            between), or a table with the columns case_id and image[:<channel>].
+        channels: how many the model wants; it tells patients 0001, 0002, ... from channels 0001,
+            0002, ... of one patient. None where no model is known.
+
+    Returns:
+        Entries to read, and entries with a refusing finding for what cannot be read: a file that
+        is no scan (IO-FORMAT), a case without all its channels (IMG-CHANNELS), a listed file that
+        is not there (IO-MISSING).
+
+    Raises:
+        DatasetError: nothing is there, no scan is in the folder, or the folder is a dataset.
+        Refused: two inputs would have the same case id (SET-DUPLICATE-ID).
+    """
+    path = Path(path)
+    if path.is_file():
+        is_table = path.suffix.lower() == ".csv"
+        scans = _from_table(path) if is_table else [Scan(case_id=stem(path), images=(path,))]
+    elif path.is_dir():
+        scans = _from_folder(path, channels)
+    else:
+        raise DatasetError(f"{path} is not there. Give a scan, a folder of scans or a table.")
+    _refuse_clashes(scans)
+    return tuple(sorted(scans, key=lambda scan: scan.case_id))
+
+
+def _from_table(path: Path) -> list[Scan]:
+    table = read_table(path, known=("case_id",), needed=("case_id",))
+    scans = []
+    for row in table.rows:
+        files = table.images(row)
+        missing = tuple(
+            finding("IO-MISSING", f"{row.place}: {file.name!r} is not there.").at(
+                case=row.case_id, file=composed(file.name)
+            )
+            for file in files
+            if not file.exists()
+        )
+        scans.append(Scan(case_id=row.case_id, images=files, findings=missing))
+    return scans
+
+
+def _from_folder(root: Path, channels: int | None) -> list[Scan]:
+    for images, masks in (("images", "labels"), ("imagesTr", "labelsTr")):
+        if (root / images).is_dir() and (root / masks).is_dir():
+            raise DatasetError(
+                f"{root} is a dataset, with label maps beside its scans. To segment its scans "
+                f"give {root / images}."
+            )
+    folders: dict[Path, list[Path]] = {}
+    for path in without_voxel_files(list_files(root)):
+        if is_named_as_scan(path) or path.suffix.lower() not in SIDE_FILES:
+            folders.setdefault(path.parent, []).append(path)
+    scans: list[Scan] = []
+    for folder, files in folders.items():
+        readable, others = _sort_out(root, folder, files)
+        scans += [*others, *_group(root, readable, channels)]
+    if not scans:
+        raise DatasetError(f"{root} holds no scan. Give a folder with NIfTI, NRRD or MHA files.")
+    return scans
+
+
+def _sort_out(root: Path, folder: Path, files: list[Path]) -> tuple[list[Path], list[Scan]]:
+    """The files to read, and an entry for each that is none, one for all the slices of DICOM."""
+    readable, others, slices = [], [], []
+    for path in files:
+        kind = "named" if is_named_as_scan(path) else _kind(path)
+        if kind == "named" or kind in READABLE:
+            readable.append(path)
+        elif kind == "DICOM":
+            slices.append(path)
+        else:
+            what = f"{composed(path.name)!r} is no scan that volunet reads."
+            others.append(_refused(id_below(root, path), path, finding("IO-FORMAT", what)))
+    if slices:
+        parts = folder.relative_to(root).parts or (folder.resolve().name,)
+        advice = "Convert the series to NIfTI first, with dcm2niix for instance."
+        what = f"The folder holds {len(slices)} DICOM files, which are not yet read."
+        found = finding("IO-FORMAT", what, advice=advice, files=len(slices))
+        others.append(_refused(composed("__".join(parts)), folder, found))
+    return readable, others
+
+
+def _kind(path: Path) -> str:
+    """What a file without a known suffix is, by its first bytes."""
+    if path.suffix.lower() in (".dcm", ".ima") or path.name == "DICOMDIR":
+        return "DICOM"
+    try:
+        with path.open("rb") as file:
+            return sniff(file.read(HEAD))
+    except OSError:
+        return "unreadable"
+
+
+def _group(root: Path, files: list[Path], channels: int | None) -> list[Scan]:
+    """The scans of one folder: each file, or the channels of each case in nnU-Net's naming."""
+    plain, files_of = _by_channel(root, files)
+    if not _is_by_channel(len(plain), files_of, channels):
+        return [Scan(case_id=id_below(root, path), images=(path,)) for path in files]
+    wanted = channels or max(max(found) + 1 for found in files_of.values())
+    wrong = find_gaps(files_of, wanted)
+    scans = [
+        Scan(case_id=case_id, images=in_order(found), findings=_some(wrong.get(case_id)))
+        for case_id, found in files_of.items()
+    ]
+    for path in plain:
+        case_id = id_below(root, path)
+        images = (path,)
+        scans.append(
+            Scan(case_id=case_id, images=images)
+            if wanted == 1
+            else _refused(case_id, path, _no_channel(path, wanted, files_of))
+        )
+    return scans
+
+
+def _by_channel(root: Path, files: Iterable[Path]) -> tuple[list[Path], dict[str, Channels]]:
+    """Files without a channel in their names, and the others by case and channel."""
+    plain: list[Path] = []
+    files_of: dict[str, Channels] = {}
+    for path in files:
+        case_id, channel = split_channel(id_below(root, path)) or ("", -1)
+        if channel < 0 or channel in files_of.get(case_id, {}):
+            plain.append(path)
+        else:
+            files_of.setdefault(case_id, {})[channel] = path
+    return plain, files_of
+
+
+def _is_by_channel(plain: int, files_of: dict[str, Channels], channels: int | None) -> bool:
+    """Whether a folder follows nnU-Net's naming, rather than numbering its patients."""
+    named = sum(map(len, files_of.values()))
+    from_zero = sum(0 in found for found in files_of.values())
+    too_many = sum(max(found) >= (channels or 10_000) for found in files_of.values())
+    return named > plain and 2 * from_zero > len(files_of) and 2 * too_many <= len(files_of)
+
+
+def _no_channel(path: Path, wanted: int, files_of: dict[str, Channels]) -> Finding:
+    named = [stem(file) for found in files_of.values() for file in found.values()]
+    return finding(
+        "IMG-CHANNELS",
+        f"{composed(path.name)!r} does not say which channel it is, as the files beside it do."
+        + near(stem(path), named),
+        advice=f"Name the {wanted} channels of a case <case>_0000 to <case>_{wanted - 1:04d}.",
+    )
+
+
+def _some(found: Finding | None) -> tuple[Finding, ...]:
+    return () if found is None else (found,)
+
+
+def _refused(case_id: str, path: Path, found: Finding) -> Scan:
+    place = found.at(case=case_id, file=composed(path.name))
+    return Scan(case_id=case_id, images=(path,), findings=(place,))
+
+
+def _refuse_clashes(scans: list[Scan]) -> None:
+    """Raise Refused where two entries share an id, naming their files."""
+    named = [(scan.case_id, composed(scan.images[0].name)) for scan in scans]
+    found = [
+        finding("SET-DUPLICATE-ID", f"{' and '.join(map(repr, who))} would be case {case_id!r}.")
+        for case_id, who in clashes(named).items()
+    ]
+    if found:
+        raise Refused(found)

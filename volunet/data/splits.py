@@ -1,0 +1,184 @@
+"""Which cases are trained on and which are held out for validation.
+
+Cases of one group (one patient, say) stay together. Groups are ordered by a hash of the seed and
+their name, and cut into folds of equal numbers of groups; a case that is added later shifts at
+most one group from each fold to the next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from volunet.config import Settings
+from volunet.data.cases import Case, near
+from volunet.errors import ConfigError, DatasetError
+from volunet.findings import Finding, finding, refuse_if_needed
+
+
+class Split(Settings):
+    """Ids of the cases on each side, sorted."""
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Group:
+    name: str
+    case_ids: tuple[str, ...]
+
+
+def split_cases(
+    cases: Sequence[Case], *, fold: int | None = None, folds: int = 5, seed: int = 0
+) -> Split:
+    """One split of the cases; a `split` or `fold` that the cases carry wins over the hash.
+
+    Args:
+        fold: the fold to hold out, from 0; None makes one split, with one part in `folds` (at
+            least one group) held out.
+        folds: into how many parts the groups are cut, at least 2.
+
+    Raises:
+        ConfigError: there is no such fold.
+        DatasetError: too few groups, or a `split` or `fold` that not all cases have.
+        Refused: the cases' own `split` or `fold` parts a group (SET-LEAK).
+    """
+    if folds < 2 or (fold is not None and not 0 <= fold < folds):
+        raise ConfigError(f"There is no fold {fold} of {folds}; folds count from 0, at least 2.")
+    if fold is None and any(case.split for case in cases):
+        held_out = _said(cases, "split", "validation")
+    elif any(case.fold is not None for case in cases):
+        held_out = _held_out_by_column(cases, fold)
+    elif any(case.split for case in cases):
+        raise DatasetError(
+            "The cases have a split of their own, which is no fold. Leave out the fold, or give "
+            "the cases a column 'fold'."
+        )
+    else:
+        held_out = _held_out_by_hash(cases, fold, folds, seed)
+    return _checked(cases, held_out)
+
+
+def read_splits(path: Path, cases: Sequence[Case], fold: int = 0) -> Split:
+    """A fold of a splits_final.json as nnU-Net writes it: a list of {"train", "val"}.
+
+    Cases that the fold does not name are on neither side.
+
+    Raises:
+        ConfigError: the file cannot be read, is no such list, or has no such fold.
+        DatasetError: it names cases that are not there.
+        Refused: a case or group is on both sides (SET-LEAK).
+    """
+    try:
+        listed = TypeAdapter(list[dict[str, list[str]]]).validate_json(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{path.name} cannot be read: {error.strerror}.") from error
+    except ValidationError as error:
+        raise ConfigError(f'{path.name} must be a list of {{"train": [], "val": []}}.') from error
+    if not 0 <= fold < len(listed):
+        raise ConfigError(f"{path.name} has the folds 0 to {len(listed) - 1}, and no {fold}.")
+    sides = listed[fold]
+    if set(sides) != {"train", "val"}:
+        raise ConfigError(f"{path.name}: fold {fold} needs 'train' and 'val', got {list(sides)}.")
+    known = {case.case_id for case in cases}
+    named = [*sides["train"], *sides["val"]]
+    if unknown := [name for name in named if name not in known]:
+        raise DatasetError(
+            f"{path.name}, fold {fold}, names {len(unknown)} cases that are not there: "
+            f"{', '.join(map(repr, unknown[:5]))}.{near(unknown[0], known)}"
+        )
+    split = Split(train=_sorted(sides["train"]), validation=_sorted(sides["val"]))
+    return _without_leaks(split, cases)
+
+
+def find_leaks(
+    split: Split, cases: Iterable[Case], contents: Mapping[str, str] | None = None
+) -> list[Finding]:
+    """A refusal SET-LEAK for each case, group or image that is on both sides.
+
+    Args:
+        contents: a sum of each case's image by case id, as `content.sums_of_images` gives; None
+            leaves the images out of it.
+    """
+    sides = {"train": set(split.train), "validation": set(split.validation)}
+    marks: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for case in cases:
+        carried = [("case", case.case_id), ("group", case.group)]
+        if contents is not None and case.case_id in contents:
+            carried.append(("image", contents[case.case_id]))
+        for side in (side for side, ids in sides.items() if case.case_id in ids):
+            for mark in carried:
+                marks[mark][side].append(case.case_id)
+    found: dict[tuple[str, ...], Finding] = {}
+    for (what, name), on in marks.items():
+        if len(on) == 2:
+            who = (*on["train"], *on["validation"])
+            found.setdefault(who, _leak(what, name, on))
+    return list(found.values())
+
+
+def _leak(what: str, name: str, on: Mapping[str, Sequence[str]]) -> Finding:
+    train, held_out = (", ".join(map(repr, on[side][:3])) for side in ("train", "validation"))
+    told = "The same image" if what == "image" else f"The {what} {name!r}"
+    message = f"{told} is in training ({train}) and in validation ({held_out})."
+    return finding("SET-LEAK", message).at(case=on["validation"][0])
+
+
+def _held_out_by_hash(
+    cases: Sequence[Case], fold: int | None, folds: int, seed: int
+) -> frozenset[str]:
+    by_group: dict[str, list[str]] = defaultdict(list)
+    for case in cases:
+        by_group[case.group].append(case.case_id)
+    groups = [_Group(name, tuple(ids)) for name, ids in by_group.items()]
+    if len(groups) < (2 if fold is None else folds):
+        raise DatasetError(
+            f"{len(groups)} groups of cases cannot be cut into {folds} folds. Give more cases"
+            + (", or fewer folds." if fold is not None else ": at least two groups are needed.")
+        )
+    folds = min(folds, len(groups))
+    groups.sort(key=lambda g: hashlib.sha256(f"{seed}\0{g.name}".encode()).digest())
+    first, stop = (len(groups) * k // folds for k in (fold or 0, (fold or 0) + 1))
+    return frozenset(name for group in groups[first:stop] for name in group.case_ids)
+
+
+def _held_out_by_column(cases: Sequence[Case], fold: int | None) -> frozenset[str]:
+    known = sorted({case.fold for case in cases if case.fold is not None})
+    if fold is not None and fold not in known:
+        raise ConfigError(f"No case has the fold {fold}; the cases have the folds {known}.")
+    return _said(cases, "fold", known[0] if fold is None else fold)
+
+
+def _said(cases: Sequence[Case], column: str, wanted: str | int) -> frozenset[str]:
+    """The cases whose column says `wanted`; all must say something."""
+    silent = [case.case_id for case in cases if getattr(case, column) in ("", None)]
+    if silent:
+        raise DatasetError(
+            f"{len(silent)} cases have no {column} while others have: {silent[:5]}. Fill the "
+            "column for all, or for none."
+        )
+    return frozenset(case.case_id for case in cases if getattr(case, column) == wanted)
+
+
+def _checked(cases: Sequence[Case], held_out: frozenset[str]) -> Split:
+    ids = {case.case_id for case in cases}
+    split = Split(train=_sorted(ids - held_out), validation=_sorted(held_out))
+    return _without_leaks(split, cases)
+
+
+def _without_leaks(split: Split, cases: Sequence[Case]) -> Split:
+    refuse_if_needed(find_leaks(split, cases))
+    for side in ("train", "validation"):
+        if not getattr(split, side):
+            raise DatasetError(f"The split has no case for {side}. Put some on each side.")
+    return split
+
+
+def _sorted(ids: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(ids)))

@@ -1,0 +1,1 @@
+"""How good masks are: overlap, surfaces in mm, and intervals over cases."""

@@ -1,0 +1,164 @@
+"""From two folders of masks to a table of scores and a summary, one case in memory at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from volunet.errors import ConfigError, VolunetError
+from volunet.evaluation.pairs import Pair, pair_masks
+from volunet.evaluation.score import Score, score_case, structures
+from volunet.evaluation.summary import case_means, summarise, to_csv, to_json
+from volunet.findings import Finding, Refused, finding
+from volunet.io.atomic import write_text
+from volunet.io.masks import label_counts, read_mask
+from volunet.space.labels import Labels, read_labels
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The scores of a folder of predictions.
+
+    Args:
+        scores: one row a case and structure.
+        summary: what `summary.json` holds.
+        missing: ids of cases without a prediction, scored as empty masks.
+        refused: ids of cases with a file that could not be used; they enter no mean.
+        findings: why they were refused.
+    """
+
+    scores: tuple[Score, ...]
+    summary: dict[str, Any]
+    missing: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    def case_means(self, measure: str = "dice") -> dict[str, float]:
+        """Each case's mean over labels, to compare two systems case by case."""
+        names = self.summary["labels"]
+        return case_means((s for s in self.scores if s.label in names), measure)
+
+
+def evaluate(
+    predictions: Path | str,
+    references: Path | str,
+    out: Path | str | None = None,
+    *,
+    labels: Labels | None = None,
+    tolerance_mm: float = 1.0,
+    only_predicted: bool = False,
+    seed: int = 0,
+) -> Evaluation:
+    """Score a folder of predictions against a folder of references.
+
+    A case that cannot be scored never stops the others: it is `refused` with its findings.
+
+    Args:
+        predictions: folder of masks.
+        references: folder of masks of the same names; a suffix may differ.
+        out: folder for `metrics.csv` and `summary.json`; nothing is written where it is None.
+        labels: what the values mean. Else `labels.json` beside the references' folder says it, and
+            without one labels are called by the values found in the references.
+        tolerance_mm: of the surface Dice (NSD).
+        only_predicted: leave references without a prediction out, instead of scoring them as empty.
+        seed: of the bootstrap intervals.
+
+    Raises:
+        ConfigError: a folder is not there, a prediction has no reference, or the tolerance is
+            negative.
+        Refused: there is no reference, two files have one case id, or no label is known.
+        WriteError: the files could not be written.
+    """
+    if not tolerance_mm >= 0:
+        raise ConfigError(f"The tolerance of NSD is 0 mm or more, got {tolerance_mm}.")
+    found = pair_masks(Path(predictions), Path(references))
+    pairs = [pair for pair in found if pair.prediction or not only_predicted]
+    if labels is None:
+        labels = _labels_of(Path(references), pairs)
+    scores: list[Score] = []
+    findings: list[Finding] = []
+    for pair in pairs:
+        rows, problems = _score_pair(pair, labels, tolerance_mm)
+        scores += rows
+        findings += problems
+    summary = _cases(found, scores, findings) | {"nsd_tolerance_mm": tolerance_mm}
+    summary |= summarise(scores, labels, seed=seed)
+    cases = summary["cases"]
+    evaluation = Evaluation(
+        tuple(scores), summary, tuple(cases["missing"]), tuple(cases["refused"]), tuple(findings)
+    )
+    if out is not None:
+        _write(Path(out), evaluation)
+    return evaluation
+
+
+def _score_pair(
+    pair: Pair, labels: Labels, tolerance_mm: float
+) -> tuple[list[Score], tuple[Finding, ...]]:
+    """The rows of one case; what refuses it is told, not raised."""
+    try:
+        reference = read_mask(pair.reference, labels).volume
+        if pair.prediction is None:
+            empty = reference.with_voxels(np.zeros(reference.voxels.shape, dtype=np.uint8))
+            rows = score_case(pair.case_id, reference, empty, labels, tolerance_mm=tolerance_mm)
+            return [replace(row, status="missing") for row in rows], ()
+        prediction = read_mask(pair.prediction, labels).volume
+        return (
+            score_case(pair.case_id, reference, prediction, labels, tolerance_mm=tolerance_mm),
+            (),
+        )
+    except Refused as refusal:
+        found = refusal.findings
+    except VolunetError as error:
+        found = (finding("RUN-FAILED", str(error)),)
+    rows = [
+        Score(case_id=pair.case_id, label=name, nsd_tolerance_mm=tolerance_mm, status="refused")
+        for name, _ in structures(labels)
+    ]
+    return rows, tuple(f.at(case=pair.case_id) for f in found)
+
+
+def _labels_of(references: Path, pairs: Iterable[Pair]) -> Labels:
+    """The labels declared beside the references, else those found in them."""
+    declared = references.resolve().parent / "labels.json"
+    if declared.is_file():
+        return read_labels(declared)
+    values: set[int] = set()
+    for pair in pairs:
+        try:
+            voxels = read_mask(pair.reference).volume.voxels
+        except Refused:
+            continue  # Told when the case is scored.
+        values.update(value for value in label_counts(voxels) if value)
+    if not values:
+        message = f"No reference in {references} holds a label, and there is no labels.json."
+        raise Refused([finding("LBL-ALL-EMPTY", message, advice="Check the references.")])
+    return Labels.of_values(values)
+
+
+def _cases(found: list[Pair], scores: list[Score], findings: list[Finding]) -> dict[str, Any]:
+    """What became of each case: the counts, and the ids of those that were not plainly scored."""
+    known = {s.case_id for s in scores}
+    missing = sorted({s.case_id for s in scores if s.status == "missing"})
+    refused: dict[str, list[str]] = {}
+    for problem in findings:
+        refused.setdefault(problem.case, []).append(problem.code)
+    return {
+        "cases": {
+            "n": len(known),
+            "n_scored": len(known) - len(missing) - len(refused),
+            "missing": missing,
+            "refused": refused,
+            "left_out": [pair.case_id for pair in found if pair.case_id not in known],
+        }
+    }
+
+
+def _write(out: Path, evaluation: Evaluation) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / "metrics.csv", to_csv(evaluation.scores))
+    write_text(out / "summary.json", to_json(evaluation.summary))

@@ -1,0 +1,96 @@
+"""Voxels out of a stream of plain bytes: bounded, in the machine's byte order, scaled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from volunet.io.inquiry import Inquiry
+from volunet.io.nifti_bytes import RATIO, Stream
+from volunet.io.nifti_header import Layout
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+def read_voxels(stream: Stream, layout: Layout, inquiry: Inquiry) -> NDArray[Any]:
+    """The voxels as a (C, I, J, K) array; stored numbers keep their type, scaled ones are float32.
+
+    Raises:
+        Refused: the header claims more than there is, the bytes are damaged, or scaling leaves the
+            range of float32.
+    """
+    _refuse_bombs(stream, layout, inquiry)
+    _pass_header(stream, layout, inquiry)
+    try:
+        buffer = np.empty(layout.nbytes, dtype=np.uint8)
+    except MemoryError as error:
+        raise inquiry.refusal(
+            "IO-BOMB",
+            f"The voxels take {layout.nbytes / 1e9:.1f} GB, more than this machine gives.",
+            advice="Read the scan on a machine with more memory, if it is what it says.",
+        ) from error
+    filled = stream.fill(buffer)
+    if filled < layout.nbytes:
+        raise _truncated(filled, layout, inquiry)
+    left = stream.finish()
+    if left:
+        inquiry.note("IO-TRAILING", f"{left} bytes follow the voxels.", left=left)
+    voxels = _native(buffer.view(layout.dtype)).reshape(layout.shape, order="F")
+    if layout.scale is not None:
+        voxels = _scaled(voxels, layout.scale, inquiry)
+    return voxels[None] if voxels.ndim == 3 else np.moveaxis(voxels, -1, 0)
+
+
+def _refuse_bombs(stream: Stream, layout: Layout, inquiry: Inquiry) -> None:
+    """Refuse claims that the file cannot keep, before any memory is taken for them."""
+    if layout.nbytes > max(stream.size, 1) * RATIO:
+        raise inquiry.refusal(
+            "IO-BOMB",
+            f"The header claims {layout.nbytes} bytes of voxels in a file of {stream.size} bytes.",
+            claimed=layout.nbytes,
+            size=stream.size,
+        )
+    if not stream.packed and layout.offset + layout.nbytes > stream.size >= layout.offset:
+        raise _truncated(stream.size - layout.offset, layout, inquiry)
+
+
+def _pass_header(stream: Stream, layout: Layout, inquiry: Inquiry) -> None:
+    if layout.offset > stream.most or stream.skip(layout.offset) < layout.offset:
+        raise inquiry.refusal(
+            "NII-OFFSET",
+            f"The voxels are said to start at byte {layout.offset}, past the end of the file.",
+        )
+
+
+def _truncated(got: int, layout: Layout, inquiry: Inquiry) -> Exception:
+    return inquiry.refusal(
+        "IO-TRUNC",
+        f"The voxels take {layout.nbytes} bytes, the file holds {got} of them.",
+        expected=layout.nbytes,
+        got=got,
+    )
+
+
+def _native(stored: NDArray[Any]) -> NDArray[Any]:
+    """The same numbers in the machine's byte order, turned in place."""
+    if stored.dtype.isnative:
+        return stored
+    return stored.byteswap(inplace=True).view(stored.dtype.newbyteorder("="))
+
+
+def _scaled(
+    stored: NDArray[Any], scale: tuple[float, float], inquiry: Inquiry
+) -> NDArray[np.float32]:
+    """slope * stored + intercept, worked out in float64 and kept in float32."""
+    slope, inter = scale
+    scaled = np.empty(stored.shape, dtype=np.float32, order="F")
+    for k in range(stored.shape[-1]):
+        plane = stored[..., k].astype(np.float64) * slope + inter
+        if (np.abs(plane[np.isfinite(plane)]) > FLOAT32_MAX).any():
+            raise inquiry.refusal(
+                "IMG-RANGE", f"Scaled by {slope:g} and {inter:g}, values pass {FLOAT32_MAX:.2g}."
+            )
+        scaled[..., k] = plane
+    return scaled

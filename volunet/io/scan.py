@@ -1,0 +1,153 @@
+"""Open a scan by its content, and read it to the last byte; nothing is decided by its name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from volunet.findings import Severity
+from volunet.io.image_values import judge_image
+from volunet.io.inquiry import Inquiry
+from volunet.io.names import suffix
+from volunet.io.nifti_bytes import Stream
+from volunet.io.nifti_geometry import affine_of
+from volunet.io.nifti_header import layout, parse
+from volunet.io.nifti_voxels import read_voxels
+from volunet.io.pair import check_pair
+from volunet.io.reading import Reading
+from volunet.io.sniff import HEAD, sniff
+from volunet.space.grid import Grid
+from volunet.space.volume import Volume
+
+ENDINGS = {
+    "NIfTI-1": (".nii.gz", ".nii"),
+    "NIfTI-2": (".nii.gz", ".nii"),
+    "NRRD": (".nrrd",),
+    "MetaImage": (".mha", ".mhd"),
+}
+
+
+def inspect(
+    path: str | os.PathLike[str],
+    *,
+    accept: Collection[str] = (),
+    channels_in_file: bool = False,
+) -> Reading:
+    """A scan with everything found about it, read to the last byte.
+
+    Args:
+        path: NIfTI (.nii.gz, .nii), NRRD or MetaImage.
+        accept: codes of refusals to waive where there is a way to go on.
+        channels_in_file: take a fourth axis (or the components of a voxel) for channels.
+
+    Returns:
+        Voxels (C, I, J, K) in the file's own type (float32 where the file scales them), with NaN
+        and infinities set to the lowest finite value; the affine as the file has it, in mm.
+
+    Raises:
+        Refused: the scan is damaged, or its meaning is in doubt; the findings say why.
+    """
+    inquiry = Inquiry(Path(path).name, accept)
+    volume = open_volume(Path(path), inquiry, channels_in_file=channels_in_file)
+    volume = volume.with_voxels(judge_image(volume.voxels, inquiry))
+    return Reading(volume, inquiry.settle())
+
+
+def read_channels(
+    paths: Sequence[str | os.PathLike[str]], *, accept: Collection[str] = ()
+) -> Reading:
+    """Several files of one case as the channels of one volume.
+
+    Args:
+        paths: one file a channel, at least one.
+        accept: codes of refusals to waive; GEO-MISMATCH takes the first file's grid for all.
+
+    Returns:
+        Voxels (C, I, J, K) in the smallest type that holds all channels, on the first file's grid.
+
+    Raises:
+        Refused: a file is refused, or lies on another grid than the first.
+    """
+    readings = [inspect(path, accept=accept) for path in paths]
+    first = readings[0].volume
+    inquiry = Inquiry(Path(paths[0]).name, accept)
+    found = [f for reading in readings for f in reading.findings]
+    for path, reading in zip(paths[1:], readings[1:], strict=True):
+        inquiry = Inquiry(Path(path).name, accept)
+        inquiry.take(check_pair(first.grid, reading.volume.grid))
+        found += inquiry.settle()
+    voxels = np.concatenate([reading.volume.voxels for reading in readings])
+    return Reading(first.with_voxels(voxels), tuple(found))
+
+
+def open_volume(path: Path, inquiry: Inquiry, *, channels_in_file: bool) -> Volume:
+    """The volume in a file, its values not yet judged.
+
+    Raises:
+        Refused: the scan is damaged, or its geometry is in doubt and that is not accepted.
+    """
+    try:
+        with Stream(_opened(path, inquiry), inquiry) as stream:
+            kind = _kind(stream, path, inquiry)
+            if kind.startswith("NIfTI"):
+                return _nifti(stream, kind, inquiry, channels_in_file=channels_in_file)
+        from volunet.io.itk import open_itk  # SimpleITK takes a second to load
+
+        return open_itk(path, kind, inquiry, channels_in_file=channels_in_file)
+    except OSError as error:
+        message = f"The file could not be read: {error.strerror or error}."
+        raise inquiry.refusal("IO-FAULT", message) from error
+
+
+def _opened(path: Path, inquiry: Inquiry) -> BinaryIO:
+    if path.is_dir():
+        raise inquiry.refusal("IO-FORMAT", "This is a folder, not a scan.")
+    try:
+        return path.open("rb")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise inquiry.refusal("IO-MISSING", "There is no such file.") from error
+
+
+def _kind(stream: Stream, path: Path, inquiry: Inquiry) -> str:
+    """What the file is; refused unless it is a scan, noted where the name says otherwise."""
+    head = stream.peek(HEAD)
+    if not head:
+        raise inquiry.refusal("IO-EMPTY", "The file holds no bytes.")
+    kind, wanted = sniff(head), suffix(path)
+    if kind in ("NIfTI without its magic", "cut NIfTI"):
+        code = "NII-MAGIC" if kind != "cut NIfTI" else "IO-TRUNC"
+        raise inquiry.refusal(code, f"This is {kind}, of which {len(head)} bytes were seen.")
+    if kind not in ENDINGS:
+        what = "none of the formats volunet knows" if kind == "unknown" else kind
+        raise inquiry.refusal("IO-FORMAT", f"This is {what}, not {wanted or 'a scan'}.")
+    packed = "gzip-packed " if stream.packed else ""
+    if kind.startswith("NIfTI"):
+        right = wanted in ENDINGS[kind] and (wanted == ".nii.gz") == stream.packed
+    else:
+        right = wanted in ENDINGS[kind] and not stream.packed
+    if not right:
+        _note_name(f"{packed}{kind}", wanted, inquiry, hidden=stream.packed)
+    return kind
+
+
+def _note_name(kind: str, wanted: str, inquiry: Inquiry, *, hidden: bool) -> None:
+    """A packed file under a plain name is refused: other readers fail on it."""
+    message = f"This is {kind}, the name ends in {wanted or 'nothing known'}."
+    if hidden and not wanted.endswith(".gz"):
+        advice = "Rename it to .nii.gz, or accept IO-NAME to read it as it is."
+        inquiry.note("IO-NAME", message, severity=Severity.REFUSE, advice=advice)
+    else:
+        inquiry.note("IO-NAME", message)
+
+
+def _nifti(stream: Stream, kind: str, inquiry: Inquiry, *, channels_in_file: bool) -> Volume:
+    header = parse(stream.peek(HEAD), kind, inquiry)
+    lying = layout(header, kind, inquiry, channels_in_file=channels_in_file)
+    shape = (lying.shape[0], lying.shape[1], lying.shape[2])
+    affine = affine_of(header, shape, inquiry)
+    inquiry.settle()
+    return Volume(read_voxels(stream, lying, inquiry), Grid(shape, affine))

@@ -1,0 +1,137 @@
+"""U-Net for images of two or three dimensions: residual or plain, with or without attention gates.
+
+Tensors are (B, C, *S), where S has `spatial_dims` axes. Stage 0 works at the resolution of the
+image; each later stage divides S by its stride, so S must be a multiple of `UNet.divisor`.
+
+Sources: U-Net, Ronneberger et al. 2015 (arXiv:1505.04597) and Cicek et al. 2016 (1606.06650); its
+plain form, kernels and strides by axis, Isensee et al. 2021 (nnU-Net, 10.1038/s41592-020-01008-z).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from operator import mul
+
+import torch
+from torch import Tensor, nn
+
+from volunet.errors import ShapeError
+from volunet.models.blocks import AttentionGate, MakeBlock, PlainBlock, ResidualBlock
+from volunet.models.layers import Size, convolution, initialise, per_axis, upsampling
+
+
+class UpStage(nn.Module):
+    """One step up: (B, c_below, *S) and a skip (B, c_skip, *S * stride) to the skip's shape."""
+
+    def __init__(self, gate: nn.Module | None, up: nn.Module, block: nn.Module) -> None:
+        super().__init__()
+        self.gate, self.up, self.block = gate, up, block
+
+    def forward(self, below: Tensor, skip: Tensor) -> Tensor:
+        x = self.up(below)
+        if self.gate is not None:
+            skip = self.gate(skip, x)
+        out: Tensor = self.block(torch.cat((skip, x), dim=1))
+        return out
+
+
+class UNet(nn.Module):
+    """Image (B, in_channels, *S) to logits (B, out_channels, *S).
+
+    Args:
+        features: channels of each stage, finest first.
+        strides: what each stage after the first divides S by; a tuple where axes differ, so that
+            thick slices can keep their axis for longer.
+        kernels: side of the convolutions, for all stages or one for each; a tuple where axes
+            differ, such as (1, 3, 3) while slices are thick.
+        residual: blocks add their input to their output.
+        attention: gates on the skip connections.
+
+    Raises:
+        ShapeError: features, strides and kernels do not tell of the same stages.
+    """
+
+    def __init__(  # noqa: PLR0913 - a plan is given as keywords, and MONAI's users expect them
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        *,
+        features: tuple[int, ...] = (32, 64, 128, 256, 320),
+        strides: tuple[Size, ...] = (2, 2, 2, 2),
+        kernels: int | tuple[Size, ...] = 3,
+        residual: bool = False,
+        attention: bool = False,
+    ) -> None:
+        super().__init__()
+        steps = [per_axis(1, spatial_dims), *(per_axis(s, spatial_dims) for s in strides)]
+        sides = (kernels,) * len(features) if isinstance(kernels, int) else tuple(kernels)
+        _check_stages(features=features, strides=steps, kernels=sides)
+        self.in_channels, self.features = in_channels, tuple(features)
+        self.factors = tuple(accumulate(steps, lambda f, s: tuple(map(mul, f, s))))
+        block: MakeBlock = ResidualBlock if residual else PlainBlock
+        channels = pairwise((in_channels, *features))
+        self.encoder = nn.ModuleList(
+            block(spatial_dims, c_in, c_out, kernel=side, stride=step)
+            for (c_in, c_out), side, step in zip(channels, sides, steps, strict=True)
+        )
+        self.decoder = nn.ModuleList(
+            UpStage(
+                AttentionGate(spatial_dims, fine) if attention else None,
+                upsampling(spatial_dims, coarse, fine, step),
+                block(spatial_dims, 2 * fine, fine, kernel=side),
+            )
+            for (fine, coarse), side, step in reversed(
+                list(zip(pairwise(features), sides[:-1], steps[1:], strict=True))
+            )
+        )
+        self.head = convolution(spatial_dims, features[0], out_channels, 1, bias=True)
+        initialise(self)
+
+    @property
+    def divisor(self) -> tuple[int, ...]:
+        """What every side of an image must be a multiple of."""
+        return self.factors[-1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.decode(x)[-1])
+        return logits
+
+    def decode(self, x: Tensor) -> list[Tensor]:
+        """What each decoder stage sees, coarsest first; the last has the size of the image.
+
+        Raises:
+            ShapeError: a side of the image is no multiple of the divisor.
+        """
+        self._check_image(x)
+        skips: list[Tensor] = []
+        for stage in self.encoder:
+            skips.append(stage(skips[-1] if skips else x))
+        seen = [skips.pop()]
+        for up in self.decoder:
+            seen.append(up(seen[-1], skips.pop()))
+        return seen[1:]
+
+    def _check_image(self, x: Tensor) -> None:
+        size = tuple(x.shape[2:])
+        if len(size) != len(self.divisor) or x.shape[1] != self.in_channels:
+            raise ShapeError(
+                f"The network takes (B, {self.in_channels}, *S) with {len(self.divisor)} axes in "
+                f"S, got {tuple(x.shape)}."
+            )
+        if any(n % d for n, d in zip(size, self.divisor, strict=True)):
+            padded = tuple(-(-n // d) * d for n, d in zip(size, self.divisor, strict=True))
+            raise ShapeError(
+                f"An image of {size} does not halve evenly; every axis must be a multiple of "
+                f"{self.divisor}. Pad it to {padded}."
+            )
+
+
+def _check_stages(**lists: Sequence[object]) -> None:
+    if len({len(values) for values in lists.values()}) > 1 or not lists["features"]:
+        told = ", ".join(f"{name} {len(values)}" for name, values in lists.items())
+        raise ShapeError(
+            f"Each stage has one entry in every list, and the first stage no stride; the lists "
+            f"tell of these numbers of stages: {told}."
+        )

@@ -1,0 +1,164 @@
+"""What a set of labelled scans is like: shapes, spacings, intensities, volumes of structures.
+
+Each case is looked at once and leaves a few numbers; two fingerprints are merged by putting their
+cases together, so a large set can be looked at in parts. Axes are R, A, S.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from volunet.config import Settings
+from volunet.errors import DatasetError
+from volunet.space.grid import Triple
+from volunet.space.labels import Labels
+from volunet.space.volume import Volume
+
+SHARES = (
+    0.0,
+    0.001,
+    0.005,
+    0.02,
+    0.05,
+    *(i / 10 for i in range(1, 10)),
+    0.95,
+    0.98,
+    0.995,
+    0.999,
+    1.0,
+)
+"""Shares of voxels at which quantiles are kept, denser at both ends."""
+
+
+class ChannelFacts(Settings):
+    """Intensities of one channel of one case.
+
+    Args:
+        image: quantiles at `SHARES` over all voxels.
+        foreground: the same over labelled voxels; empty where there are none.
+        count: labelled voxels.
+        mean: of labelled voxels, 0 where there are none.
+        sd: of labelled voxels, 0 where there are none.
+    """
+
+    image: tuple[float, ...]
+    foreground: tuple[float, ...]
+    count: int
+    mean: float
+    sd: float
+
+
+class CaseFacts(Settings):
+    """One case: its grid, its intensities, and the volume of each structure in ml."""
+
+    shape: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    channels: tuple[ChannelFacts, ...]
+    volumes_ml: dict[str, float]
+
+
+class Fingerprint(Settings):
+    """The facts of every case of a training set, by case id."""
+
+    cases: dict[str, CaseFacts]
+
+    def merged(self, other: Fingerprint) -> Fingerprint:
+        """The fingerprint of both sets together; a case in both counts once."""
+        return Fingerprint(cases={**self.cases, **other.cases})
+
+    @property
+    def spacings(self) -> NDArray[np.float64]:
+        """Spacing of each case in mm, (cases, 3)."""
+        return np.array([case.spacing for case in self.cases.values()], dtype=np.float64)
+
+    @property
+    def shapes(self) -> NDArray[np.float64]:
+        """Shape of each case in voxels, (cases, 3)."""
+        return np.array([case.shape for case in self.cases.values()], dtype=np.float64)
+
+    def foreground_quantile(self, channel: int, share: float) -> float:
+        """The intensity that a share of all labelled voxels stays below.
+
+        Raises:
+            DatasetError: no case has a labelled voxel.
+        """
+        facts = self._foreground(channel)
+        points = np.unique(np.concatenate([f.foreground for f in facts]))
+        counts = np.array([f.count for f in facts], dtype=np.float64)
+        below = [np.interp(points, *_increasing(f.foreground), left=0, right=1) for f in facts]
+        return float(np.interp(share, (counts / counts.sum()) @ np.array(below), points))
+
+    def foreground_moments(self, channel: int) -> tuple[float, float]:
+        """Mean and standard deviation of all labelled voxels together (Chan et al. 1979).
+
+        Raises:
+            DatasetError: no case has a labelled voxel.
+        """
+        facts = self._foreground(channel)
+        share = np.array([f.count for f in facts], dtype=np.float64)
+        share /= share.sum()
+        means, sds = np.array([f.mean for f in facts]), np.array([f.sd for f in facts])
+        mean = float(share @ means)
+        return mean, float(np.sqrt(share @ (sds**2 + (means - mean) ** 2)))
+
+    def image_range(self, channel: int) -> tuple[float, float]:
+        """The lowest and highest of the cases' 0.5 % and 99.5 % quantiles over all voxels."""
+        low, high = SHARES.index(0.005), SHARES.index(0.995)
+        seen = [case.channels[channel].image for case in self.cases.values()]
+        return min(q[low] for q in seen), max(q[high] for q in seen)
+
+    def _foreground(self, channel: int) -> list[ChannelFacts]:
+        facts = [case.channels[channel] for case in self.cases.values()]
+        if not (labelled := [f for f in facts if f.count]):
+            raise DatasetError("No case has a labelled voxel; there is nothing to learn from.")
+        return labelled
+
+
+def take_facts(image: Volume, label: Volume, labels: Labels) -> CaseFacts:
+    """The facts of one case.
+
+    Args:
+        image: (C, I, J, K), any orientation.
+        label: (1, I, J, K) label values on the image's grid.
+    """
+    grid = image.grid.reoriented("RAS")
+    inside = np.isin(label.voxels[0], labels.values)
+    counts = {
+        name: np.count_nonzero(label.voxels == value) for name, value in labels.structures.items()
+    }
+    return CaseFacts(
+        shape=grid.shape,
+        spacing=grid.spacing,
+        channels=tuple(_take_channel(channel, inside) for channel in image.voxels),
+        volumes_ml={name: count * grid.voxel_ml for name, count in counts.items()},
+    )
+
+
+def _take_channel(voxels: NDArray[np.float32], inside: NDArray[np.bool_]) -> ChannelFacts:
+    labelled = voxels[inside].astype(np.float64)
+    return ChannelFacts(
+        image=_quantiles(voxels.ravel()),
+        foreground=_quantiles(labelled) if labelled.size else (),
+        count=labelled.size,
+        mean=float(labelled.mean()) if labelled.size else 0.0,
+        sd=float(labelled.std()) if labelled.size else 0.0,
+    )
+
+
+def _quantiles(values: NDArray[np.float64] | NDArray[np.float32]) -> tuple[float, ...]:
+    return tuple(float(q) for q in np.quantile(values, SHARES))
+
+
+def _increasing(quantiles: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Intensities and shares with each intensity once, at its highest share."""
+    values, last = np.unique(np.array(quantiles)[::-1], return_index=True)
+    return values, np.array(SHARES)[::-1][last]
+
+
+def median_spacing(fingerprint: Fingerprint) -> Triple:
+    """The median spacing along R, A and S in mm."""
+    r, a, s = np.median(fingerprint.spacings, axis=0).tolist()
+    return r, a, s

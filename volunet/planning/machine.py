@@ -1,0 +1,66 @@
+"""What the machine at hand offers: a device, processors, memory."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from volunet.errors import ConfigError
+
+GB = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where a plan will be carried out.
+
+    Args:
+        device: what computes.
+        cores: processors that this process may use.
+        memory_gb: memory of the device (10^9 bytes); of the machine where the device is a CPU.
+    """
+
+    device: Literal["cpu", "cuda", "mps"]
+    cores: int
+    memory_gb: float
+
+
+def find_device(name: str | None = None) -> torch.device:
+    """The device called `name`, or the best there is.
+
+    Raises:
+        ConfigError: there is no such device here.
+    """
+    if name is None:
+        best = "cuda" if torch.cuda.is_available() else "cpu"
+        return torch.device("mps" if torch.backends.mps.is_available() else best)
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"The device {name!r} cannot be used here: {reason}") from error
+    return device
+
+
+def this_machine(device: torch.device) -> Machine:
+    """The machine that the process runs on, within the limits of its container."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if device.type == "cuda":
+        memory = float(torch.cuda.get_device_properties(device).total_memory)
+        return Machine("cuda", cores or 1, memory / GB)
+    kind: Literal["cpu", "mps"] = "mps" if device.type == "mps" else "cpu"
+    return Machine(kind, cores or 1, host_memory_bytes() / GB)
+
+
+def host_memory_bytes() -> int:
+    """Memory of the machine, or the limit of the container, whichever is less."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.is_file() and (text := limit.read_text().strip()).isdigit():
+        return min(total, int(text))
+    return total

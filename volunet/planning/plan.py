@@ -1,0 +1,118 @@
+"""What is done to every scan before the network sees it, and what the network is, as data.
+
+A plan is saved beside the weights, readable and editable, and strict when it is read back. Axes
+are the patient's: R, A, S.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from volunet.config import Settings
+from volunet.planning.intensity import Intensity, normalise
+from volunet.space.grid import Grid
+from volunet.space.labels import Labels
+from volunet.space.resample import resample
+from volunet.space.volume import Volume
+
+Millimetres = Annotated[float, Field(gt=0, le=100)]
+Count = Annotated[int, Field(ge=1, le=4096)]
+Size = tuple[Count, Count, Count]
+
+
+class Plan(Settings):
+    """How a scan becomes the network's input, and the network that looks at it.
+
+    Args:
+        channels: what each channel of the image is, such as "CT" or "T1 MR".
+        labels: the structures that are segmented.
+        spacing: in mm, along R, A and S.
+        patch: voxels the network sees at a time, along R, A and S.
+        intensities: how each channel is scaled.
+        interpolation: how images are brought to `spacing`.
+        features: channels of each stage of the network, finest first.
+        strides: what each stage after the first divides the patch by, along each axis.
+        kernels: size of the convolutions of each stage, along each axis.
+        residual: residual blocks instead of plain ones.
+        attention: attention gates on the skip connections.
+        supervised_scales: resolutions that get a loss in training, 1 for the finest only.
+        batch: patches in a training step.
+        overlap: least part of a window's side shared with the next one, at inference.
+    """
+
+    format: Literal[1] = 1
+    channels: tuple[str, ...] = Field(min_length=1)
+    labels: Labels
+    spacing: tuple[Millimetres, Millimetres, Millimetres]
+    patch: Size
+    intensities: tuple[Intensity, ...]
+    interpolation: Literal["linear", "cubic"] = "linear"
+    features: tuple[Count, ...] = Field(min_length=2)
+    strides: tuple[Size, ...]
+    kernels: tuple[Size, ...]
+    residual: bool = False
+    attention: bool = False
+    supervised_scales: Count = 1
+    batch: Count
+    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if len(self.intensities) != len(self.channels):
+            raise ValueError(f"{len(self.channels)} channels need as many intensities")
+        if len(self.kernels) != len(self.features) or len(self.strides) + 1 != len(self.features):
+            raise ValueError(
+                f"{len(self.features)} features need as many kernels, and one stride less"
+            )
+        if any(k % 2 == 0 for kernel in self.kernels for k in kernel):
+            raise ValueError("kernels must be odd")
+        if self.supervised_scales >= len(self.features):
+            raise ValueError(f"supervised_scales must be below {len(self.features)}")
+        if any(p % d for p, d in zip(self.patch, self.divisor, strict=True)):
+            raise ValueError(f"the patch {self.patch} must be a multiple of {self.divisor}")
+        return self
+
+    @property
+    def divisor(self) -> tuple[int, int, int]:
+        """What the strides divide each axis by, all together."""
+        r, a, s = (prod(axis) for axis in zip(*self.strides, strict=True))
+        return r, a, s
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """Arguments of `models.unet.UNet` for this plan."""
+        return {
+            "spatial_dims": 3,
+            "in_channels": len(self.channels),
+            "out_channels": self.labels.classes,
+            "features": self.features,
+            "strides": self.strides,
+            "kernels": self.kernels,
+            "residual": self.residual,
+            "attention": self.attention,
+        }
+
+    def grid_for(self, scan: Grid) -> Grid:
+        """The grid the network works on for a scan: RAS, at the plan's spacing. No voxel needed."""
+        turned = scan.reoriented("RAS")
+        if np.allclose(turned.spacing, self.spacing, rtol=1e-3):
+            return turned
+        return turned.respaced(self.spacing)
+
+    def prepare(self, scan: Volume) -> Volume:
+        """The scan as the network wants it: float32 (C, *grid_for(scan.grid).shape).
+
+        The scan is turned first, which moves voxels without changing them, so that the result
+        does not depend on how a file's axes run.
+        """
+        turned = scan.reoriented("RAS")
+        grid = self.grid_for(scan.grid)
+        seen = resample(turned, grid, method=self.interpolation)
+        voxels = np.empty(seen.voxels.shape, dtype=np.float32)
+        for channel, intensity in enumerate(self.intensities):
+            voxels[channel] = normalise(np.ascontiguousarray(seen.voxels[channel]), intensity)
+        return Volume(voxels, grid)

@@ -1,0 +1,151 @@
+"""Rules that make a plan from a fingerprint, one small function each.
+
+Source, where none is named: nnU-Net's published heuristics (Isensee et al. 2021, Nature Methods
+18, supplementary note 2). Where volunet departs from them, the docstring says why. Axes: R, A, S.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+
+from volunet.planning.fingerprint import Fingerprint, median_spacing
+from volunet.planning.intensity import Intensity
+from volunet.planning.machine import Machine
+from volunet.space.grid import Triple
+
+Size = tuple[int, int, int]
+ANISOTROPIC = 3.0
+"""An axis this many times coarser than the others is thick."""
+SMALLEST_SIDE = 4
+"""Voxels that a feature map keeps along each axis at the coarsest stage."""
+
+
+def choose_spacing(fingerprint: Fingerprint) -> Triple:
+    """The median spacing; for a thick axis its 10 % quantile, so that thin-sliced scans count.
+
+    An axis is thick where its median spacing is three times the others' and it has less than a
+    third of their voxels.
+    """
+    spacing = np.array(median_spacing(fingerprint))
+    shape = np.median(fingerprint.shapes, axis=0)
+    worst = int(spacing.argmax())
+    others = np.delete(np.arange(3), worst)
+    thick = spacing[worst] > ANISOTROPIC * spacing[others].max()
+    if thick and shape[worst] * ANISOTROPIC < shape[others].min():
+        tenth = float(np.quantile(fingerprint.spacings[:, worst], 0.1))
+        spacing[worst] = max(tenth, float(spacing[others].max()))
+    r, a, s = (round(float(mm), 6) for mm in spacing)
+    return r, a, s
+
+
+def choose_shape(fingerprint: Fingerprint, spacing: Triple) -> Size:
+    """The median shape of the scans once they have this spacing."""
+    r, a, s = np.median(fingerprint.shapes * fingerprint.spacings / np.array(spacing), axis=0)
+    return max(round(float(r)), 1), max(round(float(a)), 1), max(round(float(s)), 1)
+
+
+def patch_voxels(machine: Machine) -> int:
+    """Most voxels of a patch.
+
+    On a GPU 128 cubed at 8 GB and in proportion up to 192 cubed. On a CPU 80,000 for each core
+    (at least 100,000, at most 128 cubed), since time is what is short there: a step then takes
+    about half a second, and in short budgets many small steps win (measured, docs/benchmarks).
+    """
+    if machine.device == "cpu":
+        return min(max(80_000 * machine.cores, 100_000), 128**3)
+    return int(min(128**3 * machine.memory_gb / 8, 192**3))
+
+
+def choose_patch(shape: Size, spacing: Triple, most_voxels: int) -> Size:
+    """As much of the median scan as `most_voxels` allows, near to a cube in mm."""
+    patch = np.array(shape, dtype=np.float64)
+    while prod(patch) > most_voxels:
+        longest = int((patch * np.array(spacing)).argmax())
+        patch[longest] *= 0.97
+    r, a, s = (max(round(float(n)), 1) for n in patch)
+    return r, a, s
+
+
+def choose_stages(patch: Size, spacing: Triple) -> tuple[tuple[Size, ...], tuple[Size, ...]]:
+    """Strides and kernels of each stage: thick axes are halved, and looked across, later.
+
+    An axis is halved while it has twice `SMALLEST_SIDE` voxels and is less than twice as coarse
+    as the finest axis that can be halved. Kernels span an axis once it is less than twice as
+    coarse as the finest.
+
+    Returns:
+        Strides of every stage after the first, and kernels of every stage.
+    """
+    size, coarse = list(patch), list(spacing)
+    strides: list[Size] = []
+    kernels = [_kernel(coarse)]
+    while len(strides) < 5:
+        able = [axis for axis in range(3) if size[axis] >= 2 * SMALLEST_SIDE]
+        if not able:
+            break
+        finest = min(coarse[axis] for axis in able)
+        r, a, s = (2 if axis in able and coarse[axis] < 2 * finest else 1 for axis in range(3))
+        strides.append((r, a, s))
+        size = [-(-n // step) for n, step in zip(size, (r, a, s), strict=True)]
+        coarse = [mm * step for mm, step in zip(coarse, (r, a, s), strict=True)]
+        kernels.append(_widest(kernels[-1], _kernel(coarse)))
+    if not strides:  # a scan this small still gets two stages
+        return ((1, 1, 1),), (kernels[0], kernels[0])
+    return tuple(strides), tuple(kernels)
+
+
+def round_up(patch: Size, strides: Sequence[Size]) -> Size:
+    """The patch, each axis grown to the next multiple of what the strides divide it by."""
+    divisors = [prod(axis) for axis in zip(*strides, strict=True)]
+    r, a, s = (-(-n // d) * d for n, d in zip(patch, divisors, strict=True))
+    return r, a, s
+
+
+def choose_features(stages: int, machine: Machine) -> tuple[int, ...]:
+    """Channels of each stage, doubled from stage to stage up to 320 (3-D).
+
+    nnU-Net starts from 32. On a CPU volunet starts from 16: a quarter of the cost, so four times
+    the steps in the same minutes (measured, docs/benchmarks).
+    """
+    first = 16 if machine.device == "cpu" else 32
+    return tuple(min(first * 2**stage, 320) for stage in range(stages))
+
+
+def choose_intensity(name: str, fingerprint: Fingerprint, channel: int) -> Intensity:
+    """Clipping and scaling by the set's foreground for CT, each image's own mean for all else.
+
+    Args:
+        name: the channel's name; one of its words is CT where the unit is HU.
+    """
+    if "ct" not in name.lower().replace("_", " ").replace("-", " ").split():
+        return Intensity(scheme="image")
+    low = fingerprint.foreground_quantile(channel, 0.005)
+    high = fingerprint.foreground_quantile(channel, 0.995)
+    mean, sd = fingerprint.foreground_moments(channel)
+    if not (low < high and sd > 0):
+        return Intensity(scheme="image")
+    return Intensity(scheme="set", low=low, high=high, mean=mean, sd=sd)
+
+
+def largest_batch(patch: Size, fingerprint: Fingerprint, spacing: Triple, machine: Machine) -> int:
+    """Patches in a step before memory is asked: at most 5 % of the set's voxels, and 2 on a CPU.
+
+    Batches of two beat larger ones in short budgets on a CPU (measured, docs/benchmarks).
+    """
+    if machine.device == "cpu":
+        return 2
+    voxels = float((fingerprint.shapes * fingerprint.spacings / np.array(spacing)).prod(1).sum())
+    return max(2, min(64, int(0.05 * voxels / prod(patch))))
+
+
+def _kernel(spacing: Sequence[float]) -> Size:
+    r, a, s = (3 if mm < 2 * min(spacing) else 1 for mm in spacing)
+    return r, a, s
+
+
+def _widest(one: Size, other: Size) -> Size:
+    r, a, s = (max(pair) for pair in zip(one, other, strict=True))
+    return r, a, s

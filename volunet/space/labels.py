@@ -1,0 +1,159 @@
+"""What the whole numbers in a label map mean: names, values, colours, regions, pairs.
+
+Files may use any whole numbers from 0 up; inside, classes are counted 0 (background), 1, 2, ... in
+the order of their values, and the ignore value, where there is one, comes last.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator, model_validator
+
+from volunet.config import Settings, build, read_values
+from volunet.errors import LabelError
+
+# Okabe and Ito's palette, told apart by colour-blind readers, then lighter forms of it.
+PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#f0e442", "#0072b2", "#a6761d")
+COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+
+
+class Labels(Settings):
+    """The structures of a label map.
+
+    Args:
+        structures: name to value; background (0) is understood and not listed.
+        colours: name to "#rrggbb"; the others get one from a palette.
+        pairs: names that swap when left and right do.
+        regions: name to the values it unites; regions may overlap.
+        ignore: the value of voxels that nobody judged.
+    """
+
+    structures: dict[str, int]
+    colours: dict[str, str] = Field(default_factory=dict)
+    pairs: tuple[tuple[str, str], ...] = ()
+    regions: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    ignore: int | None = None
+
+    @field_validator("structures")
+    @classmethod
+    def _drop_background(cls, structures: dict[str, int]) -> dict[str, int]:
+        kept = {name: value for name, value in structures.items() if value != 0}
+        if any(value < 0 for value in kept.values()):
+            raise ValueError("label values must be whole numbers from 0 up")
+        if len(set(kept.values())) < len(kept):
+            raise ValueError("two names have the same value")
+        return dict(sorted(kept.items(), key=lambda item: item[1]))
+
+    @model_validator(mode="after")
+    def _know_what_is_named(self) -> Self:
+        named = {*self.colours, *(name for pair in self.pairs for name in pair)}
+        if unknown := named - {*self.structures, *self.regions}:
+            raise ValueError(f"{sorted(unknown)} are not among the names {self.names}")
+        if unknown_values := {v for r in self.regions.values() for v in r} - set(self.values):
+            raise ValueError(f"regions use values {sorted(unknown_values)} that no structure has")
+        if bad := [colour for colour in self.colours.values() if not COLOUR.fullmatch(colour)]:
+            raise ValueError(f"colours are written #rrggbb, got {bad}")
+        if self.ignore is not None and (self.ignore <= 0 or self.ignore in self.values):
+            raise ValueError("the ignore value must be above 0 and belong to no structure")
+        return self
+
+    @classmethod
+    def of_values(cls, values: Iterable[int]) -> Labels:
+        """Labels called by their values."""
+        return cls(structures={str(int(v)): int(v) for v in sorted(set(values)) if v})
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the structures, in the order of their values."""
+        return tuple(self.structures)
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """Values of the structures, ascending, without background."""
+        return tuple(self.structures.values())
+
+    @property
+    def classes(self) -> int:
+        """Number of classes a network tells apart, background included."""
+        return len(self.structures) + 1
+
+    @property
+    def ignore_index(self) -> int | None:
+        """The class index that stands for the ignore value: one past the classes."""
+        return None if self.ignore is None else self.classes
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The smallest unsigned type that holds every value."""
+        return np.min_scalar_type(max((*self.values, self.ignore or 0, 1)))
+
+    def name_of(self, value: int) -> str:
+        """The name of a value.
+
+        Raises:
+            LabelError: no structure has this value.
+        """
+        for name, known in self.structures.items():
+            if known == value:
+                return name
+        raise LabelError(f"No label has the value {value}; known are {self.structures}.")
+
+    def colour_of(self, name: str) -> str:
+        """The colour of a structure as "#rrggbb", from the palette where none was given."""
+        return self.colours.get(name) or PALETTE[self.names.index(name) % len(PALETTE)]
+
+    def to_index(self, voxels: NDArray[Any]) -> NDArray[Any]:
+        """Class indices of label values, in the smallest unsigned type.
+
+        Args:
+            voxels: any shape, whole numbers.
+
+        Raises:
+            LabelError: a value that no structure has.
+        """
+        known = (0, *self.values, *(() if self.ignore is None else (self.ignore,)))
+        found = np.unique(voxels)
+        if unknown := sorted(set(found.tolist()) - set(known)):
+            raise LabelError(
+                f"The label map holds {unknown[:8]}, which are not declared; known are "
+                f"{self.structures}. Declare them in labels.json, or mend the map."
+            )
+        kind = np.min_scalar_type(len(known))
+        index = np.searchsorted(np.array(known[: self.classes]), voxels)
+        return np.asarray(index, dtype=kind)
+
+    def to_values(self, index: NDArray[Any]) -> NDArray[Any]:
+        """Label values of class indices, in the smallest unsigned type that holds them all."""
+        table = np.array((0, *self.values, self.ignore or 0), dtype=self.dtype)
+        return np.asarray(table[index])
+
+
+def labels_from(values: Mapping[str, Any], *, at: str) -> Labels:
+    """Labels from the table of a labels.json or of a recipe's [labels].
+
+    Args:
+        values: "labels" name to value, and optionally "colours", "pairs", "regions", "ignore";
+            "channels" is not about labels and is left to the caller.
+
+    Raises:
+        ConfigError: a key, name or colour that is not known.
+    """
+    named = {k: v for k, v in values.items() if k != "channels"}
+    if "labels" in named:
+        named["structures"] = named.pop("labels")
+    return build(Labels, named, at=at)
+
+
+def read_labels(path: Path) -> Labels:
+    """The labels that a labels.json declares.
+
+    Raises:
+        ConfigError: the file cannot be read, or says something that labels do not know.
+    """
+    return labels_from(read_values(path), at=path.name)

@@ -1,0 +1,64 @@
+"""Checkpoints: everything a run needs to go on, written whole or not at all.
+
+A checkpoint is one file whose name ends in the first half of its own SHA-256, so that a damaged
+one is seen before it is opened; the one before it is kept until the next is safe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from volunet.io.atomic import write_bytes
+
+logger = logging.getLogger(__name__)
+NAME = re.compile(r"step_(\d{9})_([0-9a-f]{32})\.pt")
+
+
+def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
+    """Writes the state after `step` steps, and removes all but the two newest checkpoints.
+
+    Args:
+        state: tensors, numbers, text, and lists and dicts of these.
+
+    Raises:
+        WriteError: it could not be written; earlier checkpoints are still there.
+    """
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
+    digest = hashlib.sha256(content).hexdigest()[:32]
+    path = folder / f"step_{step:09d}_{digest}.pt"
+    write_bytes(path, content)
+    for old in find_checkpoints(folder)[2:]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def find_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, newest first; [] where there is no such folder."""
+    named = [path for path in folder.glob("step_*.pt") if NAME.fullmatch(path.name)]
+    return sorted(named, key=lambda path: path.name, reverse=True)
+
+
+def load_newest(folder: Path, device: torch.device) -> dict[str, Any] | None:
+    """The newest state that is whole, or None where there is none.
+
+    A damaged checkpoint is passed over with a warning in the log. Nothing in a file is executed.
+    """
+    for path in find_checkpoints(folder):
+        content = path.read_bytes()
+        match = NAME.fullmatch(path.name)
+        if match and hashlib.sha256(content).hexdigest()[:32] == match[2]:
+            state: dict[str, Any] = torch.load(
+                io.BytesIO(content), map_location=device, weights_only=True
+            )
+            return state
+        logger.warning("The checkpoint %s is damaged; trying the one before it.", path.name)
+    return None

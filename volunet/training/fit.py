@@ -1,0 +1,160 @@
+"""Trains one network on prepared cases, within a budget, or goes on where a run stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from volunet.data.cache import Prepared
+from volunet.errors import DatasetError, Stopped
+from volunet.inference.engines.torch_engine import choose_dtype
+from volunet.models.supervision import DeepSupervision
+from volunet.models.unet import UNet
+from volunet.planning.plan import Plan
+from volunet.training import handlers
+from volunet.training.average import Average
+from volunet.training.budget import Budget, Clock
+from volunet.training.checkpoint import load_newest, save_checkpoint
+from volunet.training.engine import Parts, build_trainer
+from volunet.training.history import open_history
+from volunet.training.losses import over_scales
+from volunet.training.optim import make_optimizer
+from volunet.training.run import Run
+from volunet.training.settings import Training
+from volunet.training.validate import Score, score_cases
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train, on what, and for how long.
+
+    Args:
+        train: prepared cases to learn from, at least one.
+        validation: prepared cases to score; may be empty.
+        folder: where checkpoints and the history are kept.
+    """
+
+    plan: Plan
+    settings: Training
+    train: list[Prepared]
+    validation: list[Prepared]
+    budget: Budget
+    folder: Path
+    device: torch.device
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run gives away.
+
+    Args:
+        weights: the averaged weights by name, on the CPU.
+        score: of the last validation.
+        steps: taken in all.
+        seconds: of the budget spent.
+        step_s: mean seconds of a step.
+        drawing_share: share of a step that drawing and changing patches took.
+    """
+
+    weights: dict[str, Tensor]
+    score: Score
+    steps: int
+    seconds: float
+    step_s: float
+    drawing_share: float
+
+
+def fit(
+    job: Job,
+    *,
+    report: handlers.Report = lambda _: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Trained:
+    """Trains until the budget is spent, from the newest checkpoint in the folder if there is one.
+
+    Args:
+        report: is told of every line of the history.
+        should_stop: asked after every step.
+
+    Raises:
+        DatasetError: there is no case to train on.
+        Stopped: `should_stop` said so; a checkpoint was written, and the same call goes on.
+        TrainingDiverged: a loss is not finite.
+    """
+    if not job.train:
+        raise DatasetError("There is no case to train on; see the findings of the dataset.")
+    checkpoints, history = job.folder / "checkpoints", job.folder / "history.csv"
+    run = start_run(job)
+    if state := load_newest(checkpoints, job.device):
+        run.load_state_dict(state)
+    open_history(history, step=run.clock.step)
+
+    def validate() -> Score:
+        with run.parts.average.in_place() as network:
+            score = score_cases(
+                network, job.validation, job.plan, device=job.device, dtype=run.parts.dtype
+            )
+        run.validated += 1
+        handlers.write_line(run, history, report, score=score)
+        if score.mean > run.best:
+            run.best = score.mean
+            save_checkpoint(checkpoints / "best", run.clock.step, run.state_dict())
+        return score
+
+    trainer = build_trainer(run.parts)
+    handlers.count(trainer, run)
+    handlers.log(trainer, run, history, report)
+    handlers.validate_now_and_then(trainer, run, lambda: validate() and None)
+    handlers.keep_newest(trainer, run, checkpoints)
+    handlers.stop_when_asked(trainer, should_stop)
+    trainer.run(run.batches(), max_epochs=1)
+    handlers.write_line(run, history, report)
+    save_checkpoint(checkpoints, run.clock.step, run.state_dict())
+    if run.clock.progress < 1:
+        raise Stopped(f"Stopped after {run.clock.step} steps; the same command goes on.")
+    return _give_away(run, validate())
+
+
+def start_run(job: Job) -> Run:
+    """A run before its first step; the seed decides the weights and every draw."""
+    torch.manual_seed(job.seed)
+    plan, settings = job.plan, job.settings
+    network = UNet(**plan.network).to(job.device)
+    scales = plan.supervised_scales
+    module = DeepSupervision(network, scales=scales).to(job.device) if scales > 1 else network
+    ignore = plan.labels.ignore_index
+
+    def loss(outputs: Tensor | tuple[Tensor, ...], label: Tensor) -> Tensor:
+        several = outputs if isinstance(outputs, tuple) else (outputs,)
+        return over_scales(several, label, ignore=ignore)
+
+    parts = Parts(
+        network=network,
+        module=module,
+        loss=loss,
+        optimizer=make_optimizer(module, settings.optimisation),
+        average=Average(network, power=settings.average_power),
+        device=job.device,
+        dtype=choose_dtype(job.device),
+        clip_norm=settings.optimisation.clip_norm,
+    )
+    rng = np.random.default_rng(job.seed)
+    return Run(plan, settings, parts, Clock(job.budget), list(job.train), rng)
+
+
+def _give_away(run: Run, score: Score) -> Trained:
+    steps = max(run.clock.step, 1)
+    return Trained(
+        weights={name: w.cpu() for name, w in run.parts.average.state_dict().items()},
+        score=score,
+        steps=run.clock.step,
+        seconds=run.clock.spent_s,
+        step_s=run.stepping_s / steps,
+        drawing_share=run.drawing_s / max(run.stepping_s, 1e-9),
+    )

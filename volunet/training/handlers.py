@@ -1,0 +1,109 @@
+"""What happens between steps: each handler does one thing, after every step, in this order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ignite.engine import Engine, Events
+
+from volunet.training.budget import Budget
+from volunet.training.checkpoint import save_checkpoint
+from volunet.training.history import Row, append_row
+from volunet.training.run import Run
+from volunet.training.validate import Score
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a run tells those who watch it.
+
+    Args:
+        row: the newest line of the history.
+        budget: of the run.
+        progress: from 0 to 1.
+        score: of a validation that has just ended, else None.
+    """
+
+    row: Row
+    budget: Budget
+    progress: float
+    score: Score | None = None
+
+
+Report = Callable[[Progress], None]
+
+
+def count(trainer: Engine, run: Run) -> None:
+    """Counts the step, averages the weights, keeps the loss for later."""
+
+    def after_step(engine: Engine) -> None:
+        run.clock.tick()
+        run.parts.average.update(run.clock.step)
+        run.unread.append(engine.state.output)
+
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, after_step)
+
+
+def log(trainer: Engine, run: Run, history: Path, report: Report) -> None:
+    """Reads the losses every few steps, writes a line, tells those who watch."""
+
+    def after_step() -> None:
+        if run.clock.step % run.settings.log_steps == 0:
+            write_line(run, history, report)
+
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, after_step)
+
+
+def write_line(run: Run, history: Path, report: Report, *, score: Score | None = None) -> None:
+    """Writes a line of the history from what was not yet read.
+
+    Raises:
+        TrainingDiverged: a loss is not finite.
+    """
+    read = run.read_losses()
+    if read is None and score is None:
+        return
+    loss, norm = read or (float("nan"), float("nan"))
+    dice = None if score is None else score.mean
+    row = Row(run.clock.step, run.clock.spent_s, loss, run.rate, norm, dice)
+    append_row(history, row)
+    report(Progress(row, run.clock.budget, run.clock.progress, score))
+
+
+def validate_now_and_then(trainer: Engine, run: Run, validate: Callable[[], None]) -> None:
+    """Scores whole cases at even shares of the run; the last time is not this handler's."""
+
+    def after_step() -> None:
+        due = (run.validated + 1) / run.settings.validations
+        if run.clock.progress >= due and due < 1:
+            started = time.monotonic()
+            validate()
+            run.clock.reserve(1.1 * (time.monotonic() - started))
+
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, after_step)
+
+
+def keep_newest(trainer: Engine, run: Run, folder: Path) -> None:
+    """Writes a checkpoint once in a while, never of a loss that is not finite."""
+    saved = time.monotonic()
+
+    def after_step() -> None:
+        nonlocal saved
+        if time.monotonic() - saved >= run.settings.checkpoint_s and not run.unread:
+            save_checkpoint(folder, run.clock.step, run.state_dict())
+            saved = time.monotonic()
+
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, after_step)
+
+
+def stop_when_asked(trainer: Engine, should_stop: Callable[[], bool]) -> None:
+    """Ends the run after this step where the caller says so."""
+
+    def after_step() -> None:
+        if should_stop():
+            trainer.terminate()
+
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, after_step)

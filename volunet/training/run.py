@@ -1,0 +1,138 @@
+"""A run in progress: its parts, its clock, its source of randomness, and what it has seen.
+
+All that a run needs to go on after it was killed is in `state_dict`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any
+
+import numpy as np
+import torch
+
+from volunet.data.augment import apply_change, draw_change, source_size
+from volunet.data.cache import Prepared
+from volunet.data.sampler import Batch, cut_patches, draw_patches
+from volunet.errors import TrainingDiverged
+from volunet.planning.plan import Plan
+from volunet.training.budget import Clock
+from volunet.training.engine import Parts, Step
+from volunet.training.optim import rate_at, set_rate
+from volunet.training.settings import Training
+
+
+@dataclass
+class Run:
+    """A run in progress.
+
+    Args:
+        train: the prepared cases it learns from.
+        rng: draws patches and changes.
+        best: the highest mean Dice of a validation so far, -1 before the first.
+        drawing_s: seconds spent on drawing, cutting and changing patches.
+        stepping_s: seconds spent on steps, drawing included.
+        unread: steps whose loss has not been looked at.
+    """
+
+    plan: Plan
+    settings: Training
+    parts: Parts
+    clock: Clock
+    train: list[Prepared]
+    rng: np.random.Generator
+    best: float = -1.0
+    drawing_s: float = 0.0
+    stepping_s: float = 0.0
+    validated: int = 0
+    unread: list[Step] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        """The learning rate at this moment."""
+        return rate_at(self.clock.progress, self.settings.optimisation)
+
+    def batches(self) -> Iterator[Batch]:
+        """Batches on the device, until the budget is spent; the learning rate goes with them."""
+        while self.clock.progress < 1:
+            started = time.monotonic()
+            set_rate(self.parts.optimizer, self.rate)
+            batch = self._draw()
+            self.drawing_s += time.monotonic() - started
+            yield batch
+            self.stepping_s += time.monotonic() - started
+
+    def _draw(self) -> Batch:
+        plan, settings = self.plan, self.settings.augmentation
+        size = source_size(settings, plan.patch, plan.spacing)
+        share = self.settings.foreground_share
+        draws = draw_patches(self.train, size, plan.batch, foreground_share=share, rng=self.rng)
+        change = draw_change(settings, plan.batch, plan.spacing, self.rng)
+        cut = cut_patches(self.train, draws, size)
+        image, label = apply_change(
+            change,
+            cut.image.to(self.parts.device, non_blocking=True),
+            cut.label.to(self.parts.device, non_blocking=True),
+            plan.patch,
+            swaps=_swaps(plan),
+        )
+        return Batch(image, label, cut.case_ids)
+
+    def read_losses(self) -> tuple[float, float] | None:
+        """Mean loss and gradient norm since the last call; None where no step was taken.
+
+        Raises:
+            TrainingDiverged: a loss is not finite; the cases of its batch are named.
+        """
+        if not self.unread:
+            return None
+        losses = torch.stack([step.loss for step in self.unread]).tolist()
+        norms = torch.stack([step.grad_norm for step in self.unread]).tolist()
+        for loss, step in zip(losses, self.unread, strict=True):
+            if not isfinite(loss):
+                raise TrainingDiverged(
+                    f"The loss is {loss} near step {self.clock.step}, on the cases "
+                    f"{', '.join(sorted(set(step.case_ids)))}. Look at these cases, lower "
+                    "training.optimisation.learning_rate, or start again from a new folder."
+                )
+        self.unread.clear()
+        return float(np.mean(losses)), float(np.mean(norms))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors, numbers and text from which `load_state_dict` goes on."""
+        return {
+            "format": 1,
+            "step": self.clock.step,
+            "spent_s": self.clock.spent_s,
+            "reserved_s": self.clock.reserved_s,
+            "best": self.best,
+            "validated": self.validated,
+            "drawing_s": self.drawing_s,
+            "stepping_s": self.stepping_s,
+            "module": self.parts.module.state_dict(),
+            "average": self.parts.average.state_dict(),
+            "optimizer": self.parts.optimizer.state_dict(),
+            "rng": self.rng.bit_generator.state,
+            "torch_rng": torch.get_rng_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from what `state_dict` gave."""
+        self.clock = Clock(self.clock.budget, step=state["step"], spent_s=state["spent_s"])
+        self.clock.reserve(state["reserved_s"])
+        self.best, self.validated = state["best"], state["validated"]
+        self.drawing_s, self.stepping_s = state["drawing_s"], state["stepping_s"]
+        self.parts.module.load_state_dict(state["module"])
+        self.parts.average.load_state_dict(state["average"])
+        self.parts.optimizer.load_state_dict(state["optimizer"])
+        self.rng.bit_generator.state = state["rng"]
+        torch.set_rng_state(state["torch_rng"].cpu())
+
+
+def _swaps(plan: Plan) -> tuple[tuple[int, int], ...]:
+    """Class indices of left-right pairs."""
+    index = {name: place + 1 for place, name in enumerate(plan.labels.names)}
+    return tuple((index[one], index[other]) for one, other in plan.labels.pairs)

@@ -1,0 +1,34 @@
+"""How a run trains: all that changes its result, beside the plan, the budget and the seed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from volunet.config import Settings
+from volunet.data.augment import Augmentation
+from volunet.training.optim import Optimisation
+
+
+class Training(Settings):
+    """How a run trains.
+
+    Args:
+        optimisation: how weights are moved.
+        augmentation: how patches are changed.
+        foreground_share: share of patches centred on a structure.
+        average_power: how fast old weights fade from the average that is given away.
+        validations: how often whole cases are scored, evenly over the run; the last time at its
+            end.
+        checkpoint_s: seconds between checkpoints, at least.
+        log_steps: steps between lines of the history.
+    """
+
+    optimisation: Optimisation = Optimisation()
+    augmentation: Augmentation = Augmentation()
+    foreground_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    average_power: Annotated[float, Field(ge=1)] = 10.0
+    validations: Annotated[int, Field(ge=1)] = 5
+    checkpoint_s: Annotated[float, Field(gt=0)] = 30.0
+    log_steps: Annotated[int, Field(ge=1)] = 10

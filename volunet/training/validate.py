@@ -1,0 +1,57 @@
+"""Scores a network on whole prepared cases, as they will be segmented later."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from volunet.data.cache import Prepared
+from volunet.evaluation.overlap import overlaps
+from volunet.inference.cover import classify
+from volunet.inference.engines.torch_engine import TorchEngine
+from volunet.planning.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Mean Dice of each structure over the cases where it occurs, or was predicted.
+
+    Args:
+        dice: by name, NaN for a structure that is in no case.
+    """
+
+    dice: dict[str, float]
+
+    @property
+    def mean(self) -> float:
+        """Mean over structures, NaN where none occurs."""
+        known = [value for value in self.dice.values() if not np.isnan(value)]
+        return float(np.mean(known)) if known else float("nan")
+
+
+def score_cases(
+    network: nn.Module,
+    cases: Sequence[Prepared],
+    plan: Plan,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Score:
+    """The network's Dice on the plan's grid; NaN for all where there are no cases."""
+    engine = TorchEngine(network, device=device, dtype=dtype)
+    classes = range(1, plan.labels.classes)
+    rows = []
+    for case in cases:
+        found = classify(engine, case.image, plan.patch, overlap=plan.overlap)
+        seen = overlaps(case.label, found, tuple(classes), ignore=plan.labels.ignore_index)
+        rows.append([seen[c].dice for c in classes])
+    table = np.array(rows, dtype=np.float64).reshape(len(rows), len(classes))
+    known = ~np.isnan(table)
+    sums = np.where(known, table, 0).sum(axis=0)
+    counts = known.sum(axis=0)
+    means = [s / n if n else float("nan") for s, n in zip(sums, counts, strict=True)]
+    return Score(dict(zip(plan.labels.names, map(float, means), strict=True)))

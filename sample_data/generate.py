@@ -56,7 +56,11 @@ TEXTURE = (0.0, 0.3, 0.6, 1.0, 0.4, 0.6, 0.3, 0.8, 0.2, 1.0)
 BROKEN_HEADERS: dict[str, dict[str, Any]] = {
     "nan_affine": {"srow_x": [np.nan, 0, 0, 0]},
     "zero_spacing": {"pixdim": [1, 1.5, 1.5, 0, 0, 0, 0, 0]},
-    "sheared": {"srow_x": [1.5, 0.3, 0, 0], "qform_code": 0},
+    "sheared": {
+        "srow_x": [1.5, 0.3, 0, 0],
+        "pixdim": [1, 1.5, np.hypot(0.3, 1.5), 3, 0, 0, 0, 0],
+        "qform_code": 0,
+    },
     "two_places": {"qoffset_x": 50},
 }
 
@@ -292,14 +296,13 @@ def files(seed: int) -> Iterator[tuple[str, bytes]]:
             scan, name = one_scan(seed, folder, index), f"{case_id(folder, index)}.nii.gz"
             yield f"{folder}/images/{name}", to_bytes(scan.image, scan.affine)
             yield f"{folder}/labels/{name}", to_bytes(scan.labels, scan.affine)
-    for modality in ("ct", "mr"):
         about = {
-            "channels": [modality.upper()],
+            "channels": [folder[:2].upper()],
             "labels": LABELS,
             "pairs": PAIRS,
             "colours": COLOURS,
         }
-        yield f"{modality}/labels.json", (json.dumps(about, indent=2) + "\n").encode()
+        yield f"{folder}/labels.json", (json.dumps(about, indent=2) + "\n").encode()
     yield from broken_files(np.random.default_rng([seed, len(SETS)]))
 
 

@@ -1,20 +1,14 @@
 """Surface distances agree with DeepMind's package, and with five voxels worked by hand."""
 
-import warnings
-
 import numpy as np
 import pytest
+import surface_distance
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from volunet.errors import ShapeError
 from volunet.evaluation.surface import surface_distances
-
-with warnings.catch_warnings():
-    # The oracle's 0.1 release has a docstring with a backslash that Python warns about.
-    warnings.filterwarnings("ignore", "invalid escape sequence", DeprecationWarning)
-    import surface_distance
 
 # It calls scipy by a namespace that is going away.
 pytestmark = pytest.mark.filterwarnings("ignore:Please.*scipy.ndimage:DeprecationWarning")

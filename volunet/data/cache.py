@@ -22,7 +22,7 @@ from volunet.data.cases import Case
 from volunet.data.content import sum_of_files
 from volunet.data.entry import Entry, read_entry, write_entry
 from volunet.data.read_case import CaseReading, findings_of, read_case
-from volunet.errors import WriteError
+from volunet.errors import Stopped, WriteError
 from volunet.findings import Finding, Severity
 from volunet.io.atomic import sweep
 from volunet.planning.plan import Plan
@@ -35,8 +35,8 @@ VERSION = 1
 MOST_SAMPLES = 5000
 """Voxels of each structure that are kept to centre patches on."""
 
-PREPARATION = {"channels", "labels", "spacing", "intensities", "interpolation"}
-"""Fields of a plan that change what is prepared."""
+PREPARATION = {"spacing", "intensities", "interpolation"}
+"""Fields of a plan that change what is prepared, beside the number of channels and the labels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ class PreparedCases:
         self._folder = folder
         self._plan = plan
         self._accept = tuple(sorted(set(accept)))
-        self._open: dict[str, Prepared] = {}
+        self._open: dict[Case, Prepared] = {}
 
     def get(self, case: Case) -> Prepared:
         """The case, prepared now or earlier; its entry is checked once in each process.
@@ -94,9 +94,9 @@ class PreparedCases:
             LabelError: the label map holds a value that the plan does not declare.
             WriteError: the entry cannot be written.
         """
-        if case.case_id not in self._open:
-            self._open[case.case_id] = self._entry(case)
-        return self._open[case.case_id]
+        if case not in self._open:
+            self._open[case] = self._entry(case)
+        return self._open[case]
 
     def prepare_all(
         self, cases: Sequence[Case], *, progress: Callable[[int, int], None] | None = None
@@ -109,12 +109,13 @@ class PreparedCases:
         Raises:
             WriteError: an entry cannot be written, which concerns all cases.
         """
-        ready, found = [], []
+        ready: list[Prepared] = []
+        found: list[Finding] = []
         for done, case in enumerate(cases, start=1):
             try:
                 ready.append(self.get(case))
                 found += ready[-1].findings
-            except WriteError:
+            except (WriteError, Stopped):
                 raise
             except Exception as error:  # whatever one case does, the others are prepared
                 found += findings_of(error, case.case_id)
@@ -132,8 +133,9 @@ class PreparedCases:
 
     def _key(self, case: Case) -> str:
         said = self._plan.model_dump(mode="json", include=PREPARATION)
-        values = [said["labels"][name] for name in ("structures", "ignore")]
-        said |= {"labels": values, "channels": len(self._plan.channels)}
+        labels = self._plan.labels  # maps whose labels tell left from right are judged harder
+        said["labels"] = [labels.values, labels.ignore, bool(labels.pairs)]
+        said["channels"] = len(self._plan.channels)
         made_from = [VERSION, sum_of_files(case.files), len(case.images), said, self._accept]
         return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 

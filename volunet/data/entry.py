@@ -71,7 +71,7 @@ def read_entry(path: Path, key: str) -> Entry | None:
         with path.open("rb") as file:
             whole: NDArray[np.uint8] = np.memmap(file, dtype=np.uint8, mode="r")
         return _checked(whole, key)
-    except (OSError, ValueError, struct.error):
+    except (OSError, ValueError, KeyError, struct.error):
         return None
 
 

@@ -18,7 +18,7 @@ from volunet.data.layout_folders import read_folders
 from volunet.data.layout_msd import read_msd
 from volunet.data.layout_nnunet import read_nnunet
 from volunet.errors import DatasetError
-from volunet.findings import finding, refuse_if_needed
+from volunet.findings import Refused, finding, refuse_if_needed
 from volunet.space.labels import Labels
 
 LAYOUTS = (
@@ -50,12 +50,12 @@ def find_dataset(
         raise DatasetError(f"{path} is not there. Give {LAYOUTS}.")
     dataset = _read(path.parent if path.name == "dataset.json" else path, labels)
     found = [*dataset.findings, *find_clashes((case_id, case_id) for case_id in dataset.case_ids)]
+    findings = refuse_if_needed(found, set(accept) - {"SET-DUPLICATE-ID"})
     if not dataset.cases:
         empty = f"{path.name} has no case with an image and a label map."
-        found.append(finding("SET-EMPTY", empty))
-    waived = set(accept) - {"SET-DUPLICATE-ID", "SET-EMPTY"}
+        raise Refused([finding("SET-EMPTY", empty), *findings])
     cases = tuple(sorted(dataset.cases, key=lambda case: case.case_id))
-    return replace(dataset, cases=cases, findings=refuse_if_needed(found, waived))
+    return replace(dataset, cases=cases, findings=findings)
 
 
 def _read(path: Path, labels: Labels | None) -> Dataset:

@@ -44,7 +44,8 @@ def pair_folders(
         if case_id is None:
             alone.append(path)
         elif channel in files.setdefault(case_id, {}):
-            findings += find_clashes([(case_id, files[case_id][channel].name), (name, path.name)])
+            pair = (files[case_id][channel], path)
+            findings += find_clashes((case_id, composed(p.name)) for p in pair)
         else:
             files[case_id][channel] = path
     findings += _unpaired(alone, "image", "label map", label_ids.values())

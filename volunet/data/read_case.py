@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,27 +79,18 @@ def read_case(
         DatasetError: the case has no label map.
         Refused: with the findings of image and label map together.
     """
-    if case.label is None:
+    label_file = case.label
+    if label_file is None:
         raise DatasetError(f"Case {case.case_id!r} has no label map. Add it, or leave it out.")
-    readings: list[Reading] = []
-    found: list[Finding] = []
-    for what in ("image", "label"):
-        try:
-            if what == "image":
-                readings.append(read_images(case.images, channels=channels, accept=accept))
-            else:
-                readings.append(read_mask(case.label, labels, accept=accept))
-            found += readings[-1].findings
-        except Refused as refused:
-            found += refused.findings
-    found = [f.at(case=case.case_id) for f in found]
-    if len(readings) < 2:
-        raise Refused(found)
-    image, label = (reading.volume for reading in readings)
-    apart = check_pair(image.grid, label.grid)
-    if image.grid.shape == label.grid.shape:
-        apart = waive(apart, accept)
-    found += [f.at(case=case.case_id, file=case.label.name) for f in apart]
+    image_reading, label_reading = _read_all(
+        case.case_id,
+        lambda: read_images(case.images, channels=channels, accept=accept),
+        lambda: read_mask(label_file, labels, accept=accept),
+    )
+    image, label = image_reading.volume, label_reading.volume
+    apart = _judge_pair(image, label, accept)
+    found = [f.at(case=case.case_id, file=label_file.name) for f in apart]
+    found += [*image_reading.findings, *label_reading.findings]
     if any(f.refuses for f in apart):
         raise Refused(found)
     return CaseReading(image, image.with_voxels(label.voxels), tuple(worst_first(found)))
@@ -111,3 +102,24 @@ def findings_of(error: Exception, case_id: str) -> tuple[Finding, ...]:
         return tuple(f.at(case=case_id) for f in error.findings)
     code = "RUN-OOM" if isinstance(error, MemoryError) else "IO-FAULT"
     return (finding(code, f"{type(error).__name__}: {error}").at(case=case_id),)
+
+
+def _judge_pair(image: Volume, label: Volume, accept: Collection[str]) -> list[Finding]:
+    """What keeps image and label map apart; it can be waived where they have as many voxels."""
+    apart = check_pair(image.grid, label.grid)
+    return waive(apart, accept) if image.grid.shape == label.grid.shape else apart
+
+
+def _read_all(case_id: str, *reads: Callable[[], Reading]) -> list[Reading]:
+    """What every read gives; where one is refused, the findings of all are raised together."""
+    readings: list[Reading] = []
+    found: list[Finding] = []
+    for read in reads:
+        try:
+            readings.append(read().of_case(case_id))
+            found += readings[-1].findings
+        except Refused as refused:
+            found += findings_of(refused, case_id)
+    if len(readings) < len(reads):
+        raise Refused(found)
+    return readings

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -26,12 +25,6 @@ class Split(Settings):
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Group:
-    name: str
-    case_ids: tuple[str, ...]
 
 
 def split_cases(
@@ -136,16 +129,15 @@ def _held_out_by_hash(
     by_group: dict[str, list[str]] = defaultdict(list)
     for case in cases:
         by_group[case.group].append(case.case_id)
-    groups = [_Group(name, tuple(ids)) for name, ids in by_group.items()]
+    groups = sorted(by_group, key=lambda g: hashlib.sha256(f"{seed}\0{g}".encode()).digest())
     if len(groups) < (2 if fold is None else folds):
         raise DatasetError(
             f"{len(groups)} groups of cases cannot be cut into {folds} folds. Give more cases"
             + (", or fewer folds." if fold is not None else ": at least two groups are needed.")
         )
     folds = min(folds, len(groups))
-    groups.sort(key=lambda g: hashlib.sha256(f"{seed}\0{g.name}".encode()).digest())
     first, stop = (len(groups) * k // folds for k in (fold or 0, (fold or 0) + 1))
-    return frozenset(name for group in groups[first:stop] for name in group.case_ids)
+    return frozenset(case_id for name in groups[first:stop] for case_id in by_group[name])
 
 
 def _held_out_by_column(cases: Sequence[Case], fold: int | None) -> frozenset[str]:

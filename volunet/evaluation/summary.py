@@ -27,7 +27,8 @@ RULES = {
     "both_empty": "A structure in neither mask has no score; it is counted and enters no mean.",
     "one_empty": "A structure in one mask only scores Dice, IoU and NSD 0; "
     "its distances are the image's diagonal.",
-    "missing": "A reference without a prediction is scored as if the prediction were empty.",
+    "missing": "A reference without a prediction is scored as if the prediction were empty, "
+    "unless it was left out on request.",
     "refused": "A case with a file that could not be used is counted and enters no mean.",
     "interval": "Percentile bootstrap over cases, all labels of a case drawn together.",
     "mean_over_labels": "Mean over the labels of their means over cases; regions are apart.",

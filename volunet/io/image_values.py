@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volunet.findings import Severity
-from volunet.io.inquiry import Inquiry
+from volunet.io.inquiry import QUIET, Inquiry
 from volunet.io.nifti_voxels import FLOAT32_MAX
 
 MOST_NONFINITE = 0.001
 """Share of voxels that may be NaN or infinite before an image is refused."""
 
 
+@QUIET
 def judge_image(voxels: NDArray[Any], inquiry: Inquiry) -> NDArray[Any]:
     """The voxels with NaN and infinities set to the lowest finite value; changed in place.
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+import numpy as np
+
 from volunet.findings import Finding, Number, Refused, Severity, finding, refuse_if_needed
+
+QUIET = np.errstate(all="ignore")
+"""For whoever judges numbers that may be anything: their results are judged, not their making."""
 
 
 class Inquiry:

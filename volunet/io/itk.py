@@ -1,6 +1,7 @@
 """NRRD and MetaImage through SimpleITK, which hands out zeros for bytes that are missing.
 
-So the bytes are counted first, against the header and to the end of packed data (ITK issue 6575).
+So the bytes are counted first, against the header and to the end of packed data (ITK issue 6575),
+and their checksum is compared with that of the voxels it hands out.
 SimpleITK's axes run (k, j, i) in LPS+ mm; here they are turned to (i, j, k) in RAS+ mm.
 """
 
@@ -10,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
+import SimpleITK as sitk  # noqa: N813 - its usual name
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from volunet.io.geometry import Affine, judge_axes, judge_spacing, spans
@@ -43,7 +45,7 @@ def open_itk(path: Path, kind: str, inquiry: Inquiry, *, channels_in_file: bool)
     """
     header = _header(path, kind, inquiry)
     try:
-        (_check_nrrd if kind == "NRRD" else _check_metaimage)(path, header, inquiry)
+        crc = (_check_nrrd if kind == "NRRD" else _check_metaimage)(path, header, inquiry)
     except (ValueError, OverflowError) as error:
         raise inquiry.refusal("IO-FORMAT", f"The {kind} header cannot be read: {error}.") from error
     inquiry.settle()
@@ -52,7 +54,10 @@ def open_itk(path: Path, kind: str, inquiry: Inquiry, *, channels_in_file: bool)
     except RuntimeError as error:
         what = str(error).strip().splitlines()[-1]
         raise inquiry.refusal("IO-FAULT", f"SimpleITK could not read it: {what}") from error
-    voxels = _voxels(image, inquiry, channels_in_file=channels_in_file)
+    stored = sitk.GetArrayFromImage(image)
+    if isal_zlib.crc32(stored.byteswap() if header.big_endian else stored) != crc:
+        raise inquiry.refusal("IO-FAULT", "SimpleITK read other voxels than the file holds.")
+    voxels = _voxels(stored, image, inquiry, channels_in_file=channels_in_file)
     affine = _affine(image, voxels.shape[1:], inquiry)
     inquiry.settle()
     return Volume(voxels, Grid(voxels.shape[1:], affine))
@@ -67,7 +72,8 @@ def _header(path: Path, kind: str, inquiry: Inquiry) -> TextHeader:
     return header
 
 
-def _check_nrrd(path: Path, header: TextHeader, inquiry: Inquiry) -> None:
+def _check_nrrd(path: Path, header: TextHeader, inquiry: Inquiry) -> int:
+    """The CRC-32 of the voxels' bytes, once nothing speaks against reading them."""
     fields = header.fields
     if {"datafile", "byteskip", "lineskip"} & fields.keys():
         raise inquiry.refusal("IO-FORMAT", "The voxels lie in another file. Save it as one .nrrd.")
@@ -82,10 +88,12 @@ def _check_nrrd(path: Path, header: TextHeader, inquiry: Inquiry) -> None:
     units = set(fields.get("spaceunits", "").replace('"', " ").split())
     if units - {"mm", "millimeter", "millimetre", "none"}:
         inquiry.note("GEO-UNITS-ODD", f"The space units are {', '.join(sorted(units))}, not mm.")
-    _count(path, header.length, expected, inquiry, packed=fields["encoding"] != "raw", zlib=False)
+    packed = fields["encoding"] != "raw"
+    return _count(path, header.length, expected, inquiry, packed=packed, zlib=False)
 
 
-def _check_metaimage(path: Path, header: TextHeader, inquiry: Inquiry) -> None:
+def _check_metaimage(path: Path, header: TextHeader, inquiry: Inquiry) -> int:
+    """The CRC-32 of the voxels' bytes, once nothing speaks against reading them."""
     fields = header.fields
     data = fields["elementdatafile"]
     if data.upper() != "LOCAL" and Path(data).name != data:
@@ -106,7 +114,8 @@ def _check_metaimage(path: Path, header: TextHeader, inquiry: Inquiry) -> None:
     if not voxels.is_file():
         raise inquiry.refusal("IO-MISSING", f"The voxels should lie in {data}, which is not there.")
     zlib = fields.get("compresseddata", "false").lower() == "true"
-    _count(voxels, header.length if local else 0, expected, inquiry, packed=zlib, zlib=zlib)
+    start = header.length if local else 0
+    return _count(voxels, start, expected, inquiry, packed=zlib, zlib=zlib)
 
 
 def _expected(sizes: list[float], dtype: np.dtype[Any] | None, name: str, inquiry: Inquiry) -> int:
@@ -119,26 +128,28 @@ def _expected(sizes: list[float], dtype: np.dtype[Any] | None, name: str, inquir
 
 def _count(
     path: Path, start: int, expected: int, inquiry: Inquiry, *, packed: bool, zlib: bool
-) -> None:
-    """Read the voxels' bytes to their end and compare their number with the header's."""
+) -> int:
+    """The CRC-32 of the voxels' bytes, read to their end and as many as the header says."""
     with Stream(path.open("rb"), inquiry, start=start, zlib=zlib) as stream:
         if expected > max(stream.size, 1) * RATIO:
             message = f"The header claims {expected} bytes in a file of {stream.size}."
             raise inquiry.refusal("IO-BOMB", message, claimed=expected, size=stream.size)
         if packed and not stream.packed:
             raise inquiry.refusal("IO-CRC", "The packed voxels do not begin as gzip does.")
-        got = stream.skip(expected)
+        got, crc = stream.checksum(expected)
         if got < expected:
             message = f"The voxels take {expected} bytes, the file holds {got} of them."
             raise inquiry.refusal("IO-TRUNC", message, expected=expected, got=got)
         if left := stream.finish():
             inquiry.note("IO-TRAILING", f"{left} bytes follow the voxels.", left=left)
+    return crc
 
 
-def _voxels(image: sitk.Image, inquiry: Inquiry, *, channels_in_file: bool) -> NDArray[Any]:
-    """The voxels as (C, I, J, K)."""
+def _voxels(
+    stored: NDArray[Any], image: sitk.Image, inquiry: Inquiry, *, channels_in_file: bool
+) -> NDArray[Any]:
+    """SimpleITK's array as (C, I, J, K)."""
     parts, axes = image.GetNumberOfComponentsPerPixel(), image.GetDimension()
-    stored = sitk.GetArrayFromImage(image)
     if stored.dtype.kind == "c":
         raise inquiry.refusal("IMG-COMPLEX", f"The voxels are {stored.dtype} numbers.")
     if axes == 2:
@@ -153,8 +164,10 @@ def _voxels(image: sitk.Image, inquiry: Inquiry, *, channels_in_file: bool) -> N
     if axes > 4:
         raise inquiry.refusal("IMG-AXES", f"The scan is {size} voxels.")
     if parts > 1:
-        return np.moveaxis(stored, -1, 0).transpose(0, 3, 2, 1)
-    return (stored if axes == 4 else stored[None]).transpose(0, 3, 2, 1)
+        stored = np.moveaxis(stored, -1, 0)
+    elif axes == 3:
+        stored = stored[None]
+    return np.transpose(stored, (0, 3, 2, 1))
 
 
 def _affine(image: sitk.Image, shape: tuple[int, int, int], inquiry: Inquiry) -> Affine:

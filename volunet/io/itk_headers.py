@@ -56,6 +56,12 @@ class TextHeader:
     fields: dict[str, str]
     length: int
 
+    @property
+    def big_endian(self) -> bool:
+        """Whether the voxels' high bytes come first."""
+        msb = [self.fields.get(f"{word}byteordermsb", "") for word in ("binarydata", "element")]
+        return self.fields.get("endian") == "big" or "true" in [word.lower() for word in msb]
+
     def numbers(self, name: str) -> list[float]:
         """The numbers of a field, none where it is missing.
 
@@ -135,7 +141,11 @@ def nrrd_pieces(stored: Volume, planes: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def metaimage_pieces(stored: Volume, planes: Iterator[bytes]) -> Iterator[bytes]:
-    """The bytes of a MetaImage file around the plain bytes of one channel, packed with zlib."""
+    """The bytes of a MetaImage file around the plain bytes of one channel, packed with zlib.
+
+    MetaIO wants to know the packed length beforehand, so the packed voxels are gathered first.
+    """
+    content = b"".join(packed(planes, wbits=15))
     affine = LPS @ stored.grid.affine
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     yield "\n".join(
@@ -145,6 +155,7 @@ def metaimage_pieces(stored: Volume, planes: Iterator[bytes]) -> Iterator[bytes]
             "BinaryData = True",
             "BinaryDataByteOrderMSB = False",
             "CompressedData = True",
+            f"CompressedDataSize = {len(content)}",
             f"TransformMatrix = {_words((affine[:3, :3] / spacing).T.ravel().tolist())}",
             f"Offset = {_words(affine[:3, 3].tolist())}",
             "CenterOfRotation = 0 0 0",
@@ -155,7 +166,7 @@ def metaimage_pieces(stored: Volume, planes: Iterator[bytes]) -> Iterator[bytes]
             "",
         )
     ).encode()
-    yield from packed(planes, wbits=15)
+    yield content
 
 
 def packed(pieces: Iterator[bytes], *, wbits: int) -> Iterator[bytes]:

@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volunet.findings import Severity
-from volunet.io.inquiry import Inquiry
+from volunet.io.inquiry import QUIET, Inquiry
 from volunet.io.reading import Reading
 from volunet.io.scan import open_volume
 from volunet.space.labels import Labels
 
 NEAR_WHOLE = 1e-3
+LARGEST = 2.0**31
+"""Floating-point labels from here on are taken for something else."""
 TINY_VOX = 10
 COUNTED = 1 << 16
 """Values below this are counted in a table, which is far faster than sorting the voxels."""
@@ -68,14 +70,16 @@ def label_counts(voxels: NDArray[Any]) -> dict[int, int]:
     return {int(value): int(table[value]) for value in np.flatnonzero(table)}
 
 
+@QUIET
 def _whole(voxels: NDArray[Any], inquiry: Inquiry) -> NDArray[Any]:
     """The voxels as integers, rounded where they are as good as whole."""
     if voxels.dtype.kind in "iu":
         return voxels
     rounded = np.rint(voxels)
-    off = np.abs(voxels - rounded)
-    if not off.max() < NEAR_WHOLE:
-        raise _fractions(voxels, ~(off < NEAR_WHOLE), inquiry)
+    usable = np.abs(voxels) < LARGEST
+    off = np.abs(np.subtract(voxels, rounded, where=usable, out=np.ones_like(voxels)))
+    if off.max() >= NEAR_WHOLE:
+        raise _fractions(voxels, off >= NEAR_WHOLE, inquiry)
     if off.any():
         inquiry.note("LBL-ROUNDED", f"Values missed whole numbers by up to {float(off.max()):.1g}.")
     return np.asarray(rounded, dtype=np.int64)
@@ -88,7 +92,7 @@ def _fractions(voxels: NDArray[Any], wrong: NDArray[np.bool_], inquiry: Inquiry)
     rest = f" and {len(values) - 6} further values" if len(values) > 6 else ""
     return inquiry.refusal(
         "LBL-FRACTION",
-        f"{int(wrong.sum())} voxels are not whole numbers: {shown}{rest}.",
+        f"{int(wrong.sum())} voxels are not whole numbers, or far too large: {shown}{rest}.",
         voxels=int(wrong.sum()),
     )
 

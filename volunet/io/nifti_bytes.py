@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 import numpy as np
-from isal import igzip_lib
+from isal import igzip_lib, isal_zlib
 from numpy.typing import NDArray
 
 from volunet.io.inquiry import Inquiry
@@ -70,15 +70,6 @@ class Stream:
             self._rest += chunk
         return self._rest[:count]
 
-    def skip(self, count: int) -> int:
-        """Pass over `count` bytes; how many there were."""
-        passed = 0
-        while passed < count and (chunk := self._next()):
-            taken = min(len(chunk), count - passed)
-            self._rest = chunk[taken:]
-            passed += taken
-        return passed
-
     def fill(self, buffer: NDArray[np.uint8]) -> int:
         """Fill `buffer` (N,) with the next bytes; how many there were."""
         view, filled = memoryview(buffer.data), 0
@@ -88,6 +79,20 @@ class Stream:
             self._rest = chunk[taken:]
             filled += taken
         return filled
+
+    def checksum(self, count: int) -> tuple[int, int]:
+        """Pass over `count` bytes; how many there were, and their CRC-32."""
+        passed, crc = 0, 0
+        while passed < count and (chunk := self._next()):
+            taken = min(len(chunk), count - passed)
+            self._rest = chunk[taken:]
+            crc = isal_zlib.crc32(chunk[:taken], crc)
+            passed += taken
+        return passed, crc
+
+    def skip(self, count: int) -> int:
+        """Pass over `count` bytes; how many there were."""
+        return self.checksum(count)[0]
 
     def finish(self) -> int:
         """Read to the end, so that the checksum is known; how many bytes were left.

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volunet.io.geometry import Affine, displacement, judge_axes, judge_spacing, spans
-from volunet.io.inquiry import Inquiry
+from volunet.io.inquiry import QUIET, Inquiry
 from volunet.io.nifti_header import Header
 
 UNITS_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 UNIT_NAMES = {1: "metres", 3: "micrometres"}
+FARTHEST_MM = 1e7
 PLAUSIBLE_MM = (0.05, 20.0)
 SAME_VOX = 0.02
 """Voxels by which sform and qform may differ through the rounding of the quaternion."""
@@ -23,6 +24,7 @@ SAME_SPACING = 0.002
 ODD_SPACING = 0.01
 
 
+@QUIET
 def affine_of(header: Header, shape: tuple[int, int, int], inquiry: Inquiry) -> Affine:
     """The affine, RAS+ mm, with axes at right angles; what can be waived is noted.
 
@@ -59,11 +61,15 @@ def affine_of(header: Header, shape: tuple[int, int, int], inquiry: Inquiry) -> 
 
 
 def _checked(affine: Affine, name: str, inquiry: Inquiry) -> Affine:
-    if not np.isfinite(affine).all():
-        raise inquiry.refusal("GEO-AFFINE", f"The {name} holds entries that are not numbers.")
+    if not _sane(affine):
+        raise inquiry.refusal("GEO-AFFINE", f"The {name} holds entries that are no millimetres.")
     if not spans(affine):
         raise inquiry.refusal("GEO-AFFINE", f"The {name} does not span three axes.")
     return affine
+
+
+def _sane(affine: Affine) -> bool:
+    return bool((np.abs(affine) < FARTHEST_MM).all())
 
 
 def _qform(header: Header, inquiry: Inquiry, *, spare: bool) -> Affine | None:
@@ -77,7 +83,7 @@ def _qform(header: Header, inquiry: Inquiry, *, spare: bool) -> Affine | None:
         affine = np.array(sound.get_qform(), dtype=np.float64)
     except ValueError:
         affine = np.full((4, 4), np.nan)
-    if np.isfinite(affine).all():
+    if _sane(affine):
         return affine
     b, c, d = (float(header[f"quatern_{part}"]) for part in "bcd")
     message = f"The qform's quaternion ({b:.4g}, {c:.4g}, {d:.4g}) or offset is not valid."

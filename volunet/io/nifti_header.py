@@ -155,8 +155,6 @@ def _scale(header: Header, inquiry: Inquiry) -> tuple[float, float] | None:
             severity=Severity.REFUSE,
             advice="Write the file again without scaling, or accept IMG-SCALE to take the "
             "stored numbers.",
-            slope=slope,
-            inter=inter,
         )
         return None
     return None if slope == 0 or (slope, inter) == (1, 0) else (slope, inter)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from volunet.io.inquiry import Inquiry
+from volunet.io.inquiry import QUIET, Inquiry
 from volunet.io.nifti_bytes import RATIO, Stream
 from volunet.io.nifti_header import Layout
 
@@ -57,7 +57,7 @@ def _refuse_bombs(stream: Stream, layout: Layout, inquiry: Inquiry) -> None:
 
 
 def _pass_header(stream: Stream, layout: Layout, inquiry: Inquiry) -> None:
-    if layout.offset > stream.most or stream.skip(layout.offset) < layout.offset:
+    if layout.offset > stream.most or stream.checksum(layout.offset)[0] < layout.offset:
         raise inquiry.refusal(
             "NII-OFFSET",
             f"The voxels are said to start at byte {layout.offset}, past the end of the file.",
@@ -80,6 +80,7 @@ def _native(stored: NDArray[Any]) -> NDArray[Any]:
     return stored.byteswap(inplace=True).view(stored.dtype.newbyteorder("="))
 
 
+@QUIET
 def _scaled(
     stored: NDArray[Any], scale: tuple[float, float], inquiry: Inquiry
 ) -> NDArray[np.float32]:

@@ -160,14 +160,13 @@ def _read_back_nifti(part: Path, stored: Volume, tally: Tally) -> None:
         WriteError: they differ.
     """
     inquiry = Inquiry(part.name)
-    crc, count, buffer = 0, 0, np.empty(PIECE, dtype=np.uint8)
     try:
         with Stream(part.open("rb"), inquiry) as stream:
             header = parse(stream.peek(HEAD), "NIfTI-1", inquiry)
             lying = layout(header, "NIfTI-1", inquiry, channels_in_file=True)
             affine = affine_of(header, stored.grid.shape, inquiry)
-            while got := stream.fill(buffer):
-                crc, count = isal_zlib.crc32(buffer[:got].data, crc), count + got
+            count, crc = stream.checksum(tally.count)
+            count += stream.finish()
         inquiry.settle()
     except Refused as error:
         raise _differs(str(error)) from error

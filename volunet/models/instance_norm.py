@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from volunet.errors import ShapeError
+
 aten = torch.ops.aten
 
 
@@ -24,6 +26,9 @@ class InstanceNorm(nn.Module):
 
     Args:
         slope: of the leaky ReLU that follows; 1 for none.
+
+    Raises:
+        ShapeError: S is a single voxel.
     """
 
     def __init__(self, channels: int, *, slope: float = 1.0, eps: float = 1e-5) -> None:
@@ -33,8 +38,15 @@ class InstanceNorm(nn.Module):
         self.slope, self.eps = slope, eps
 
     def forward(self, x: Tensor) -> Tensor:
+        if x[0, 0].numel() < 2:
+            raise ShapeError(
+                f"One voxel has no variance: feature maps came down to {tuple(x.shape)}. Give the "
+                f"network a larger image or fewer stages."
+            )
         if x.device.type == "cpu" and _is_channels_last(x):
-            y: Tensor = _ChannelsLast.apply(x, self.weight, self.bias, self.slope, self.eps)
+            y: Tensor = _ChannelsLast.apply(  # type: ignore[no-untyped-call]
+                x, self.weight, self.bias, self.slope, self.eps
+            )
             return y
         if x.device.type == "cpu":
             y = F.group_norm(x, x.shape[1], self.weight, self.bias, self.eps)
@@ -50,10 +62,11 @@ class _ChannelsLast(torch.autograd.Function):
     """Batch normalisation of one image at a time, for which torch has channels-last kernels."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, slope: float, eps: float
     ) -> Tensor:
         moments = [_moments(image) for image in x]
+        weight, bias = weight.to(moments[0][0]), bias.to(moments[0][0])
         y = torch.cat(
             [
                 F.batch_norm(image[None], mean, var, weight, bias, eps=eps)
@@ -68,11 +81,12 @@ class _ChannelsLast(torch.autograd.Function):
         return y
 
     @staticmethod
-    @once_differentiable  # type: ignore[misc, untyped-decorator]
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, y, weight, means, scales = ctx.saved_tensors
         if ctx.slope != 1:
             grad = aten.leaky_relu_backward(grad, y, ctx.slope, True)
+        grad = grad.contiguous(memory_format=_layout(x))  # the kernel takes that on trust
         statistics = (None, None)
         parts = [
             aten.native_batch_norm_backward(
@@ -84,20 +98,24 @@ class _ChannelsLast(torch.autograd.Function):
         return torch.cat(dx), torch.stack(dweight).sum(0), torch.stack(dbias).sum(0), None, None
 
 
+def _layout(x: Tensor) -> torch.memory_format:
+    return torch.channels_last if x.ndim == 4 else torch.channels_last_3d
+
+
 def _is_channels_last(x: Tensor) -> bool:
-    layout = torch.channels_last if x.ndim == 4 else torch.channels_last_3d
-    return not x.is_contiguous() and x.is_contiguous(memory_format=layout)
+    return not x.is_contiguous() and x.is_contiguous(memory_format=_layout(x))
 
 
 def _moments(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each channel of a channels-last image (C, *S), float32.
+    """Mean and variance of each channel of a channels-last image (C, *S), float32 or float64.
 
     The voxels of the last axis are taken for channels of their own, and their moments merged: one
     sum over a large image would lose digits, and short rows of channels are slow to read.
     """
     channels, last = image.shape[0], image.shape[-1]
     rows = image.movedim(0, -1).reshape(1, -1, 1, last * channels).permute(0, 3, 1, 2)
-    running = torch.zeros((2, last * channels))  # not asked for, but its type is the moments' type
+    kind = torch.promote_types(image.dtype, torch.float32)
+    running = torch.zeros((2, last * channels), dtype=kind)  # unread, but it sets the answer's type
     means, variances = aten.batch_norm_update_stats(rows, *running, 0.0)
     mean = means.view(last, channels).mean(0)
     spread = (means.view(last, channels) - mean).square()

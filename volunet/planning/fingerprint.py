@@ -69,6 +69,11 @@ class Fingerprint(Settings):
         """The fingerprint of both sets together; a case in both counts once."""
         return Fingerprint(cases={**self.cases, **other.cases})
 
+    def numbered(self) -> Fingerprint:
+        """The same facts under numbers, since case ids may say who a patient is."""
+        facts = self.cases.values()
+        return Fingerprint(cases={f"{n:05d}": case for n, case in enumerate(facts, start=1)})
+
     @property
     def spacings(self) -> NDArray[np.float64]:
         """Spacing of each case in mm, (cases, 3)."""

@@ -117,16 +117,19 @@ class Labels(Settings):
         Raises:
             LabelError: a value that no structure has.
         """
-        known = (0, *self.values, *(() if self.ignore is None else (self.ignore,)))
+        meaning = {value: index for index, value in enumerate((0, *self.values))}
+        if self.ignore is not None:
+            meaning[self.ignore] = self.classes
+        known = np.array(sorted(meaning))
         found = np.unique(voxels)
-        if unknown := sorted(set(found.tolist()) - set(known)):
+        if unknown := sorted(set(found.tolist()) - set(meaning)):
             raise LabelError(
                 f"The label map holds {unknown[:8]}, which are not declared; known are "
                 f"{self.structures}. Declare them in labels.json, or mend the map."
             )
-        kind = np.min_scalar_type(len(known))
-        index = np.searchsorted(np.array(known[: self.classes]), voxels)
-        return np.asarray(index, dtype=kind)
+        kind = np.min_scalar_type(self.classes)
+        index = np.array([meaning[value] for value in known.tolist()], dtype=kind)
+        return np.asarray(index[np.searchsorted(known, voxels)])
 
     def to_values(self, index: NDArray[Any]) -> NDArray[Any]:
         """Label values of class indices, in the smallest unsigned type that holds them all."""

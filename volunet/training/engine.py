@@ -60,11 +60,13 @@ def build_trainer(parts: Parts) -> Engine:
     """An engine that takes one optimiser step a batch."""
     weights = list(parts.module.parameters())
     half = parts.dtype != torch.float32
+    on_cpu = parts.device.type == "cpu"
+    layout = torch.channels_last_3d if on_cpu else torch.contiguous_format
 
     def step(_: Engine, batch: Batch) -> Step:
         parts.module.train()
         with torch.autocast(parts.device.type, dtype=parts.dtype, enabled=half):
-            outputs = parts.module(batch.image)
+            outputs = parts.module(batch.image.contiguous(memory_format=layout))
         loss = parts.loss(outputs, batch.label)
         parts.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from volunet.data.cache import Prepared
 from volunet.errors import DatasetError, Stopped
-from volunet.inference.engines.torch_engine import choose_dtype
+from volunet.inference.engines.torch_engine import choose_dtype, to_channels_last
 from volunet.models.supervision import DeepSupervision
 from volunet.models.unet import UNet
 from volunet.planning.plan import Plan
@@ -95,7 +95,7 @@ def fit(
         run.load_state_dict(state)
     open_history(history, step=run.clock.step)
 
-    def validate() -> Score:
+    def score_now() -> Score:
         with run.parts.average.in_place() as network:
             score = score_cases(
                 network, job.validation, job.plan, device=job.device, dtype=run.parts.dtype
@@ -110,7 +110,7 @@ def fit(
     trainer = build_trainer(run.parts)
     handlers.count(trainer, run)
     handlers.log(trainer, run, history, report)
-    handlers.validate_now_and_then(trainer, run, lambda: validate() and None)
+    handlers.validate_now_and_then(trainer, run, score_now)
     handlers.keep_newest(trainer, run, checkpoints)
     handlers.stop_when_asked(trainer, should_stop)
     trainer.run(run.batches(), max_epochs=1)
@@ -118,7 +118,7 @@ def fit(
     save_checkpoint(checkpoints, run.clock.step, run.state_dict())
     if run.clock.progress < 1:
         raise Stopped(f"Stopped after {run.clock.step} steps; the same command goes on.")
-    return _give_away(run, validate())
+    return _give_away(run, score_now())
 
 
 def start_run(job: Job) -> Run:
@@ -128,6 +128,8 @@ def start_run(job: Job) -> Run:
     network = UNet(**plan.network).to(job.device)
     scales = plan.supervised_scales
     module = DeepSupervision(network, scales=scales).to(job.device) if scales > 1 else network
+    if job.device.type == "cpu":
+        to_channels_last(module)
     ignore = plan.labels.ignore_index
 
     def loss(outputs: Tensor | tuple[Tensor, ...], label: Tensor) -> Tensor:

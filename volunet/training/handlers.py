@@ -66,14 +66,14 @@ def write_line(run: Run, history: Path, report: Report, *, score: Score | None =
     read = run.read_losses()
     if read is None and score is None:
         return
-    loss, norm = read or (float("nan"), float("nan"))
+    loss, norm = read or (None, None)
     dice = None if score is None else score.mean
     row = Row(run.clock.step, run.clock.spent_s, loss, run.rate, norm, dice)
     append_row(history, row)
     report(Progress(row, run.clock.budget, run.clock.progress, score))
 
 
-def validate_now_and_then(trainer: Engine, run: Run, validate: Callable[[], None]) -> None:
+def validate_now_and_then(trainer: Engine, run: Run, validate: Callable[[], Score]) -> None:
     """Scores whole cases at even shares of the run; the last time is not this handler's."""
 
     def after_step() -> None:

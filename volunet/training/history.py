@@ -18,16 +18,16 @@ class Row:
     Args:
         step: steps taken.
         seconds: of the budget spent.
-        loss: mean since the last line.
-        grad_norm: mean before clipping since the last line.
+        loss: mean since the last line, None where no step was taken.
+        grad_norm: mean before clipping since the last line, None where no step was taken.
         val_dice: mean Dice on whole validation cases, None where they were not scored.
     """
 
     step: int
     seconds: float
-    loss: float
+    loss: float | None
     learning_rate: float
-    grad_norm: float
+    grad_norm: float | None
     val_dice: float | None = None
 
     def cells(self) -> list[str]:

@@ -1,0 +1,51 @@
+"""Tiny scans and datasets written with nibabel, for the tests of this room."""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+SHAPE = (6, 5, 4)
+AFFINE = np.diag([2.0, 1.5, 3.0, 1.0])
+
+
+def write_nifti(path: Path, voxels: np.ndarray, affine: np.ndarray = AFFINE) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = nib.Nifti1Image(voxels, affine)
+    image.set_qform(affine, code=1)
+    image.header.set_xyzt_units("mm")
+    nib.save(image, path)
+    return path
+
+
+def write_image(path: Path, *, seed: int = 0, shape: tuple[int, ...] = SHAPE) -> Path:
+    rng = np.random.default_rng([seed, *path.name.encode("utf-8", "surrogateescape")])
+    return write_nifti(path, rng.integers(-200, 200, shape).astype(np.int16))
+
+
+def write_label(path: Path, values: tuple[int, ...] = (1, 2), shape: tuple = SHAPE) -> Path:
+    voxels = np.zeros(shape, dtype=np.uint8)
+    for value, row in zip(values, range(1, shape[0]), strict=False):
+        voxels[row] = value
+    return write_nifti(path, voxels)
+
+
+def write_pairs(root: Path, names: list[str], *, suffix: str = ".nii.gz") -> Path:
+    for name in names:
+        write_image(root / "images" / f"{name}{suffix}")
+        write_label(root / "labels" / f"{name}{suffix}")
+    return root
+
+
+def write_json(path: Path, values: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values), encoding="utf-8")
+    return path
+
+
+def touch(path: Path, content: bytes = b"x") -> Path:
+    """A file for tests that only look at names."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path

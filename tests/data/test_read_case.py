@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+
+from tests.data.on_disk import SHAPE, touch, write_image, write_label, write_nifti
+from volunet.data.cases import Case
+from volunet.data.content import sum_of_files, sum_of_voxels, sums_of_images
+from volunet.data.read_case import findings_of, read_case, read_images
+from volunet.errors import DatasetError
+from volunet.findings import Refused
+
+
+def test_channels_come_from_files_or_from_within_one(tmp_path):
+    files = [write_image(tmp_path / f"a_000{n}.nii.gz") for n in range(2)]
+    apart = read_images(files, channels=2).volume
+    together = np.moveaxis(apart.voxels, 0, -1)
+    whole = write_nifti(tmp_path / "a.nii.gz", together)
+    np.testing.assert_array_equal(read_images([whole], channels=2).volume.voxels, apart.voxels)
+    with pytest.raises(Refused, match="The image has 2 channels, and 3 are needed") as e:
+        read_images(files, channels=3)
+    assert e.value.findings[0].code == "IMG-CHANNELS"
+
+
+def test_a_label_within_a_rounding_error_lies_on_the_images_grid(tmp_path):
+    image = write_image(tmp_path / "i.nii.gz")
+    moved = np.diag([2.0, 1.5, 3.0, 1.0])
+    moved[0, 3] = 0.05
+    label = write_nifti(tmp_path / "l.nii.gz", np.ones(SHAPE, np.uint8), moved)
+    read = read_case(Case(case_id="a", images=(image,), label=label))
+    assert read.label.grid is read.image.grid
+    assert read.findings == ()
+
+
+def test_a_case_without_a_label_map_cannot_be_read(tmp_path):
+    with pytest.raises(DatasetError, match="'a' has no label map"):
+        read_case(Case(case_id="a", images=(write_image(tmp_path / "i.nii.gz"),)))
+
+
+def test_a_refusal_that_no_waiver_helps_stays_one(tmp_path):
+    image = write_nifti(tmp_path / "i.nii.gz", np.full(SHAPE, np.nan, np.float32))
+    case = Case(case_id="a", images=(image,), label=write_label(tmp_path / "l.nii.gz"))
+    with pytest.raises(Refused, match="No voxel is a number"):
+        read_case(case, accept=["IMG-NONFINITE"])
+
+
+def test_any_error_of_a_case_is_told_as_a_finding():
+    (memory,) = findings_of(MemoryError("no"), "a")
+    (other,) = findings_of(RuntimeError("odd"), "a")
+    assert (memory.case, memory.code, memory.refuses) == ("a", "RUN-OOM", True)
+    assert (other.code, other.message, other.refuses) == ("IO-FAULT", "RuntimeError: odd", True)
+
+
+def test_sums_tell_contents_apart_and_not_names(tmp_path):
+    one, two, three = (touch(tmp_path / n, c) for n, c in (("a", b"x"), ("b", b"x"), ("c", b"y")))
+    assert sum_of_files([one]) == sum_of_files([two]) != sum_of_files([three])
+    assert sum_of_files([one, three]) != sum_of_files([three, one])
+    with pytest.raises(Refused, match="IO-MISSING"):
+        sum_of_files([tmp_path / "none"])
+    cases = [
+        Case(case_id="1", images=(one,)),
+        Case(case_id="2", images=(tmp_path / "none",)),
+    ]
+    assert sums_of_images(cases) == {"1": sum_of_files([one])}
+
+
+def test_voxels_are_summed_whatever_their_order_in_memory():
+    voxels = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    assert sum_of_voxels(voxels) == sum_of_voxels(np.asfortranarray(voxels))
+    assert sum_of_voxels(voxels) != sum_of_voxels(voxels.astype(np.float32))
+    assert sum_of_voxels(voxels) != sum_of_voxels(voxels.reshape(3, 2, 4))
+    assert sum_of_voxels(voxels) != sum_of_voxels(voxels + 1)

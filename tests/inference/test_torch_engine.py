@@ -1,0 +1,47 @@
+"""The engine runs a network as it is, in the type it is asked for."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from volunet.inference.engines.torch_engine import TorchEngine, choose_dtype
+from volunet.models.unet import UNet
+
+
+def small(dims: int = 3) -> UNet:
+    torch.manual_seed(0)
+    return UNet(dims, 1, 2, features=(4, 8), strides=(2,))
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_gives_what_the_network_gives(dims):
+    network, windows = small(dims), torch.randn(2, 1, *(8,) * dims)
+    wanted = network(windows).detach()
+    logits = TorchEngine(network, device="cpu")(windows)
+    torch.testing.assert_close(logits, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_bfloat16_answers_in_float32_and_close_by():
+    network, windows = small(), torch.randn(2, 1, 8, 8, 8)
+    exact = TorchEngine(network, device="cpu")(windows)
+    logits = TorchEngine(network, device="cpu", dtype=torch.bfloat16)(windows)
+    assert logits.dtype == torch.float32
+    assert not torch.equal(logits, exact)
+    assert (logits - exact).norm() / exact.norm() < 0.03
+
+
+def test_no_gradient_is_kept_and_dropout_sleeps():
+    network = torch.nn.Sequential(torch.nn.Conv3d(1, 2, 1), torch.nn.Dropout(0.9))
+    engine, windows = TorchEngine(network, device="cpu"), torch.rand(1, 1, 4, 4, 4)
+    logits = engine(windows)
+    assert not logits.requires_grad
+    assert torch.equal(logits, engine(windows))
+
+
+def test_the_chosen_type_is_one_the_cpu_can_run():
+    dtype = choose_dtype("cpu")
+    assert dtype in (torch.float32, torch.bfloat16)
+    assert (
+        TorchEngine(small(), device="cpu", dtype=dtype)(torch.zeros(1, 1, 8, 8, 8)).isfinite().all()
+    )

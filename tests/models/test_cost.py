@@ -1,0 +1,46 @@
+"""Costs are what a pencil gives, and what torch really keeps."""
+
+from __future__ import annotations
+
+import torch
+
+from volunet.models.cost import count
+from volunet.models.supervision import DeepSupervision
+from volunet.models.unet import UNet
+
+
+def test_a_network_small_enough_for_a_pencil():
+    cost = count(UNet(2, 1, 2, features=(2, 3), strides=(2,)), (4, 4))
+    weights = [9 * 2, 9 * 4, 9 * 6, 9 * 9, 4 * 6, 9 * 8, 9 * 4, 4]
+    norms = 2 * (2 + 2 + 3 + 3 + 2 + 2)
+    biases = 2 + 2
+    assert cost.parameters == sum(weights) + norms + biases
+    fine, coarse = weights[0] + weights[1] + sum(weights[5:]), weights[2] + weights[3] + weights[4]
+    assert cost.multiply_adds == 16 * fine + 4 * coarse
+    # Per voxel: image 1, two convolutions and their activations 4 x 2, skip + up 4, again 4 x 2.
+    assert cost.kept == {(4, 4): 16 * (1 + 8 + 4 + 8), (2, 2): 4 * 4 * 3}
+
+
+def test_what_is_kept_is_what_torch_keeps():
+    net = UNet(3, 1, 3, features=(4, 8), strides=(2,)).to(memory_format=torch.channels_last_3d)
+    image = torch.randn(1, 1, 16, 16, 16).to(memory_format=torch.channels_last_3d)
+    kept = {}
+
+    def keep(tensor):
+        if not isinstance(tensor, torch.nn.Parameter) and tensor.ndim == 5:
+            kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        net(image)
+    assert count(net, (16, 16, 16)).kept_total == sum(t.numel() for t in kept.values())
+
+
+def test_counting_leaves_the_network_as_it_was_and_takes_wrapped_ones():
+    net = UNet(3, 2, 2, features=(4, 8, 16), strides=(2, 2))
+    bare = count(net, (8, 8, 8), in_channels=2)
+    deep = count(DeepSupervision(net), (8, 8, 8), in_channels=2)
+    assert bare.kept_total == sum(bare.kept.values())
+    assert deep.parameters == bare.parameters + 2 * 8 + 2
+    assert next(net.parameters()).device.type == "cpu"
+    assert not net.encoder[0][0].conv._forward_hooks

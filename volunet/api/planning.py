@@ -1,0 +1,90 @@
+"""From a dataset to a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from volunet.data.cases import Case, Dataset
+from volunet.data.check import declare_labels
+from volunet.data.layouts import find_dataset
+from volunet.data.survey import Survey, survey
+from volunet.planning.machine import find_device, this_machine
+from volunet.planning.make import make_plan
+from volunet.planning.plan import Plan
+from volunet.recipe import Recipe
+
+Counted = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan and what it was made from."""
+
+    plan: Plan
+    dataset: Dataset
+    survey: Survey
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    """Counts for nobody."""
+
+
+def open_dataset(path: Path | str, recipe: Recipe, *, counted: Counted = quiet) -> Dataset:
+    """The dataset at `path`, with the channel names and labels that the recipe gives, if any.
+
+    Args:
+        counted: told what is done, how many of it, and of how many.
+    """
+    dataset = find_dataset(Path(path), labels=recipe.labels)
+    dataset = declare_labels(dataset, progress=lambda a, b: counted("looking for labels", a, b))
+    return replace(dataset, channels=recipe.channels or dataset.channels)
+
+
+def plan_for(
+    dataset: Dataset,
+    cases: Collection[Case],
+    recipe: Recipe,
+    *,
+    device: str | None = None,
+    accept: Collection[str] = (),
+    counted: Counted = quiet,
+) -> Planned:
+    """The plan that the rules make from these cases of a dataset, for the machine at hand."""
+    assert dataset.labels is not None, "open_dataset declares labels"
+    seen = survey(
+        tuple(cases),
+        dataset.labels,
+        len(dataset.channels),
+        accept=accept,
+        progress=lambda a, b: counted("looking at cases", a, b),
+    )
+    machine = this_machine(find_device(device))
+    made = make_plan(seen.fingerprint, dataset.channels, dataset.labels, machine, fixed=recipe.plan)
+    return Planned(made, dataset, seen)
+
+
+def plan(
+    dataset: Path | str,
+    recipe: Recipe | None = None,
+    *,
+    device: str | None = None,
+    accept: Collection[str] = (),
+) -> Plan:
+    """What training will do with a dataset on this machine.
+
+    Args:
+        dataset: a folder or a CSV of labelled cases.
+        recipe: what is wanted of the plan; by default the rules choose everything.
+        device: "cpu", "cuda", "mps"; by default the best there is.
+        accept: codes of refusals to waive.
+
+    Raises:
+        DatasetError: there is no such dataset, or none of its cases can be used.
+        ConfigError: what the recipe wants does not fit together, or not the memory.
+        Refused: the dataset is in doubt; the findings say why.
+    """
+    recipe = recipe or Recipe.default()
+    opened = open_dataset(dataset, recipe)
+    return plan_for(opened, opened.cases, recipe, device=device, accept=accept).plan

@@ -1,0 +1,94 @@
+"""What a training run keeps in its folder, and whether the same command may go on in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from volunet.config import read_config, read_values, to_json
+from volunet.errors import ConfigError
+from volunet.io.atomic import write_text
+from volunet.planning.fingerprint import Fingerprint
+from volunet.planning.plan import Plan
+
+PACKAGES = ("volunet", "torch", "monai", "numpy", "nibabel", "pytorch-ignite")
+
+
+class RunFolder:
+    """The folder of one run; made where it is missing."""
+
+    def __init__(self, path: Path) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        self.path = path
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What `run.json` says; {} before the run has started."""
+        path = self.path / "run.json"
+        return read_values(path) if path.is_file() else {}
+
+    @property
+    def finished(self) -> bool:
+        """Whether training ended and its model was written."""
+        done = self.record.get("status") == "finished"
+        return done and (self.path / "model" / "model.json").is_file()
+
+    def write_record(self, facts: Mapping[str, Any]) -> None:
+        """Adds facts to `run.json`."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        versions = {name: version(name) for name in PACKAGES}
+        record = {"schema": 1, "started": now, **self.record, **facts}
+        record |= {"updated": now, "versions": versions}
+        write_text(self.path / "run.json", json.dumps(record, indent=2) + "\n")
+
+    def check_unchanged(self, made_from: Mapping[str, Any]) -> None:
+        """Sees to it that a run goes on with what it was started with.
+
+        Raises:
+            ConfigError: something differs; its names are given.
+        """
+        before = self.record.get("made_from")
+        if before is None:
+            return
+        now = json.loads(json.dumps(made_from))
+        changed = sorted(_differences(before, now))
+        if changed:
+            raise ConfigError(
+                f"{self.path.name} was started with other values of {_some(changed)}. Use another "
+                "folder for -o, or go back to what it was started with."
+            )
+
+    def read_plan(self) -> tuple[Plan, Fingerprint] | None:
+        """The plan and fingerprint in the folder; None where either is missing.
+
+        Raises:
+            ConfigError: one of them is damaged, or says what plans do not know.
+        """
+        files = self.path / "plan.json", self.path / "fingerprint.json"
+        if not all(file.is_file() for file in files):
+            return None
+        return read_config(files[0], Plan), read_config(files[1], Fingerprint)
+
+    def write_plan(self, plan: Plan, fingerprint: Fingerprint) -> None:
+        """Keeps the plan and what it was made from."""
+        write_text(self.path / "fingerprint.json", to_json(fingerprint))
+        write_text(self.path / "plan.json", to_json(plan))
+
+
+def _differences(before: Any, now: Any, name: str = "") -> Iterable[str]:
+    """The dotted names under which two JSON values differ."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in before.keys() | now.keys():
+            inner = f"{name}.{key}" if name else key
+            yield from _differences(before.get(key), now.get(key), inner)
+    elif before != now:
+        yield name
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    return ", ".join(names[:6]) + more

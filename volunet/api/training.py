@@ -1,0 +1,256 @@
+"""From a dataset to a model: a whole training run in one folder, which can be gone on with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from volunet.api.planning import Counted, open_dataset, plan_for, quiet
+from volunet.api.run_folder import RunFolder
+from volunet.api.validation import Validated, validate_run
+from volunet.data.cache import PreparedCases
+from volunet.data.cases import Case, Dataset
+from volunet.data.content import sum_of_files
+from volunet.data.splits import Split, read_splits, split_cases
+from volunet.errors import DatasetError
+from volunet.findings import Finding, Refused
+from volunet.io.atomic import write_text
+from volunet.packaging import model_file
+from volunet.planning.fingerprint import Fingerprint
+from volunet.planning.machine import find_device
+from volunet.planning.plan import Plan
+from volunet.recipe import Recipe
+from volunet.training.fit import Job, Trained, fit
+from volunet.training.handlers import Progress
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told how a run goes; by default nobody.
+
+    Args:
+        say: a sentence about what begins or is done.
+        counted: what is done, how many of it, of how many.
+        report: a line of the history.
+        should_stop: asked after every step.
+    """
+
+    say: Callable[[str], None] = lambda _: None
+    counted: Counted = quiet
+    report: Callable[[Progress], None] = lambda _: None
+    should_stop: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a run is asked for, beside its dataset and recipe.
+
+    Args:
+        fold: of five, or of `splits`; None holds out one part in five.
+        splits: a splits_final.json.
+        seed: of split, weights and draws.
+        device: "cpu", "cuda", "mps"; None for the best there is.
+        accept: codes of refusals to waive.
+        cache: folder of prepared cases; None for the user's cache.
+    """
+
+    fold: int | None = None
+    splits: Path | None = None
+    seed: int = 0
+    device: str | None = None
+    accept: tuple[str, ...] = ()
+    cache: Path | None = None
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run that ended.
+
+    Args:
+        folder: of the run; the model lies in its `model/`.
+        trained: None where the run had ended before.
+        validated: scores of the held-out cases on their own grids; None without such cases.
+        findings: about the cases; refused cases were left out.
+    """
+
+    folder: Path
+    trained: Trained | None = None
+    validated: Validated | None = None
+    findings: tuple[Finding, ...] = field(default_factory=tuple)
+
+    @property
+    def model(self) -> Path:
+        """The folder of the model."""
+        return self.folder / "model"
+
+
+def train(
+    dataset: Path | str,
+    folder: Path | str,
+    recipe: Recipe | None = None,
+    *,
+    wanted: Wanted | None = None,
+    watch: Watch | None = None,
+) -> TrainedRun:
+    """Trains a model on a dataset, or goes on where the same call stopped.
+
+    Args:
+        dataset: a folder or a CSV of labelled cases.
+        folder: of the run; made where it is missing.
+        recipe: how to train and for how long; by default everything is left to the rules.
+        wanted: fold, seed, device and the like.
+        watch: who is told how it goes.
+
+    Raises:
+        DatasetError: there is no such dataset, or nothing in it to train on.
+        ConfigError: a setting does not fit, or the folder holds a run that was started otherwise.
+        Refused: the dataset is in doubt; the findings say why.
+        Stopped: `watch.should_stop` said so; the same call goes on.
+        TrainingDiverged: the loss is not finite.
+    """
+    recipe, wanted, watch = recipe or Recipe.default(), wanted or Wanted(), watch or Watch()
+    run = RunFolder(Path(folder))
+    opened = open_dataset(dataset, recipe, counted=watch.counted)
+    split = _split(opened, wanted)
+    used = [opened.case(case_id) for case_id in (*split.train, *split.validation)]
+    sums, unreadable = _sums(used)
+    asked = {
+        "cases": sums,
+        "split": json.loads(split.model_dump_json()),
+        "recipe": recipe.model_dump(mode="json"),
+        "seed": wanted.seed,
+    }
+    run.check_unchanged(asked)
+    if run.finished:
+        watch.say(f"{run.path} has ended already; its model is in {run.path / 'model'}.")
+        return TrainedRun(run.path)
+    plan, fingerprint, found = _plan(run, opened, split, recipe, wanted, watch)
+    made_from = {**asked, "plan": plan.model_dump(mode="json")}
+    run.check_unchanged(made_from)
+    write_text(run.path / "splits.json", split.model_dump_json(indent=2) + "\n")
+    run.write_record({"status": "running", "made_from": made_from})
+    job, skipped = _prepare(run, opened, split, plan, recipe, wanted, watch)
+    watch.say(
+        f"Training on {len(job.train)} cases for {recipe.time}, {len(job.validation)} held out."
+    )
+    trained = fit(job, report=watch.report, should_stop=watch.should_stop)
+    _keep_model(run, trained, job, recipe, fingerprint)
+    findings = (*opened.findings, *unreadable, *found, *skipped)
+    validated = validate_run(
+        run.path,
+        [opened.case(case_id) for case_id in split.validation],
+        device=job.device,
+        tolerance_mm=recipe.nsd_tolerance_mm,
+        counted=watch.counted,
+    )
+    run.write_record({"status": "finished", **_facts(trained, findings)})
+    return TrainedRun(run.path, trained, validated, findings)
+
+
+def _split(dataset: Dataset, wanted: Wanted) -> Split:
+    if wanted.splits is not None:
+        return read_splits(wanted.splits, dataset.cases, wanted.fold or 0)
+    return split_cases(dataset.cases, fold=wanted.fold, seed=wanted.seed)
+
+
+def _sums(cases: Collection[Case]) -> tuple[dict[str, str], list[Finding]]:
+    """The sum of each case's files, and the findings of those that cannot be read."""
+    sums, findings = {}, []
+    for case in cases:
+        try:
+            sums[case.case_id] = sum_of_files(case.files)
+        except Refused as refused:
+            findings += [found.at(case=case.case_id) for found in refused.findings]
+    return sums, findings
+
+
+def _plan(
+    run: RunFolder, dataset: Dataset, split: Split, recipe: Recipe, wanted: Wanted, watch: Watch
+) -> tuple[Plan, Fingerprint, tuple[Finding, ...]]:
+    """The plan in the run's folder (a person may have put it there), or the one the rules make."""
+    if kept := run.read_plan():
+        return *kept, ()
+    planned = plan_for(
+        dataset,
+        [dataset.case(case_id) for case_id in split.train],
+        recipe,
+        device=wanted.device,
+        accept=wanted.accept,
+        counted=watch.counted,
+    )
+    run.write_plan(planned.plan, planned.survey.fingerprint)
+    return planned.plan, planned.survey.fingerprint, planned.survey.findings
+
+
+def _prepare(
+    run: RunFolder,
+    dataset: Dataset,
+    split: Split,
+    plan: Plan,
+    recipe: Recipe,
+    wanted: Wanted,
+    watch: Watch,
+) -> tuple[Job, tuple[Finding, ...]]:
+    cache = wanted.cache or Path.home() / ".cache" / "volunet" / "prepared"
+    watch.say(f"Prepared cases are kept in {cache}.")
+    prepared = PreparedCases(cache, plan, accept=wanted.accept)
+    sides = []
+    findings: list[Finding] = []
+    for ids in (split.train, split.validation):
+        made = prepared.prepare_all(
+            [dataset.case(case_id) for case_id in ids],
+            progress=lambda a, b: watch.counted("preparing cases", a, b),
+        )
+        sides.append(list(made.ready))
+        findings += made.findings
+    if not sides[0]:
+        raise DatasetError(f"No case is left to train on. {'; '.join(map(str, findings[:3]))}")
+    job = Job(
+        plan=plan,
+        settings=recipe.training,
+        train=sides[0],
+        validation=sides[1],
+        budget=recipe.time,
+        folder=run.path,
+        device=find_device(wanted.device),
+        seed=wanted.seed,
+    )
+    return job, tuple(findings)
+
+
+def _keep_model(
+    run: RunFolder, trained: Trained, job: Job, recipe: Recipe, fingerprint: Fingerprint
+) -> None:
+    dice = {name: None if d != d else d for name, d in trained.score.dice.items()}
+    model_file.save_model(
+        run.path / "model",
+        trained.weights,
+        name=recipe.name,
+        plan=job.plan,
+        fingerprint=fingerprint,
+        training=model_file.Training(
+            cases=len(job.train),
+            steps=trained.steps,
+            seconds=trained.seconds,
+            seed=job.seed,
+            validation_dice=dice,
+        ),
+        licence=recipe.licence,
+        intended_use=recipe.intended_use,
+    )
+
+
+def _facts(trained: Trained, findings: Collection[Finding]) -> dict[str, Any]:
+    return {
+        "steps": trained.steps,
+        "budget_spent_s": round(trained.seconds, 2),
+        "step_s": round(trained.step_s, 4),
+        "drawing_share": round(trained.drawing_share, 4),
+        "threads": torch.get_num_threads(),
+        "findings": [json.loads(found.to_json()) for found in findings],
+    }

@@ -1,0 +1,82 @@
+"""`volunet demo`: the main job on the bundled scans, up to scores on scans not trained on."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from volunet.cli.exits import Stop, exits
+from volunet.cli.options import Device, Json, Quiet, Verbose
+from volunet.cli.predict import run_predict
+from volunet.cli.speaker import Speaker
+from volunet.cli.train import tell_progress, tell_summary
+
+BUDGET = "100s"
+
+
+def demo(
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder for everything the demo makes.")
+    ] = Path("volunet_demo"),
+    device: Device = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    as_json: Json = False,
+) -> None:
+    """The main job on the bundled synthetic scans: train, predict, evaluate, a picture."""
+    speaker = Speaker(quiet, verbose, as_json)
+    with exits(speaker):
+        started = time.monotonic()
+        stop = Stop()
+        from volunet.data.sample import sample_folder
+        from volunet.evaluation.evaluate import evaluate
+
+        sample = sample_folder()
+        _train(speaker, sample, output / "run", device, stop)
+        masks, scores = output / "masks", output / "scores"
+        run_predict(speaker, sample / "test" / "images", output / "run", masks, device=device)
+        scores.mkdir(parents=True, exist_ok=True)
+        done = evaluate(masks, sample / "test" / "labels", scores)
+        picture = _draw(speaker, sample / "test", masks, output / "overlay.png")
+        speaker.give(done.summary | {"masks": str(masks), "scores": str(scores)})
+        tell_summary(speaker, "scores on scans that it was not trained on", done.summary)
+        speaker.show(f"Masks:   {masks}\nScores:  {scores / 'metrics.csv'}")
+        if picture:
+            speaker.show(f"Picture: {picture}")
+        speaker.say(f"The demo took {time.monotonic() - started:.0f} s.")
+
+
+def _train(speaker: Speaker, sample: Path, folder: Path, device: str | None, stop: Stop) -> None:
+    from volunet.api.training import Wanted, Watch, train
+    from volunet.recipe import Recipe
+
+    recipe = Recipe(name="demo", budget=BUDGET)
+    watch = Watch(speaker.say, speaker.counted, lambda p: tell_progress(speaker, p), stop)
+    train(sample, folder, recipe, wanted=Wanted(device=device), watch=watch)
+
+
+def _draw(speaker: Speaker, test: Path, masks: Path, picture: Path) -> Path | None:
+    """The first unseen scan with its mask and its reference, where matplotlib is there."""
+    from volunet.errors import MissingExtra
+    from volunet.io.read import read, stem
+    from volunet.reporting.pictures import draw_overlay
+    from volunet.space.labels import read_labels
+
+    scan = min((test / "images").glob("*.nii.gz"))
+    name = f"{stem(scan)}.nii.gz"
+    labels = read_labels(test.parent / "labels.json")
+    try:
+        draw_overlay(
+            read(scan),
+            read(masks / name),
+            labels,
+            picture,
+            reference=read(test / "labels" / name),
+        )
+    except MissingExtra as missing:
+        speaker.say(f"No picture: {missing}")
+        return None
+    return picture

@@ -1,0 +1,75 @@
+"""From errors and signals to the exit codes of the contract.
+
+0 all well, 1 our fault, 2 usage, 3 some cases not ok, 4 no case ok, 75 stopped early, can go on.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import typer
+
+from volunet.cli.speaker import Speaker
+from volunet.errors import Stopped, TrainingDiverged, VolunetError, WriteError
+from volunet.findings import Refused
+
+FAULT, USAGE, SOME_NOT_OK, NONE_OK, CAN_GO_ON = 1, 2, 3, 4, 75
+
+
+@contextmanager
+def exits(speaker: Speaker) -> Iterator[None]:
+    """Turns whatever a verb raises into a message and an exit code, never a traceback."""
+    try:
+        yield
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:  # the edge of the program: every error ends here as advice
+        if speaker.verbose:
+            speaker.err.print_exception()
+        speaker.complain(_message(error))
+        raise typer.Exit(code_of(error)) from None
+    finally:
+        speaker.end_bar()
+
+
+def code_of(error: Exception) -> int:
+    """The exit code that an error stands for."""
+    if isinstance(error, Stopped | WriteError):
+        return CAN_GO_ON
+    if isinstance(error, Refused):
+        return NONE_OK
+    if isinstance(error, VolunetError) and not isinstance(error, TrainingDiverged):
+        return USAGE
+    return FAULT
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, VolunetError):
+        return str(error)
+    return (
+        f"Something went wrong that volunet did not expect: {type(error).__name__}: {error}. "
+        "Run it again with -v for the traceback, and report it if it recurs."
+    )
+
+
+class Stop:
+    """A wish to stop, asked of the process by a signal; a second Ctrl-C ends it at once."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), self._ask)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self._event.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._event.set()
+
+    def __call__(self) -> bool:
+        """Whether the process was asked to stop."""
+        return self._event.is_set()

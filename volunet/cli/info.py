@@ -1,0 +1,136 @@
+"""`volunet info`: what a scan, a folder, a dataset or a model is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from volunet.cli.exits import NONE_OK, exits
+from volunet.cli.options import Json, Quiet, Verbose
+from volunet.cli.speaker import Speaker
+
+if TYPE_CHECKING:
+    from volunet.findings import Finding
+
+Row = tuple[str, str]
+
+
+def info(
+    path: Annotated[Path, typer.Argument(help="A scan, a folder of scans, a dataset or a model.")],
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    as_json: Json = False,
+) -> None:
+    """Geometry, intensities and findings of a scan, a dataset or a model."""
+    speaker = Speaker(quiet, verbose, as_json)
+    with exits(speaker):
+        if any((place / "model.json").is_file() for place in (path, path / "model")):
+            _tell(speaker, "model", _model(path))
+        elif path.is_file() and path.suffix.lower() != ".csv":
+            _tell_scan(speaker, path)
+        else:
+            _tell_folder(speaker, path)
+
+
+def _tell(speaker: Speaker, title: str, facts: dict[str, Any]) -> None:
+    speaker.give(facts)
+    rows = [(k, v if isinstance(v, str) else json.dumps(v)) for k, v in facts.items()]
+    speaker.table(title, ("what", "value"), rows)
+
+
+def _model(path: Path) -> dict[str, Any]:
+    from volunet.packaging.model_file import find_model, load_weights, read_model_file
+
+    model = read_model_file(path)
+    load_weights(find_model(path), model)
+    plan, training = model.plan, model.training
+    return {
+        "name": model.name,
+        "channels": list(plan.channels),
+        "labels": plan.labels.structures,
+        "spacing_mm": list(plan.spacing),
+        "patch": list(plan.patch),
+        "features": list(plan.features),
+        "trained_on": f"{training.cases} cases, {training.steps} steps",
+        "validation_dice": training.validation_dice,
+        "weights_sha256": next(iter(model.weights.values())),
+        "licence": model.licence or "not stated",
+        "intended_use": model.intended_use or "not stated",
+        "versions": model.versions,
+    }
+
+
+def _tell_scan(speaker: Speaker, path: Path) -> None:
+    import numpy as np
+
+    from volunet.findings import Refused
+    from volunet.io.scan import inspect
+
+    try:
+        reading = inspect(path, channels_in_file=True)
+    except Refused as refused:
+        tell_findings(speaker, refused.findings)
+        raise typer.Exit(NONE_OK) from None
+    volume = reading.volume
+    quantiles = [
+        [round(float(q), 4) for q in np.quantile(channel, (0, 0.005, 0.5, 0.995, 1))]
+        for channel in volume.voxels
+    ]
+    facts = {
+        "shape": list(volume.grid.shape),
+        "channels": volume.channels,
+        "type": str(volume.voxels.dtype),
+        "spacing_mm": [round(mm, 5) for mm in volume.grid.spacing],
+        "orientation": volume.grid.orientation,
+        "extent_mm": [round(mm, 2) for mm in volume.grid.extent_mm],
+        "quantiles_0_0.5_50_99.5_100": quantiles,
+    }
+    _tell(speaker, path.name, facts)
+    tell_findings(speaker, reading.findings)
+
+
+def _tell_folder(speaker: Speaker, path: Path) -> None:
+    from volunet.data.layouts import find_dataset
+    from volunet.data.scans import find_scans
+    from volunet.errors import DatasetError
+
+    try:
+        dataset = find_dataset(path)
+    except DatasetError:
+        scans = find_scans(path)
+        _tell(speaker, path.name, {"scans": len(scans), "first": [s.case_id for s in scans[:5]]})
+        return
+    facts = {
+        "layout": dataset.layout,
+        "cases": len(dataset.cases),
+        "groups": len({case.group for case in dataset.cases}),
+        "channels": list(dataset.channels),
+        "labels": dataset.labels.structures if dataset.labels else "not declared",
+        "first": list(dataset.case_ids[:5]),
+    }
+    _tell(speaker, path.name, facts)
+    tell_findings(speaker, dataset.findings)
+
+
+def tell_findings(speaker: Speaker, findings: tuple[Finding, ...] | list[Finding]) -> None:
+    """Findings, worst first: a table for people, JSON lines for scripts."""
+    from volunet.findings import worst_first
+
+    ordered = worst_first(findings)
+    if speaker.as_json:
+        for found in ordered:
+            speaker.give(json.loads(found.to_json()))
+    elif ordered:
+        rows = [
+            (
+                f.code,
+                f"{f.severity}{' (accepted)' if f.accepted else ''}",
+                f.case or f.file,
+                f"{f.message} {f.advice}",
+            )
+            for f in ordered
+        ]
+        speaker.table("findings", ("code", "severity", "case", "what and what to do"), rows)

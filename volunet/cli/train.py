@@ -1,0 +1,114 @@
+"""`volunet train`: from a dataset to a model, or on from where it stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from volunet.cli.exits import SOME_NOT_OK, Stop, exits
+from volunet.cli.info import tell_findings
+from volunet.cli.options import Accept, Change, Device, Json, Quiet, RecipeFile, Seed, Verbose
+from volunet.cli.plan import read_recipe
+from volunet.cli.speaker import Speaker
+
+if TYPE_CHECKING:
+    from volunet.api.training import TrainedRun
+    from volunet.training.handlers import Progress
+
+
+def train(
+    dataset: Annotated[Path, typer.Argument(help="A folder or a CSV of labelled cases.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The run's folder.")],
+    recipe: RecipeFile = None,
+    change: Change = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Training and its validation: 20m, 1h30m or 5000steps.")
+    ] = None,
+    fold: Annotated[
+        int | None, typer.Option(help="Fold of five, or of --splits, to hold out.")
+    ] = None,
+    splits: Annotated[
+        Path | None, typer.Option(help="splits_final.json: a list of train and val ids.")
+    ] = None,
+    device: Device = None,
+    seed: Seed = 0,
+    accept: Accept = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    as_json: Json = False,
+) -> None:
+    """Train a model, or go on where the same command stopped."""
+    speaker = Speaker(quiet, verbose, as_json)
+    with exits(speaker):
+        stop = Stop()
+        from volunet.api.training import Wanted, Watch
+        from volunet.api.training import train as train_model
+
+        changes = [*(change or []), *([f'budget="{budget}"'] if budget else [])]
+        wanted = Wanted(
+            fold=fold, splits=splits, seed=seed, device=device, accept=tuple(accept or ())
+        )
+        watch = Watch(speaker.say, speaker.counted, lambda p: tell_progress(speaker, p), stop)
+        done = train_model(
+            dataset, output, read_recipe(recipe, changes), wanted=wanted, watch=watch
+        )
+        tell_run(speaker, done)
+        if any(found.refuses for found in done.findings):
+            raise typer.Exit(SOME_NOT_OK)
+
+
+def tell_progress(speaker: Speaker, progress: Progress) -> None:
+    """A line of the history, as it comes."""
+    row = progress.row
+    if progress.score is not None:
+        named = ", ".join(f"{n} {d:.3f}" for n, d in progress.score.dice.items())
+        speaker.say(f"step {row.step}, {row.seconds:.0f} s: validation Dice {named}")
+        return
+    text = (
+        f"step {row.step}, {row.seconds:.0f} s of {progress.budget}: "
+        f"loss {row.loss or 0:.3f}, rate {row.learning_rate:.2g}"
+    )
+    speaker.status(text, progress.progress)
+
+
+def tell_run(speaker: Speaker, run: TrainedRun) -> None:
+    """What a run ended with."""
+    result: dict[str, Any] = {"model": str(run.model)}
+    if run.findings:
+        tell_findings(speaker, run.findings)
+    if run.trained is not None:
+        t = run.trained
+        result |= {"steps": t.steps, "budget_spent_s": t.seconds, "step_s": t.step_s}
+        speaker.say(
+            f"{t.steps} steps in {t.seconds:.1f} s, {t.step_s:.3f} s a step, "
+            f"{100 * t.drawing_share:.1f} % of it for drawing and changing patches."
+        )
+    if run.validated is not None:
+        result["validation"] = run.validated.summary
+        tell_summary(speaker, "held-out cases", run.validated.summary)
+    speaker.give(result)
+    speaker.show(f"The model is in {run.model}.")
+
+
+def tell_summary(speaker: Speaker, title: str, summary: dict[str, Any]) -> None:
+    """A table of mean scores by structure."""
+    measures = ("dice", "iou", "hd95_mm", "nsd", "assd_mm")
+
+    def cell(row: dict[str, Any], measure: str) -> str:
+        mean = row.get(measure) or {}
+        value, interval = mean.get("mean"), mean.get("interval")
+        if value is None:
+            return "-"
+        if measure == "dice" and interval and None not in interval:
+            return f"{value:.3f} ({interval[0]:.3f}-{interval[1]:.3f})"
+        return f"{value:.3f}"
+
+    structures = {
+        **summary["labels"],
+        **summary.get("regions", {}),
+        "mean": summary["mean_over_labels"],
+    }
+    rows = [(name, *(cell(row, m) for m in measures)) for name, row in structures.items()]
+    speaker.table(title, ("structure", *measures), rows)

@@ -1,0 +1,204 @@
+"""One scan of a cohort: read (or known to be done), segmented, measured, written, recorded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from volunet.cohort.failures import (
+    Verdict,
+    is_disk_full,
+    judge_error,
+    judge_findings,
+    traceback_of,
+)
+from volunet.cohort.journal import CaseRecord, Measurement
+from volunet.cohort.protocol import Model
+from volunet.cohort.resources import watch_memory
+from volunet.cohort.run_record import version_of
+from volunet.data.cases import Scan, composed
+from volunet.data.content import sum_of_files
+from volunet.data.read_case import read_images
+from volunet.errors import Stopped
+from volunet.findings import Refused
+from volunet.io.masks import label_counts
+from volunet.io.reading import Reading
+from volunet.io.write import write
+from volunet.space.labels import Labels
+from volunet.space.volume import Volume
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is done to each scan.
+
+    Args:
+        out: folder of the masks.
+        accept: codes of refusals to waive.
+        earlier: records of earlier runs in the same folder, by case id.
+        inputs: how tables call each scan's files, by case id.
+    """
+
+    model: Model
+    out: Path
+    accept: frozenset[str]
+    earlier: Mapping[str, CaseRecord]
+    inputs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A scan before it is segmented: what was read, or why nothing was.
+
+    Args:
+        kept: the record of an earlier run, where the case needs not be done again.
+        seconds: spent so far.
+    """
+
+    scan: Scan
+    key: str = ""
+    reading: Reading | None = None
+    kept: CaseRecord | None = None
+    error: Exception | None = None
+    seconds: float = 0.0
+
+
+def output_name(case_id: str) -> str:
+    """The name of a case's mask."""
+    return f"{case_id}.nii.gz"
+
+
+def name_input(scan: Scan, root: Path | None) -> str:
+    """A scan's files below `root`, with ";" between; those elsewhere by their names alone."""
+    names = []
+    for path in scan.images:
+        is_below = root is not None and path.is_relative_to(root) and path != root
+        names.append(path.relative_to(root).as_posix() if root and is_below else path.name)
+    return composed(";".join(names))
+
+
+def key_of(scan: Scan, work: Work) -> str:
+    """Hash of all that a case's record rests on.
+
+    The files' names are part of it, as a name that lies about its content may have been refused.
+
+    Raises:
+        Refused: a file cannot be read.
+    """
+    parts = [
+        sum_of_files(scan.images),
+        [os.fsencode(path.name).hex() for path in scan.images],
+        work.model.identity,
+        version_of("volunet"),
+        sorted(work.accept),
+    ]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def make_ready(scan: Scan, work: Work) -> Ready:
+    """Reads a scan, unless an earlier record of it still holds. Never raises an Exception."""
+    started = time.monotonic()
+    ready = Ready(scan)
+    try:
+        if scan.refused:
+            raise Refused(scan.findings)  # noqa: TRY301 - told like a refusal while reading
+        ready = replace(ready, key=key_of(scan, work))
+        kept = _still_holds(ready, work)
+        if kept is not None:
+            return replace(ready, kept=kept)
+        channels = len(work.model.plan.channels)
+        reading = read_images(scan.images, channels=channels, accept=work.accept)
+    except Exception as error:  # whatever it is, it must not stop the other scans
+        return replace(ready, error=error, seconds=time.monotonic() - started)
+    return replace(ready, reading=reading, seconds=time.monotonic() - started)
+
+
+def finish(ready: Ready, work: Work) -> CaseRecord:
+    """Segments a scan and writes its mask.
+
+    Raises:
+        Stopped: the disk is full; nothing is left of the case.
+    """
+    case_id = ready.scan.case_id
+    started = time.monotonic()
+    peak_gb = watch_memory()
+    record = CaseRecord(case_id=case_id, status="failed", key=ready.key, input=work.inputs[case_id])
+    try:
+        record = _segment(ready, work, record)
+    except Exception as error:  # whatever it is, it must not stop the other scans
+        if is_disk_full(error):
+            raise Stopped(
+                "The disk is full. Finished cases are kept: free some space and run it again."
+            ) from error
+        record = _with(record, _judge(error, ready.scan, work))
+    seconds = ready.seconds + time.monotonic() - started
+    return replace(record, seconds=round(seconds, 3), peak_gb=_rounded(peak_gb()))
+
+
+def measure(labels: Volume, of: Labels) -> tuple[Measurement, ...]:
+    """Voxels and volume of each structure, 0 where it is absent.
+
+    Args:
+        labels: (1, I, J, K) whole numbers.
+    """
+    counts = label_counts(labels.voxels)
+    return tuple(
+        Measurement(name, value, counts.get(value, 0), counts.get(value, 0) * labels.grid.voxel_ml)
+        for name, value in of.structures.items()
+    )
+
+
+def _segment(ready: Ready, work: Work, record: CaseRecord) -> CaseRecord:
+    if ready.reading is None:
+        raise ready.error or RuntimeError("The scan was not read.")
+    made = work.model(ready.reading.volume, accept=work.accept)
+    path = write(made.labels, work.out / output_name(record.case_id))
+    found = (*ready.scan.findings, *ready.reading.findings, *made.findings)
+    return replace(
+        _with(record, judge_findings(found)),
+        output=path.name,
+        output_sha256=_sum_of(path),
+        measurements=measure(made.labels, work.model.plan.labels),
+    )
+
+
+def _judge(error: Exception, scan: Scan, work: Work) -> Verdict:
+    files = (*scan.images, work.out / output_name(scan.case_id))
+    verdict = judge_error(error, files)
+    if verdict.status != "refused":
+        log.error("Case %s: %s\n%s", scan.case_id, verdict.status, traceback_of(error, files))
+    return verdict
+
+
+def _still_holds(ready: Ready, work: Work) -> CaseRecord | None:
+    """The earlier record, if it is of the same files and model, and its mask is as it was."""
+    record = work.earlier.get(ready.scan.case_id)
+    if record is None or record.key != ready.key:
+        return None
+    if record.is_ok:
+        path = work.out / record.output
+        holds = path.is_file() and _sum_of(path) == record.output_sha256
+    else:
+        holds = record.status == "refused"
+    return replace(record, input=work.inputs[record.case_id]) if holds else None
+
+
+def _with(record: CaseRecord, verdict: Verdict) -> CaseRecord:
+    return replace(record, status=verdict.status, codes=verdict.codes, message=verdict.message)
+
+
+def _sum_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _rounded(gb: float | None) -> float | None:
+    return None if gb is None else round(gb, 3)

@@ -1,0 +1,81 @@
+"""The books of a run, kept as it goes: journal, tables and run record of one folder."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from volunet.cohort.case import output_name
+from volunet.cohort.journal import CaseRecord, Journal
+from volunet.cohort.run_record import RunRecord, write_run_record
+from volunet.cohort.tables import write_tables
+from volunet.errors import Stopped
+
+TABLES_EVERY_S = 60.0
+
+
+class Ledger:
+    """The finished cases of a run, each on the disk as soon as it is added.
+
+    Args:
+        inputs: how tables call every scan found, by case id.
+        run: as it stands at the start.
+    """
+
+    def __init__(self, journal: Journal, inputs: Mapping[str, str], run: RunRecord) -> None:
+        self.journal = journal
+        self.inputs = inputs
+        self.run = run
+        self.finished: dict[str, CaseRecord] = {}
+        self.kept = 0
+        self.told_at = time.monotonic()
+
+    @property
+    def folder(self) -> Path:
+        """Where the books lie."""
+        return self.journal.path.parent
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Finished cases by status."""
+        return dict(sorted(Counter(r.status for r in self.finished.values()).items()))
+
+    def add(self, record: CaseRecord, *, kept: bool) -> None:
+        """Enters a case; a mask that an earlier run made of other input is removed.
+
+        Args:
+            kept: the journal has the record already.
+
+        Raises:
+            Stopped: the books cannot be kept, as the disk is full or refuses.
+        """
+        try:
+            if not record.is_ok:
+                (self.folder / output_name(record.case_id)).unlink(missing_ok=True)
+            if not kept:
+                self.journal.append(record)
+        except OSError as error:
+            raise Stopped(
+                f"{error} Finished cases are kept: free some space, or mend the folder's "
+                "permissions, and run it again."
+            ) from error
+        self.finished[record.case_id] = record
+        self.kept += kept
+        if time.monotonic() - self.told_at > TABLES_EVERY_S:
+            self.tell()
+
+    def tell(self, *, ended: bool = False) -> None:
+        """Writes the tables and the run record as things stand.
+
+        Raises:
+            WriteError: the disk is full or refuses.
+        """
+        now = datetime.now(UTC) if ended else None
+        write_tables(self.folder, self.inputs, self.finished)
+        run = replace(self.run, ended=now, kept=self.kept, counts=self.counts)
+        write_run_record(self.folder, run)
+        self.told_at = time.monotonic()

@@ -1,0 +1,53 @@
+"""What a cohort asks of a model; `volunet.inference.segmenter.Segmenter` is one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Protocol
+
+from volunet.findings import Finding
+from volunet.space.labels import Labels
+from volunet.space.volume import Volume
+
+
+class Aims(Protocol):
+    """The part of a plan that says what goes in and what comes out."""
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """What each channel of a scan is, such as "CT"."""
+
+    @property
+    def labels(self) -> Labels:
+        """The structures that are segmented."""
+
+
+class Segmented(Protocol):
+    """What became of one scan."""
+
+    @property
+    def labels(self) -> Volume:
+        """(1, I, J, K) label values on the scan's own grid."""
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is unusual about the scan for this model."""
+
+
+class Model(Protocol):
+    """Takes a scan and gives its labels."""
+
+    @property
+    def identity(self) -> str:
+        """A hash that changes when the model would give other labels."""
+
+    @property
+    def plan(self) -> Aims:
+        """What the model takes and gives."""
+
+    def __call__(self, scan: Volume, /, *, accept: Collection[str] = ()) -> Segmented:
+        """Labels of a scan (C, I, J, K).
+
+        Raises:
+            Refused: the scan is unfit for the model.
+        """

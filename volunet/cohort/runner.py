@@ -1,0 +1,183 @@
+"""A folder of scans through one model, case by case, where no scan can stop the others.
+
+Masks, journal, tables and run record go to one folder, on which one process works at a time. While
+a scan is segmented the next one is read, so the memory of one more scan is needed. A run that was
+stopped or killed goes on when it is started again: a case whose files, model and waivers are the
+same, and whose mask is still as it was written, is not done again, nor is one that was refused.
+Cases that failed or ran out of memory are tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from volunet.cohort.case import Ready, Work, finish, make_ready, name_input, output_name
+from volunet.cohort.journal import NAME, CaseRecord, Journal
+from volunet.cohort.ledger import Ledger
+from volunet.cohort.lock import Lock, locked
+from volunet.cohort.protocol import Model
+from volunet.cohort.run_record import Asked, RunRecord
+from volunet.data.cases import Scan, composed, find_clashes
+from volunet.errors import ConfigError, Stopped, WriteError
+from volunet.findings import Refused
+from volunet.io.atomic import sweep
+
+ALL_WELL, SOME_NOT_OK, NONE_OK = 0, 3, 4
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of every input.
+
+    Args:
+        records: one for each input, in the order of the inputs.
+        kept: how many of them an earlier run had done.
+    """
+
+    records: tuple[CaseRecord, ...]
+    kept: int
+    counts: dict[str, int]
+
+    @property
+    def exit_code(self) -> int:
+        """0 where every case is ok, 3 where some are not, 4 where none is, as of no input."""
+        ok = sum(record.is_ok for record in self.records)
+        if not ok:
+            return NONE_OK
+        return ALL_WELL if ok == len(self.records) else SOME_NOT_OK
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watcher:
+    """Who looks on while a cohort runs.
+
+    Args:
+        report: called with each finished case, those kept from an earlier run included, and how
+            many of how many are done.
+        should_stop: asked before each case.
+    """
+
+    report: Callable[[CaseRecord, int, int], None]
+    should_stop: Callable[[], bool]
+
+
+def predict_cohort(
+    scans: Sequence[Scan],
+    model: Model,
+    out: Path,
+    *,
+    accept: Collection[str] = (),
+    report: Callable[[CaseRecord, int, int], None] = lambda record, done, total: None,
+    should_stop: Callable[[], bool] = lambda: False,
+    asked: Asked | None = None,
+) -> Outcome:
+    """Segments scans into `out`: a mask a case, `cases.csv`, `measurements.csv`, `run.json`.
+
+    Scans that lie in `out` itself and came of an earlier run are passed over, so that results may
+    lie below the folder of scans.
+
+    Args:
+        out: made if it is not there; its name is given in no table.
+        accept: codes of refusals to waive.
+        report: called with each finished case, those kept from an earlier run included, and how
+            many of how many are done.
+        should_stop: asked before each case; the case at work is always finished.
+        asked: what else the tables and the run record tell.
+
+    Raises:
+        Refused: two scans have the same case id.
+        ConfigError: `out` cannot be used: another process works on it, it is the folder of the
+            scans, or it holds files that volunet did not make and would overwrite.
+        Stopped: `should_stop` said so, or the disk is full. The tables are written, as far as
+            they can be, and the same call goes on.
+        WriteError: the tables cannot be written.
+    """
+    out, asked = Path(out), asked or Asked()
+    named = [(scan.case_id, composed(scan.images[0].name)) for scan in scans]
+    if clashes := find_clashes(named):
+        raise Refused(clashes)
+    with locked(out) as lock:
+        scans = _leave_out_results(scans, out)
+        journal = Journal.open(out, outputs=[output_name(scan.case_id) for scan in scans])
+        sweep(out)
+        inputs = {scan.case_id: name_input(scan, asked.root) for scan in scans}
+        run = RunRecord(
+            asked=asked,
+            model=model.identity,
+            accepted=tuple(accept),
+            inputs=len(scans),
+            started=datetime.now(UTC),
+        )
+        ledger = Ledger(journal, inputs, run)
+        work = Work(model, out, frozenset(accept), dict(journal.records), inputs)
+        _keep_books(scans, work, ledger, Watcher(report=report, should_stop=should_stop), lock)
+        records = tuple(ledger.finished[scan.case_id] for scan in scans)
+        return Outcome(records, ledger.kept, ledger.counts)
+
+
+def _leave_out_results(scans: Sequence[Scan], out: Path) -> list[Scan]:
+    """The scans that do not lie in `out`, where those that do are results of an earlier run.
+
+    Raises:
+        ConfigError: they are not, so that masks would come to lie among scans, or on them.
+    """
+    home = out.resolve()
+    within = {s.case_id for s in scans if any(p.resolve().parent == home for p in s.images)}
+    if within and not (out / NAME).exists():
+        raise ConfigError(
+            f"{len(within)} of the scans lie in {out.name or out}, where the masks would go. "
+            "Choose another folder for the masks."
+        )
+    return [scan for scan in scans if scan.case_id not in within]
+
+
+def _keep_books(
+    scans: Sequence[Scan], work: Work, ledger: Ledger, watcher: Watcher, lock: Lock
+) -> None:
+    """Does all cases; whatever ends it, the tables tell how far it came."""
+    ledger.tell()
+    try:
+        _do_all(scans, work, ledger, watcher, lock)
+    except Stopped:
+        with suppress(WriteError):  # the disk may be full, which is why it stopped
+            ledger.tell(ended=True)
+        raise
+    except BaseException:
+        ledger.tell(ended=True)
+        raise
+    ledger.tell(ended=True)
+
+
+def _do_all(
+    scans: Sequence[Scan], work: Work, ledger: Ledger, watcher: Watcher, lock: Lock
+) -> None:
+    with closing(_read_ahead(scans, work)) as coming:
+        for done in range(len(scans)):
+            if watcher.should_stop():
+                raise Stopped(
+                    f"Stopped after {done} of {len(scans)} cases. The same command goes on."
+                )
+            ready = next(coming)
+            record = ready.kept or finish(ready, work)
+            ledger.add(record, kept=ready.kept is not None)
+            del ready  # its voxels go before the scan after the next is read
+            lock.refresh()
+            watcher.report(record, done + 1, len(scans))
+
+
+def _read_ahead(scans: Sequence[Scan], work: Work) -> Iterator[Ready]:
+    """The scans made ready in their order, one ahead of the one in use."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="volunet-read") as pool:
+        coming: Future[Ready] | None = None
+        for scan in scans:
+            following = pool.submit(make_ready, scan, work)
+            if coming is not None:
+                yield coming.result()
+            coming = following
+        if coming is not None:
+            yield coming.result()

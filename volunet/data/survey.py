@@ -1,0 +1,81 @@
+"""Looks at every training case once, for the fingerprint that a plan is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import repeat
+
+from volunet.data.cases import Case
+from volunet.data.read_case import findings_of, read_case
+from volunet.errors import DatasetError
+from volunet.findings import Finding
+from volunet.planning.fingerprint import CaseFacts, Fingerprint, take_facts
+from volunet.space.labels import Labels
+
+READERS = 2
+"""Cases in memory at a time."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was learnt of the cases that could be read, and what was found about all.
+
+    Args:
+        refused: ids of the cases that could not be used.
+    """
+
+    fingerprint: Fingerprint
+    findings: tuple[Finding, ...]
+    refused: tuple[str, ...]
+
+
+def survey(
+    cases: Sequence[Case],
+    labels: Labels,
+    channels: int,
+    *,
+    accept: Collection[str] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> Survey:
+    """The fingerprint of labelled cases; one that is refused does not stop the others.
+
+    Args:
+        channels: how many each image must have.
+        accept: codes of refusals to waive.
+        progress: called after each case with the number done and of how many.
+
+    Raises:
+        DatasetError: not one case could be used.
+    """
+
+    facts: dict[str, CaseFacts] = {}
+    findings: list[Finding] = []
+    with ThreadPoolExecutor(READERS) as pool:
+        for done, (case, (fact, found)) in enumerate(
+            zip(cases, pool.map(_look, cases, repeat((labels, channels, accept))), strict=True),
+            start=1,
+        ):
+            findings += found
+            if fact is not None:
+                facts[case.case_id] = fact
+            if progress is not None:
+                progress(done, len(cases))
+    if not facts:
+        reasons = "; ".join(str(f) for f in findings[:3])
+        raise DatasetError(f"None of the {len(cases)} cases can be used. {reasons}")
+    refused = tuple(case.case_id for case in cases if case.case_id not in facts)
+    return Survey(Fingerprint(cases=facts), tuple(findings), refused)
+
+
+def _look(
+    case: Case, asked: tuple[Labels, int, Collection[str]]
+) -> tuple[CaseFacts | None, tuple[Finding, ...]]:
+    """The facts of a case, or None and why it cannot be used."""
+    labels, channels, accept = asked
+    try:
+        read = read_case(case, channels=channels, labels=labels, accept=accept)
+        return take_facts(read.image, read.label, labels), read.findings
+    except Exception as error:  # whatever one case does, the others are looked at
+        return None, findings_of(error, case.case_id)

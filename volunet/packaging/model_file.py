@@ -1,0 +1,193 @@
+"""A model to give away: `model.json` and safetensors in one folder, data that runs no code.
+
+`model.json` says what the model takes and gives, what it was trained on, and the SHA-256 of each
+file of weights. It is written last, so a folder with a `model.json` is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import Field
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from volunet.config import Settings, build, read_values, to_json
+from volunet.errors import ConfigError, ModelError
+from volunet.inference.engines.torch_engine import TorchEngine, choose_dtype
+from volunet.inference.segmenter import Segmenter
+from volunet.io.atomic import write_bytes, write_text
+from volunet.models.unet import UNet
+from volunet.planning.fingerprint import Fingerprint
+from volunet.planning.plan import Plan
+
+PACKAGES = ("volunet", "torch", "monai", "numpy", "nibabel")
+
+
+class Training(Settings):
+    """How the weights came to be.
+
+    Args:
+        cases: number of cases trained on.
+        steps: taken.
+        seconds: of the budget spent.
+        seed: of weights and draws.
+        validation_dice: of each structure on the cases held out, by name.
+    """
+
+    cases: int
+    steps: int
+    seconds: float
+    seed: int
+    validation_dice: dict[str, float | None]
+
+
+class ModelFile(Settings):
+    """What stands in `model.json`.
+
+    Args:
+        weights: SHA-256 by file name.
+        fingerprint: of the training set, its cases numbered, not named.
+        licence: of the weights, such as "CC-BY-4.0"; empty where nobody said.
+        intended_use: what the model is for, in its maker's words; empty where nobody said.
+    """
+
+    format: Literal[1] = 1
+    name: str
+    plan: Plan
+    weights: dict[str, str] = Field(min_length=1, max_length=1)
+    fingerprint: Fingerprint
+    training: Training
+    versions: dict[str, str]
+    licence: str = ""
+    intended_use: str = ""
+
+
+def save_model(  # noqa: PLR0913 - a model file has this many parts
+    folder: Path,
+    weights: Mapping[str, Tensor],
+    *,
+    name: str,
+    plan: Plan,
+    fingerprint: Fingerprint,
+    training: Training,
+    licence: str = "",
+    intended_use: str = "",
+) -> Path:
+    """Writes a model, in place of one that may be there; returns its `model.json`.
+
+    Raises:
+        WriteError: a file could not be written; an earlier model is still whole.
+    """
+    content = save_tensors({key: value.contiguous() for key, value in weights.items()})
+    digest = hashlib.sha256(content).hexdigest()
+    file_name = f"weights_{digest[:12]}.safetensors"
+    model = ModelFile(
+        name=name,
+        plan=plan,
+        weights={file_name: digest},
+        fingerprint=fingerprint.numbered(),
+        training=training,
+        versions={package: version(package) for package in PACKAGES},
+        licence=licence,
+        intended_use=intended_use,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_bytes(folder / file_name, content)
+    path = write_text(folder / "model.json", to_json(model))
+    for old in folder.glob("weights_*.safetensors"):
+        if old.name != file_name:
+            old.unlink()
+    return path
+
+
+def read_model_file(folder: Path) -> ModelFile:
+    """What a model says of itself, checked name by name; the weights are not opened.
+
+    Args:
+        folder: the model, or a run that holds one in `model/`.
+
+    Raises:
+        ModelError: there is no model here, or its `model.json` is not one.
+    """
+    path = find_model(folder) / "model.json"
+    try:
+        return build(ModelFile, read_values(path), at="model.json")
+    except ConfigError as error:
+        raise ModelError(f"{path} is not a model of this version of volunet: {error}") from error
+
+
+def find_model(folder: Path) -> Path:
+    """The folder that holds `model.json`: this one, or `model/` inside it.
+
+    Raises:
+        ModelError: neither does.
+    """
+    for place in (folder, folder / "model"):
+        if (place / "model.json").is_file():
+            return place
+    raise ModelError(
+        f"There is no model in {folder}: it holds no model.json. Give the folder that "
+        "`volunet train` wrote, or its model/ folder."
+    )
+
+
+def load_weights(folder: Path, model: ModelFile) -> dict[str, Tensor]:
+    """The weights by name, once their hash was checked.
+
+    Raises:
+        ModelError: a file is missing, or differs from what `model.json` says.
+    """
+    ((name, digest),) = model.weights.items()
+    path = folder / name
+    if path.name != name or not path.is_file():
+        raise ModelError(f"The weights {name!r} are not in {folder}. Copy the whole model folder.")
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise ModelError(
+            f"{name} is not what model.json says: its SHA-256 differs. The file is damaged or was "
+            "changed; fetch the model again."
+        )
+    try:
+        weights: dict[str, Tensor] = load_tensors(content)
+    except SafetensorError as error:
+        raise ModelError(f"{name} is not a safetensors file: {error}") from error
+    return weights
+
+
+def load_model(folder: Path, *, device: torch.device) -> Segmenter:
+    """A model, ready to segment scans.
+
+    Raises:
+        ModelError: it is missing, damaged, or its weights do not fit its plan.
+    """
+    place = find_model(folder)
+    model = read_model_file(place)
+    return make_segmenter(model, load_weights(place, model), device=device)
+
+
+def make_segmenter(
+    model: ModelFile, weights: Mapping[str, Tensor], *, device: torch.device
+) -> Segmenter:
+    """A segmenter from what a model says and its weights.
+
+    Raises:
+        ModelError: the weights do not fit the plan.
+    """
+    network = UNet(**model.plan.network)
+    try:
+        network.load_state_dict(dict(weights))
+    except RuntimeError as error:
+        raise ModelError(f"The weights do not fit the plan in model.json: {error}") from error
+    engine = TorchEngine(network, device=device, dtype=choose_dtype(device))
+    said = json.dumps([model.plan.model_dump(mode="json"), model.weights], sort_keys=True)
+    identity = hashlib.sha256(said.encode()).hexdigest()
+    return Segmenter(engine, model.plan, model.fingerprint, identity)

@@ -1,0 +1,84 @@
+"""One experiment as data: what is wanted of the plan, how to train, and what the model is for.
+
+A recipe is a TOML file of a page. What it leaves out is chosen by the rules of `volunet.planning`
+or stands in the defaults of the settings that it groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from volunet.config import Settings, build, override, read_values
+from volunet.planning.plan import Plan
+from volunet.space.labels import Labels, labels_from
+from volunet.training.budget import Budget, read_budget
+from volunet.training.settings import Training
+
+CHOSEN_BY_DATA = {"format", "channels", "labels"}
+
+
+class Recipe(Settings):
+    """One experiment.
+
+    Args:
+        name: of the model that comes out.
+        description: one sentence for people.
+        channels: names of the image's channels, where the dataset does not say them.
+        labels: what label values mean, where the dataset does not say it.
+        plan: fields of `Plan` that are wanted so; the rules choose the others.
+        training: how to train.
+        budget: how long to train, such as "20m" or "5000steps".
+        nsd_tolerance_mm: of the surface Dice in the validation's table.
+        licence: of the weights.
+        intended_use: what the model is for.
+    """
+
+    name: str = "model"
+    description: str = ""
+    channels: tuple[str, ...] | None = None
+    labels: Labels | None = None
+    plan: dict[str, Any] = Field(default_factory=dict)
+    training: Training = Training()
+    budget: str = "20m"
+    nsd_tolerance_mm: float = Field(default=1.0, ge=0)
+    licence: str = ""
+    intended_use: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_labels(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(values.get("labels"), dict):
+            return {**values, "labels": labels_from(values["labels"], at="labels")}
+        return values
+
+    @model_validator(mode="after")
+    def _know_the_plan(self) -> Recipe:
+        known = set(Plan.model_fields) - CHOSEN_BY_DATA
+        if unknown := set(self.plan) - known:
+            raise ValueError(f"plan does not know {sorted(unknown)}; it knows {sorted(known)}")
+        read_budget(self.budget)
+        return self
+
+    @property
+    def time(self) -> Budget:
+        """The budget as seconds or steps."""
+        return read_budget(self.budget)
+
+    @classmethod
+    def read(cls, path: Path | str, *, changes: Iterable[str] = ()) -> Recipe:
+        """The recipe in a file, with "key=value" changes applied.
+
+        Raises:
+            ConfigError: the file cannot be read, or says something that recipes do not know.
+        """
+        path = Path(path)
+        return build(cls, override(read_values(path), changes), at=path.name)
+
+    @classmethod
+    def default(cls, *, changes: Iterable[str] = ()) -> Recipe:
+        """The recipe that leaves everything to the rules, with "key=value" changes applied."""
+        return build(cls, override({}, changes), at="recipe")

@@ -50,7 +50,7 @@ def volume_of(dtype: Any = np.int16, *, channels: int = 1, **geometry: Any) -> V
 
 geometries = st.fixed_dictionaries(
     {
-        "spacing": st.tuples(*[st.floats(0.1, 9.0)] * 3),
+        "spacing": st.tuples(*[st.floats(0.5, 4.5)] * 3),
         "degrees": st.tuples(*[st.floats(-45.0, 45.0)] * 3),
         "axes": st.sampled_from(AXES),
         "origin": st.tuples(*[st.floats(-2000.0, 2000.0)] * 3),

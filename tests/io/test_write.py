@@ -68,10 +68,12 @@ def test_nibabel_and_simpleitk_agree_on_what_we_write(
     path = write(volume, folder / "any.nii.gz")
     image = nibabel.load(path)
     np.testing.assert_array_equal(image.affine, volume.grid.affine)
-    np.testing.assert_allclose(image.header.get_qform(), volume.grid.affine, atol=1e-3)
+    # Near half a turn a quaternion of float32 is good to a thousandth; readers prefer the sform.
+    np.testing.assert_allclose(image.header.get_qform(), volume.grid.affine, atol=2e-2)
     np.testing.assert_array_equal(np.asanyarray(image.dataobj), volume.voxels[0])
     seen = SimpleITK.ReadImage(str(path))
     np.testing.assert_allclose(lps_affine(seen), volume.grid.affine, atol=1e-3)
+    assert inspect(path).findings == ()
     np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(seen).T, volume.voxels[0])
 
 

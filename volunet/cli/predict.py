@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +13,8 @@ from volunet.cli.options import Accept, Device, Json, Quiet, Verbose
 from volunet.cli.speaker import Speaker
 
 if TYPE_CHECKING:
-    from volunet.cohort.runner import CaseRecord, Outcome
+    from volunet.cohort.journal import CaseRecord
+    from volunet.cohort.runner import Outcome
 
 
 def predict(
@@ -51,6 +51,7 @@ def run_predict(
 ) -> Outcome:
     """Segments scans and says how it goes."""
     from volunet.api.models import load
+    from volunet.cohort.journal import RECORD
     from volunet.cohort.runner import predict_cohort
     from volunet.data.scans import find_scans
 
@@ -58,8 +59,8 @@ def run_predict(
     found = find_scans(scans, channels=len(segment.plan.channels))
 
     def report(record: CaseRecord, done: int, total: int) -> None:
-        speaker.give(json.loads(record.to_json()))
-        if record.status not in ("ok", "ok_with_findings"):
+        speaker.give(RECORD.dump_python(record, mode="json"))
+        if not record.is_ok:
             speaker.say(f"{record.case_id}: {record.status}: {record.message}")
         speaker.counted("segmenting", done, total)
 

@@ -56,19 +56,19 @@ class Work:
 
 @dataclass(frozen=True)
 class Ready:
-    """A scan before it is segmented: what was read, or why nothing was.
+    """A scan before it is segmented.
 
     Args:
-        kept: the record of an earlier run, where the case needs not be done again.
+        found: what was read; or the record of an earlier run, where the case needs not be done
+            again; or why nothing could be read.
+        key: of the record to come, empty where the files cannot be read.
         seconds: spent so far.
     """
 
     scan: Scan
-    key: str = ""
-    reading: Reading | None = None
-    kept: CaseRecord | None = None
-    error: Exception | None = None
-    seconds: float = 0.0
+    found: Reading | CaseRecord | Exception
+    key: str
+    seconds: float
 
 
 def output_name(case_id: str) -> str:
@@ -105,34 +105,36 @@ def key_of(scan: Scan, work: Work) -> str:
 
 def make_ready(scan: Scan, work: Work) -> Ready:
     """Reads a scan, unless an earlier record of it still holds. Never raises an Exception."""
-    started = time.monotonic()
-    ready = Ready(scan)
+    started, key = time.monotonic(), ""
+    found: Reading | CaseRecord | Exception
     try:
         if scan.refused:
-            raise Refused(scan.findings)  # noqa: TRY301 - told like a refusal while reading
-        ready = replace(ready, key=key_of(scan, work))
-        kept = _still_holds(ready, work)
-        if kept is not None:
-            return replace(ready, kept=kept)
+            raise Refused(scan.findings)
+        key = key_of(scan, work)
         channels = len(work.model.plan.channels)
-        reading = read_images(scan.images, channels=channels, accept=work.accept)
+        found = _still_holding(scan.case_id, key, work) or read_images(
+            scan.images, channels=channels, accept=work.accept
+        )
     except Exception as error:  # whatever it is, it must not stop the other scans
-        return replace(ready, error=error, seconds=time.monotonic() - started)
-    return replace(ready, reading=reading, seconds=time.monotonic() - started)
+        found = error
+    return Ready(scan, found, key, time.monotonic() - started)
 
 
 def finish(ready: Ready, work: Work) -> CaseRecord:
-    """Segments a scan and writes its mask.
+    """Segments a scan and writes its mask; gives an earlier record back where it still holds.
 
     Raises:
         Stopped: the disk is full; nothing is left of the case.
     """
-    case_id = ready.scan.case_id
-    started = time.monotonic()
+    if isinstance(ready.found, CaseRecord):
+        return ready.found
+    case_id, started = ready.scan.case_id, time.monotonic()
     peak_gb = watch_memory()
     record = CaseRecord(case_id=case_id, status="failed", key=ready.key, input=work.inputs[case_id])
     try:
-        record = _segment(ready, work, record)
+        if isinstance(ready.found, Exception):
+            raise ready.found
+        record = _segment(ready.scan, ready.found, work, record)
     except Exception as error:  # whatever it is, it must not stop the other scans
         if is_disk_full(error):
             raise Stopped(
@@ -156,12 +158,10 @@ def measure(labels: Volume, of: Labels) -> tuple[Measurement, ...]:
     )
 
 
-def _segment(ready: Ready, work: Work, record: CaseRecord) -> CaseRecord:
-    if ready.reading is None:
-        raise ready.error or RuntimeError("The scan was not read.")
-    made = work.model(ready.reading.volume, accept=work.accept)
-    path = write(made.labels, work.out / output_name(record.case_id))
-    found = (*ready.scan.findings, *ready.reading.findings, *made.findings)
+def _segment(scan: Scan, reading: Reading, work: Work, record: CaseRecord) -> CaseRecord:
+    made = work.model(reading.volume, accept=work.accept)
+    path = write(made.labels, work.out / output_name(scan.case_id))
+    found = (*scan.findings, *reading.findings, *made.findings)
     return replace(
         _with(record, judge_findings(found)),
         output=path.name,
@@ -178,17 +178,17 @@ def _judge(error: Exception, scan: Scan, work: Work) -> Verdict:
     return verdict
 
 
-def _still_holds(ready: Ready, work: Work) -> CaseRecord | None:
+def _still_holding(case_id: str, key: str, work: Work) -> CaseRecord | None:
     """The earlier record, if it is of the same files and model, and its mask is as it was."""
-    record = work.earlier.get(ready.scan.case_id)
-    if record is None or record.key != ready.key:
+    record = work.earlier.get(case_id)
+    if record is None or record.key != key:
         return None
     if record.is_ok:
         path = work.out / record.output
         holds = path.is_file() and _sum_of(path) == record.output_sha256
     else:
         holds = record.status == "refused"
-    return replace(record, input=work.inputs[record.case_id]) if holds else None
+    return replace(record, input=work.inputs[case_id]) if holds else None
 
 
 def _with(record: CaseRecord, verdict: Verdict) -> CaseRecord:

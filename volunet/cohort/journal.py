@@ -1,4 +1,4 @@
-"""The journal of a folder of results: one JSON line a finished case, added at once and never changed.
+"""The journal of a folder of results: one JSON line a finished case, never changed.
 
 It is what a run goes on from after it was stopped or killed. The first line says the format; of
 several lines of one case the last one counts. A line that cannot be read, such as one that was half

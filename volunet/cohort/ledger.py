@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -54,8 +55,9 @@ class Ledger:
             Stopped: the books cannot be kept, as the disk is full or refuses.
         """
         try:
-            if not record.is_ok:
-                (self.folder / output_name(record.case_id)).unlink(missing_ok=True)
+            stale = self.folder / output_name(record.case_id)
+            if not record.is_ok and os.path.lexists(stale):
+                stale.unlink()
             if not kept:
                 self.journal.append(record)
         except OSError as error:

@@ -11,10 +11,9 @@ from __future__ import annotations
 import json
 import os
 import platform
-import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from volunet.errors import ConfigError
 
 NAME = ".volunet.lock"
 DAY_S = 24 * 3600.0
+PERMIT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +97,27 @@ def _remove_stale(path: Path) -> None:
     holder = _parse(text)
     if not _is_stale(holder, age_s):
         raise _in_use(path, holder)
-    # Renamed, not removed: of two processes that saw the stale lock only one can have this file,
-    # and it can tell whether it got the other's new lock instead.
-    taken = path.with_name(f"{NAME}.{secrets.token_hex(4)}")
+    # Of several that see the stale lock, only the one that makes this file may remove it, so that
+    # nobody removes the new lock of another.
+    permit = path.with_name(f"{NAME}.taken")
     try:
-        path.rename(taken)
-    except FileNotFoundError:
-        return
-    if taken.read_text(encoding="utf-8") != text:
-        taken.rename(path)
-        raise _in_use(path, None)
-    taken.unlink()
+        os.close(os.open(permit, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        _remove_old(permit)
+        raise _in_use(path, None) from None
+    try:
+        with suppress(FileNotFoundError):
+            if path.read_text(encoding="utf-8") == text:
+                path.unlink()
+    finally:
+        permit.unlink(missing_ok=True)
+
+
+def _remove_old(permit: Path) -> None:
+    """Removes the permit of a process that died in the blink it had it, for the next try."""
+    with suppress(FileNotFoundError):
+        if time.time() - permit.stat().st_mtime > PERMIT_S:
+            permit.unlink()
 
 
 def _parse(text: str) -> Holder | None:

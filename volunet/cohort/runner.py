@@ -9,7 +9,7 @@ Cases that failed or ran out of memory are tried again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -52,16 +52,11 @@ class Outcome:
         return ALL_WELL if ok == len(self.records) else SOME_NOT_OK
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Watcher:
-    """Who looks on while a cohort runs.
+    """Who hears of each case: other processes by the lock, and the caller."""
 
-    Args:
-        report: called with each finished case, those kept from an earlier run included, and how
-            many of how many are done.
-        should_stop: asked before each case.
-    """
-
+    lock: Lock
     report: Callable[[CaseRecord, int, int], None]
     should_stop: Callable[[], bool]
 
@@ -78,8 +73,8 @@ def predict_cohort(
 ) -> Outcome:
     """Segments scans into `out`: a mask a case, `cases.csv`, `measurements.csv`, `run.json`.
 
-    Scans that lie in `out` itself and came of an earlier run are passed over, so that results may
-    lie below the folder of scans.
+    Masks that an earlier run left in `out` are not taken for scans, so that `out` may lie below
+    the folder of scans.
 
     Args:
         out: made if it is not there; its name is given in no table.
@@ -102,8 +97,7 @@ def predict_cohort(
     if clashes := find_clashes(named):
         raise Refused(clashes)
     with locked(out) as lock:
-        scans = _leave_out_results(scans, out)
-        journal = Journal.open(out, outputs=[output_name(scan.case_id) for scan in scans])
+        scans, journal = _open_folder(scans, out)
         sweep(out)
         inputs = {scan.case_id: name_input(scan, asked.root) for scan in scans}
         run = RunRecord(
@@ -115,34 +109,39 @@ def predict_cohort(
         )
         ledger = Ledger(journal, inputs, run)
         work = Work(model, out, frozenset(accept), dict(journal.records), inputs)
-        _keep_books(scans, work, ledger, Watcher(report=report, should_stop=should_stop), lock)
+        _keep_books(scans, work, ledger, Watcher(lock, report, should_stop))
         records = tuple(ledger.finished[scan.case_id] for scan in scans)
         return Outcome(records, ledger.kept, ledger.counts)
 
 
-def _leave_out_results(scans: Sequence[Scan], out: Path) -> list[Scan]:
-    """The scans that do not lie in `out`, where those that do are results of an earlier run.
+def _open_folder(scans: Sequence[Scan], out: Path) -> tuple[list[Scan], Journal]:
+    """The scans without results of earlier runs, and the journal of `out`.
 
     Raises:
-        ConfigError: they are not, so that masks would come to lie among scans, or on them.
+        ConfigError: scans lie in `out`, so that masks would come to lie among them, or on them.
     """
     home = out.resolve()
-    within = {s.case_id for s in scans if any(p.resolve().parent == home for p in s.images)}
-    if within and not (out / NAME).exists():
+    inside = [s for s in scans if any(p.parent.resolve() == home for p in s.images)]
+    inside_ids = {s.case_id for s in inside}
+    others = [s for s in scans if s.case_id not in inside_ids]
+    ours = {NAME, *(output_name(s.case_id) for s in others)}
+    if not inside or (out / NAME).exists():
+        journal = Journal.open(out, outputs=ours)
+        ours |= {record.output for record in journal.records.values()}
+        inside = [s for s in inside if not {p.name for p in s.images} <= ours]
+    if inside:
         raise ConfigError(
-            f"{len(within)} of the scans lie in {out.name or out}, where the masks would go. "
-            "Choose another folder for the masks."
+            f"{len(inside)} of the scans lie in {out.name or out}, where the masks would go, such "
+            f"as {inside[0].images[0].name!r}. Choose another folder for the masks."
         )
-    return [scan for scan in scans if scan.case_id not in within]
+    return others, journal
 
 
-def _keep_books(
-    scans: Sequence[Scan], work: Work, ledger: Ledger, watcher: Watcher, lock: Lock
-) -> None:
+def _keep_books(scans: Sequence[Scan], work: Work, ledger: Ledger, watcher: Watcher) -> None:
     """Does all cases; whatever ends it, the tables tell how far it came."""
     ledger.tell()
     try:
-        _do_all(scans, work, ledger, watcher, lock)
+        _do_all(scans, work, ledger, watcher)
     except Stopped:
         with suppress(WriteError):  # the disk may be full, which is why it stopped
             ledger.tell(ended=True)
@@ -153,9 +152,7 @@ def _keep_books(
     ledger.tell(ended=True)
 
 
-def _do_all(
-    scans: Sequence[Scan], work: Work, ledger: Ledger, watcher: Watcher, lock: Lock
-) -> None:
+def _do_all(scans: Sequence[Scan], work: Work, ledger: Ledger, watcher: Watcher) -> None:
     with closing(_read_ahead(scans, work)) as coming:
         for done in range(len(scans)):
             if watcher.should_stop():
@@ -163,14 +160,14 @@ def _do_all(
                     f"Stopped after {done} of {len(scans)} cases. The same command goes on."
                 )
             ready = next(coming)
-            record = ready.kept or finish(ready, work)
-            ledger.add(record, kept=ready.kept is not None)
+            record = finish(ready, work)
+            ledger.add(record, kept=record is ready.found)
             del ready  # its voxels go before the scan after the next is read
-            lock.refresh()
+            watcher.lock.refresh()
             watcher.report(record, done + 1, len(scans))
 
 
-def _read_ahead(scans: Sequence[Scan], work: Work) -> Iterator[Ready]:
+def _read_ahead(scans: Sequence[Scan], work: Work) -> Generator[Ready, None, None]:
     """The scans made ready in their order, one ahead of the one in use."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="volunet-read") as pool:
         coming: Future[Ready] | None = None

@@ -179,7 +179,7 @@ def _label_block(held: _Held, lines: list[tuple[Tensor, Tensor]]) -> Tensor:
         torn = None if torn is None else torn.index_select(axis, low)
     if torn is None:
         return best
-    for points in torn.nonzero().split(POINTS):
+    for points in torch.split(torn.nonzero(), POINTS):
         chosen = list(zip(lines, points.unbind(1), strict=True))
         low = torch.stack([line[0][at] for line, at in chosen], dim=1)
         share = torch.stack([line[1][at] for line, at in chosen], dim=1)

@@ -15,6 +15,7 @@ import SimpleITK as sitk  # noqa: N813 - its usual name
 from isal import isal_zlib
 from numpy.typing import NDArray
 
+from volunet.findings import Refused
 from volunet.io.geometry import Affine, judge_axes, judge_spacing, spans
 from volunet.io.inquiry import Inquiry
 from volunet.io.itk_headers import (
@@ -46,6 +47,8 @@ def open_itk(path: Path, kind: str, inquiry: Inquiry, *, channels_in_file: bool)
     header = _header(path, kind, inquiry)
     try:
         crc = (_check_nrrd if kind == "NRRD" else _check_metaimage)(path, header, inquiry)
+    except Refused:
+        raise
     except (ValueError, OverflowError) as error:
         raise inquiry.refusal("IO-FORMAT", f"The {kind} header cannot be read: {error}.") from error
     inquiry.settle()

@@ -19,7 +19,9 @@ UNIT_NAMES = {1: "metres", 3: "micrometres"}
 FARTHEST_MM = 1e7
 PLAUSIBLE_MM = (0.05, 20.0)
 SAME_VOX = 0.02
-"""Voxels by which sform and qform may differ through the rounding of the quaternion."""
+"""Voxels by which sform and qform may differ, besides the noise of the quaternion."""
+QUATERNION_NOISE = 5e-7
+"""Error of the squared first part: three float32 roundings, and nibabel's threshold for zero."""
 SAME_SPACING = 0.002
 ODD_SPACING = 0.01
 
@@ -47,7 +49,8 @@ def affine_of(header: Header, shape: tuple[int, int, int], inquiry: Inquiry) -> 
     if sform_used:
         affine = _checked(np.array(header.get_sform(), dtype=np.float64), "sform", inquiry)
         if qform is not None:
-            _compare_forms(affine, qform, shape, inquiry)
+            noise = _quaternion_noise_vox(header, affine, shape)
+            _compare_forms(affine, qform, shape, inquiry, noise_vox=noise)
         if good_zooms:
             _compare_spacing(affine, zooms, inquiry)
     elif qform is not None:
@@ -95,14 +98,32 @@ def _qform(header: Header, inquiry: Inquiry, *, spare: bool) -> Affine | None:
     return None
 
 
+def _quaternion_noise_vox(header: Header, affine: Affine, shape: tuple[int, int, int]) -> float:
+    """Voxels by which a qform may be off as its quaternion is stored in float32.
+
+    The first part of the quaternion is not stored but worked out from the others. Near half a turn
+    (as from RAS to LPS) it is small, and what is lost of it turns the far corners noticeably.
+    """
+    stored = np.array([header[f"quatern_{part}"] for part in "bcd"], dtype=np.float64)
+    square = max(0.0, 1.0 - float(stored @ stored))
+    angle = 2 * (np.sqrt(square + QUATERNION_NOISE) - np.sqrt(square))
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    return float(angle * np.linalg.norm(spacing * shape) / spacing.min())
+
+
 def _compare_forms(
-    sform: Affine, qform: Affine, shape: tuple[int, int, int], inquiry: Inquiry
+    sform: Affine,
+    qform: Affine,
+    shape: tuple[int, int, int],
+    inquiry: Inquiry,
+    *,
+    noise_vox: float,
 ) -> None:
     vox, mm = displacement(sform, qform, shape)
-    if vox <= SAME_VOX:
+    if vox <= SAME_VOX + noise_vox:
         return
     inquiry.note(
-        "GEO-FORMS" if vox > 1 else "GEO-FORMS-SMALL",
+        "GEO-FORMS" if vox > 1 + noise_vox else "GEO-FORMS-SMALL",
         f"sform and qform put the corner voxels up to {vox:.3g} voxels ({mm:.3g} mm) apart.",
         voxels=vox,
         mm=mm,

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from volunet.findings import Severity
+from volunet.findings import Severity, worst_first
 from volunet.io.image_values import judge_image
 from volunet.io.inquiry import Inquiry
 from volunet.io.names import suffix
@@ -64,7 +64,8 @@ def read_channels(
 
     Args:
         paths: one file a channel, at least one.
-        accept: codes of refusals to waive; GEO-MISMATCH takes the first file's grid for all.
+        accept: codes of refusals to waive; GEO-MISMATCH takes the first file's grid for all
+            where they have as many voxels.
 
     Returns:
         Voxels (C, I, J, K) in the smallest type that holds all channels, on the first file's grid.
@@ -74,14 +75,14 @@ def read_channels(
     """
     readings = [inspect(path, accept=accept) for path in paths]
     first = readings[0].volume
-    inquiry = Inquiry(Path(paths[0]).name, accept)
     found = [f for reading in readings for f in reading.findings]
     for path, reading in zip(paths[1:], readings[1:], strict=True):
-        inquiry = Inquiry(Path(path).name, accept)
-        inquiry.take(check_pair(first.grid, reading.volume.grid))
+        other = reading.volume.grid
+        inquiry = Inquiry(Path(path).name, accept if other.shape == first.grid.shape else ())
+        inquiry.take(check_pair(first.grid, other))
         found += inquiry.settle()
     voxels = np.concatenate([reading.volume.voxels for reading in readings])
-    return Reading(first.with_voxels(voxels), tuple(found))
+    return Reading(first.with_voxels(voxels), tuple(worst_first(found)))
 
 
 def open_volume(path: Path, inquiry: Inquiry, *, channels_in_file: bool) -> Volume:

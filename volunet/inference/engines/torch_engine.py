@@ -18,7 +18,7 @@ class Engine(Protocol):
 
 
 def to_channels_last(module: nn.Module) -> None:
-    """Lays the weights of 2-D and 3-D convolutions out as CPUs like them; values stay."""
+    """Lays the weights of 2-D and 3-D convolutions out channels-last; values and names stay."""
     for parameter in module.parameters():
         if parameter.ndim in (4, 5):
             layout = torch.channels_last if parameter.ndim == 4 else torch.channels_last_3d
@@ -30,7 +30,7 @@ class TorchEngine:
 
     Args:
         network: (B, C, *patch) to (B, classes, *patch). It is moved to `device` and put in
-            evaluation mode, not copied. On a CPU its weights are laid out channels-last.
+            evaluation mode, not copied.
         dtype: type of the arithmetic: float32, or bfloat16 or float16 under autocast.
     """
 
@@ -39,17 +39,11 @@ class TorchEngine:
     ) -> None:
         self.device, self.dtype = torch.device(device), dtype
         self.network = network.to(self.device).eval()
-        self.channels_last = self.device.type == "cpu"
-        if self.channels_last:
-            to_channels_last(self.network)
 
     @torch.inference_mode()
     def __call__(self, windows: Tensor, /) -> Tensor:
         """Logits (B, classes, *patch), float32 on the engine's device."""
         batch = windows.to(self.device, torch.float32, non_blocking=True)
-        if self.channels_last:
-            layout = torch.channels_last if batch.ndim == 4 else torch.channels_last_3d
-            batch = batch.contiguous(memory_format=layout)
         half = self.dtype != torch.float32
         with torch.autocast(self.device.type, self.dtype, enabled=half):
             logits: Tensor = self.network(batch)

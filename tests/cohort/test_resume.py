@@ -1,0 +1,175 @@
+"""A run that was stopped, killed or done before goes on without doing anything twice."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cohort.test_runner import predict, rows, statuses
+from tests.cohort.threshold import Threshold, write_scan, write_scans
+from volunet.io.masks import read_mask
+
+ROOT = Path(__file__).parents[2]
+
+
+def child(
+    scans: Path, out: Path, *, pause_s: float = 0, dies_at: int = 0, most_bytes: int = 0
+) -> subprocess.Popen[bytes]:
+    arguments = [str(a) for a in (scans, out, pause_s, dies_at, most_bytes)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.cohort.threshold", *arguments],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+    )
+
+
+def finished(out: Path) -> int:
+    journal = out / "journal.jsonl"
+    return journal.read_bytes().count(b"\n") - 1 if journal.exists() else 0
+
+
+def results(out: Path) -> dict[str, object]:
+    """All that a run leaves and that does not depend on the clock."""
+    kept = ("case_id", "status", "codes", "message", "input", "output")
+    masks = {p.name: p.read_bytes() for p in out.glob("*.nii.gz")}
+    cases = [[row[name] for name in kept] for row in rows(out / "cases.csv")]
+    names = sorted(p.name for p in out.iterdir())
+    return {"files": names, "cases": cases, "measured": rows(out / "measurements.csv")} | masks
+
+
+def test_finished_cases_are_not_done_again(tmp_path: Path) -> None:
+    scans, out = write_scans(tmp_path / "scans", 3), tmp_path / "out"
+    predict(scans, out)
+    before, made = results(out), {p: p.stat().st_mtime_ns for p in out.glob("*.nii.gz")}
+    again = Threshold()
+    outcome = predict(scans, out, again)
+    assert (outcome.kept, outcome.exit_code, again.calls) == (3, 0, [])
+    assert results(out) == before
+    assert {p: p.stat().st_mtime_ns for p in out.glob("*.nii.gz")} == made
+
+
+def test_seconds_of_a_kept_case_are_those_it_took(tmp_path: Path) -> None:
+    scans, out = write_scans(tmp_path / "scans", 1), tmp_path / "out"
+    predict(scans, out, Threshold(pause_s=0.2))
+    predict(scans, out)
+    assert float(rows(out / "cases.csv")[0]["seconds"]) >= 0.2
+
+
+def test_a_damaged_or_missing_mask_is_made_again(tmp_path: Path) -> None:
+    scans, out = write_scans(tmp_path / "scans", 4), tmp_path / "out"
+    predict(scans, out)
+    before = results(out)
+    damaged = bytearray((out / "scan_1.nii.gz").read_bytes())
+    damaged[-20] ^= 1
+    (out / "scan_1.nii.gz").write_bytes(damaged)
+    (out / "scan_2.nii.gz").unlink()
+    again = Threshold()
+    assert predict(scans, out, again).kept == 2
+    assert len(again.calls) == 2
+    assert results(out) == before
+
+
+def test_changed_input_is_done_again(tmp_path: Path) -> None:
+    scans, out = write_scans(tmp_path / "scans", 3), tmp_path / "out"
+    predict(scans, out)
+    other = write_scan(tmp_path / "elsewhere" / "other.nii.gz")
+    (scans / "scan_1.nii.gz").write_bytes(other.read_bytes())
+    again = Threshold()
+    assert predict(scans, out, again).kept == 2
+    assert len(again.calls) == 1
+    predict(other, tmp_path / "out of it alone")
+    alone = (tmp_path / "out of it alone" / "other.nii.gz").read_bytes()
+    assert (out / "scan_1.nii.gz").read_bytes() == alone
+
+
+@pytest.mark.parametrize("change", ["model", "accept"])
+def test_another_model_or_waiver_does_all_again(tmp_path: Path, change: str) -> None:
+    scans, out = write_scans(tmp_path / "scans", 2), tmp_path / "out"
+    predict(scans, out)
+    again = Threshold(identity="other" if change == "model" else "threshold")
+    outcome = predict(scans, out, again, accept=["IMG-2D"] if change == "accept" else [])
+    assert (outcome.kept, len(again.calls)) == (0, 2)
+
+
+def test_a_refused_scan_is_not_tried_again_until_it_changes(tmp_path: Path) -> None:
+    scans, out = tmp_path / "scans", tmp_path / "out"
+    whole = write_scan(scans / "a.nii.gz").read_bytes()
+    (scans / "a.nii.gz").write_bytes(whole[:-30])
+    assert predict(scans, out).kept == 0
+    assert predict(scans, out).kept == 1
+    (scans / "a.nii.gz").write_bytes(whole)
+    assert predict(scans, out).exit_code == 0
+
+
+def test_a_scan_refused_for_its_name_is_done_once_it_is_renamed(tmp_path: Path) -> None:
+    scans, out = tmp_path / "scans", tmp_path / "out"
+    packed = write_scan(scans / "a.nii.gz").rename(scans / "a.nii")
+    assert predict(scans, out).records[0].codes == ("IO-NAME",)
+    packed.rename(scans / "a.nii.gz")
+    assert predict(scans, out).exit_code == 0
+
+
+def test_the_mask_of_a_scan_that_is_now_refused_is_gone(tmp_path: Path) -> None:
+    scans, out = write_scans(tmp_path / "scans", 2), tmp_path / "out"
+    predict(scans, out)
+    whole = (scans / "scan_0.nii.gz").read_bytes()
+    (scans / "scan_0.nii.gz").write_bytes(whole[: len(whole) // 2])
+    assert predict(scans, out).exit_code == 3
+    assert [p.name for p in out.glob("*.nii.gz")] == ["scan_1.nii.gz"]
+    assert {row["case_id"] for row in rows(out / "measurements.csv")} == {"scan_1"}
+
+
+def test_a_process_killed_while_it_writes_leaves_no_half_file(tmp_path: Path) -> None:
+    scans, out = write_scans(tmp_path / "scans", 5), tmp_path / "out"
+    process = child(scans, out, dies_at=3)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    assert {p.name for p in out.glob("*.nii.gz")} == {"scan_0.nii.gz", "scan_1.nii.gz"}
+    assert len(list(out.glob(".*.part"))) == 1
+    assert json.loads((out / "run.json").read_text())["ended"] is None
+    rest = Threshold()
+    outcome = predict(scans, out, rest)
+    assert (outcome.exit_code, outcome.kept, len(rest.calls)) == (0, 2, 3)
+    predict(scans, tmp_path / "whole")
+    assert results(out) == results(tmp_path / "whole")
+
+
+def test_a_process_killed_at_any_moment_loses_one_case_at_most(tmp_path: Path) -> None:
+    scans, out = write_scans(tmp_path / "scans", 8), tmp_path / "out"
+    for wanted, delay_s in ((1, 0.0), (3, 0.07)):
+        process = child(scans, out, pause_s=0.1)
+        deadline = time.monotonic() + 60
+        while finished(out) < wanted and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(delay_s)
+        process.kill()
+        process.communicate()
+        for path in out.glob("*.nii.gz"):
+            read_mask(path)
+    done = finished(out)
+    assert 3 <= done < 8
+    rest = Threshold()
+    outcome = predict(scans, out, rest)
+    assert (outcome.exit_code, outcome.kept, len(rest.calls)) == (0, done, 8 - done)
+    predict(scans, tmp_path / "whole")
+    assert results(out) == results(tmp_path / "whole")
+
+
+def test_a_mask_that_does_not_fit_on_the_disk_is_a_row_and_no_file(tmp_path: Path) -> None:
+    scans, out = tmp_path / "scans", tmp_path / "out"
+    write_scan(scans / "large.nii.gz", shape=(64, 64, 64))
+    write_scan(scans / "small.nii.gz")
+    process = child(scans, out, most_bytes=20_000)
+    _, log = process.communicate(timeout=60)
+    assert process.returncode == 3, log.decode()
+    assert statuses(out) == {"large": "failed", "small": "ok"}
+    assert "full" in rows(out / "cases.csv")[0]["message"]
+    assert [p.name for p in out.iterdir() if "large" in p.name] == []
+    assert predict(scans, out).kept == 1
+    assert statuses(out) == {"large": "ok", "small": "ok"}

@@ -1,0 +1,241 @@
+"""NRRD and MetaImage: nothing missing passes for zeros, and LPS becomes RAS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from tests.faults.corpus import keep
+from tests.io.scans import volume_of
+from volunet.codes import CODES
+from volunet.findings import Refused
+from volunet.io.read import Reading, inspect, read, read_mask
+from volunet.io.write import write
+
+NRRD = b"""NRRD0004
+type: short
+dimension: 3
+space: left-posterior-superior
+sizes: 2 3 4
+space directions: (1,0,0) (0,1,0) (0,0,3)
+kinds: domain domain domain
+endian: little
+encoding: raw
+space origin: (5,6,7)
+
+"""
+META = b"""ObjectType = Image
+NDims = 3
+BinaryData = True
+BinaryDataByteOrderMSB = False
+CompressedData = False
+TransformMatrix = 1 0 0 0 1 0 0 0 1
+Offset = 5 6 7
+ElementSpacing = 1 1 3
+DimSize = 2 3 4
+ElementType = MET_SHORT
+ElementDataFile = LOCAL
+"""
+VOXELS = np.arange(24, dtype="<i2")
+Edit = Callable[[bytes], bytes]
+
+
+def swap(old: bytes, new: bytes) -> Edit:
+    def edit(content: bytes) -> bytes:
+        assert old in content
+        return content.replace(old, new, 1)
+
+    return edit
+
+
+BAD: dict[str, tuple[str, str, Edit]] = {
+    "cut NRRD": ("a.nrrd", "IO-TRUNC", lambda b: b[:-1]),
+    "NRRD without voxels": ("a.nrrd", "IO-TRUNC", lambda b: b[: len(NRRD)]),
+    "cut NRRD header": ("a.nrrd", "IO-TRUNC", lambda b: b[:60]),
+    "NRRD bomb": ("a.nrrd", "IO-BOMB", swap(b"2 3 4", b"9000 9000 9000")),
+    "NRRD of another type": ("a.nrrd", "NII-DTYPE", swap(b"short", b"block")),
+    "NRRD with an empty axis": ("a.nrrd", "NII-DIM", swap(b"2 3 4", b"2 0 4")),
+    "NRRD of words": ("a.nrrd", "IO-FORMAT", swap(b"2 3 4", b"two 3 4")),
+    "NRRD as text": ("a.nrrd", "IO-FORMAT", swap(b"raw", b"ascii")),
+    "NRRD with its voxels elsewhere": (
+        "a.nrrd",
+        "IO-FORMAT",
+        swap(b"endian", b"data file: b.raw\nendian"),
+    ),
+    "NRRD that says gzip and is not": ("a.nrrd", "IO-CRC", swap(b"raw", b"gzip")),
+    "NRRD in metres": (
+        "a.nrrd",
+        "GEO-UNITS-ODD",
+        swap(b"endian", b'space units: "m" "m" "m"\nendian'),
+    ),
+    "flat NRRD": ("a.nrrd", "GEO-AFFINE", swap(b"(0,1,0)", b"(1,0,0)")),
+    "sheared NRRD": ("a.nrrd", "GEO-SHEAR", swap(b"(0,1,0)", b"(0.1,1,0)")),
+    "cut MHA": ("a.mha", "IO-TRUNC", lambda b: b[:-1]),
+    "MHA without voxels": ("a.mha", "IO-TRUNC", lambda b: b[: len(META)]),
+    "cut MHA header": ("a.mha", "IO-TRUNC", lambda b: b[:100]),
+    "MHA bomb": ("a.mha", "IO-BOMB", swap(b"2 3 4", b"9000 9000 9000")),
+    "MHA of another type": ("a.mha", "NII-DTYPE", swap(b"MET_SHORT", b"MET_OTHER")),
+    "MHA without sizes": ("a.mha", "NII-DIM", swap(b"DimSize", b"DimSice")),
+    "MHA with negative spacing": ("a.mha", "GEO-SPACING", swap(b"1 1 3", b"1 -1 3")),
+    "MHA with zero spacing": ("a.mha", "GEO-SPACING", swap(b"1 1 3", b"1 0 3")),
+    "MHA with its voxels missing": ("a.mhd", "IO-MISSING", swap(b"LOCAL", b"b.raw")),
+    "MHA with its voxels far away": ("a.mhd", "IO-FORMAT", swap(b"LOCAL", b"/etc/passwd")),
+    "MHA that says zlib and is not": ("a.mha", "IO-CRC", swap(b"Data = False", b"Data = True")),
+    "MHA as text": ("a.mha", "IO-FORMAT", swap(b"BinaryData = True", b"BinaryData = False")),
+    "colours in MHA": (
+        "a.mha",
+        "IMG-COLOUR",
+        lambda b: swap(b"DimSize = 2 3 4", b"ElementNumberOfChannels = 3\nDimSize = 2 2 4")(
+            swap(b"MET_SHORT", b"MET_UCHAR")(b)
+        ),
+    ),
+    "vectors in MHA": (
+        "a.mha",
+        "IMG-AXES",
+        swap(b"DimSize = 2 3 4", b"ElementNumberOfChannels = 2\nDimSize = 1 3 4"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_refused_with_its_code(name: str, tmp_path: Path) -> None:
+    file, code, edit = BAD[name]
+    sound = (NRRD if "nrrd" in file else META) + VOXELS.tobytes()
+    path = keep(tmp_path, file, edit(sound))
+    with pytest.raises(Refused) as refusal:
+        inspect(path)
+    assert refusal.value.findings[0].code == code
+
+
+@pytest.mark.parametrize(("file", "header"), [("a.nrrd", NRRD), ("a.mha", META)])
+def test_axes_are_turned_and_lps_becomes_ras(tmp_path: Path, file: str, header: bytes) -> None:
+    reading = inspect(keep(tmp_path, file, header + VOXELS.tobytes()))
+    assert reading.findings == ()
+    assert reading.volume.grid.orientation == "LPS"
+    assert reading.volume.grid.spacing == (1, 1, 3)
+    assert reading.volume.grid.affine[:3, 3].tolist() == [-5, -6, 7]
+    np.testing.assert_array_equal(reading.volume.voxels[0], VOXELS.reshape(2, 3, 4, order="F"))
+
+
+@pytest.mark.parametrize(
+    ("file", "header", "little", "big"),
+    [
+        ("a.nrrd", NRRD, b"endian: little", b"endian: big"),
+        ("a.mha", META, b"MSB = False", b"MSB = True"),
+    ],
+)
+def test_big_endian_voxels_are_turned(
+    tmp_path: Path, file: str, header: bytes, little: bytes, big: bytes
+) -> None:
+    content = header.replace(little, big) + VOXELS.astype(">i2").tobytes()
+    voxels = inspect(keep(tmp_path, file, content)).volume.voxels
+    np.testing.assert_array_equal(voxels[0], VOXELS.reshape(2, 3, 4, order="F"))
+
+
+def test_a_header_with_the_voxels_beside_it_is_read(tmp_path: Path) -> None:
+    keep(tmp_path, "a.raw", VOXELS.tobytes())
+    path = keep(tmp_path, "a.mhd", META.replace(b"LOCAL", b"a.raw"))
+    assert read(path).voxels.ravel(order="F").tolist() == VOXELS.tolist()
+
+
+@pytest.mark.parametrize(
+    ("file", "header", "line"),
+    [("a.nrrd", NRRD, b"space: left-posterior-superior\n"), ("a.mha", META, b"TransformMatrix")],
+)
+def test_a_file_that_does_not_say_where_it_lies_is_told(
+    tmp_path: Path, file: str, header: bytes, line: bytes
+) -> None:
+    kept = [each for each in header.splitlines(keepends=True) if not each.startswith(line)]
+    if file == "a.nrrd":
+        kept = [each for each in kept if not each.startswith((b"space",))]
+        kept.insert(3, b"spacings: 1 1 3\n")
+    reading = inspect(keep(tmp_path, file, b"".join(kept) + VOXELS.tobytes()))
+    assert [found.code for found in reading.findings] == ["GEO-NOFORM"]
+
+
+def test_parts_of_a_voxel_are_channels_where_asked(tmp_path: Path) -> None:
+    stored = np.arange(48, dtype=np.float32).reshape(4, 3, 2, 2)
+    image = SimpleITK.GetImageFromArray(stored, isVector=True)
+    for name in ("a.mha", "a.nrrd"):
+        SimpleITK.WriteImage(image, str(tmp_path / name))
+        voxels = inspect(tmp_path / name, channels_in_file=True).volume.voxels
+        np.testing.assert_array_equal(voxels, stored.transpose(3, 2, 1, 0))
+        with pytest.raises(Refused, match="IMG-AXES"):
+            inspect(tmp_path / name)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("ending", [".nrrd", ".mha"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64])
+def test_what_simpleitk_writes_is_read(
+    tmp_path: Path, dtype: Any, ending: str, compressed: bool
+) -> None:
+    volume = volume_of(dtype)
+    image = SimpleITK.GetImageFromArray(volume.voxels[0].T)
+    affine = np.diag([-1.0, -1, 1, 1]) @ volume.grid.affine
+    image.SetSpacing(volume.grid.spacing)
+    image.SetDirection((affine[:3, :3] / volume.grid.spacing).ravel().tolist())
+    image.SetOrigin(affine[:3, 3].tolist())
+    SimpleITK.WriteImage(image, str(tmp_path / f"a{ending}"), useCompression=compressed)
+    reading = inspect(tmp_path / f"a{ending}")
+    assert reading.findings == ()
+    assert reading.volume.voxels.dtype == dtype
+    np.testing.assert_array_equal(reading.volume.voxels, volume.voxels)
+    np.testing.assert_allclose(reading.volume.grid.affine, volume.grid.affine, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("itk")
+
+
+def outcome(path: Path, **asked: Any) -> Reading | None:
+    try:
+        return inspect(path, **asked)
+    except Refused:
+        return None
+
+
+def voxels_start(content: bytes) -> int:
+    return content.index(b"\n\n") + 2 if content[:4] == b"NRRD" else content.index(b"LOCAL\n") + 6
+
+
+@pytest.mark.parametrize("ending", [".nrrd", ".mha"])
+def test_a_packed_file_cut_or_flipped_in_its_voxels_never_gives_others(
+    folder: Path, ending: str
+) -> None:
+    volume = volume_of(np.int16)
+    sound = write(volume, folder / f"sound{ending}").read_bytes()
+    first = voxels_start(sound)
+    for at in range(first, len(sound)):
+        assert outcome(keep(folder, f"cut{ending}", sound[:at])) is None
+    for at in range(first, len(sound)):
+        bad = sound[:at] + bytes([sound[at] ^ 0x24]) + sound[at + 1 :]
+        reading = outcome(keep(folder, f"flip{ending}", bad))
+        assert reading is None or np.array_equal(reading.volume.voxels, volume.voxels)
+
+
+@pytest.mark.parametrize(("file", "header"), [("a.nrrd", NRRD), ("a.mha", META)])
+@given(at=st.integers(0, 200), new=st.binary(min_size=1, max_size=6), accept=st.booleans())
+def test_any_text_header_is_read_or_refused_and_nothing_else(
+    folder: Path, file: str, header: bytes, at: int, new: bytes, accept: bool
+) -> None:
+    content = header[:at] + new + header[at + len(new) :] + VOXELS.tobytes()
+    outcome(keep(folder, file, content), accept=tuple(CODES) if accept else ())
+
+
+def test_a_mask_is_read_from_any_format(tmp_path: Path) -> None:
+    volume = volume_of(np.uint8)
+    masks: list[NDArray[Any]] = []
+    for ending in (".nii.gz", ".nii", ".nrrd", ".mha"):
+        path = write(volume, tmp_path / f"mask{ending[-2:]}{ending}")
+        masks.append(read_mask(path).volume.voxels)
+    assert all(np.array_equal(mask, volume.voxels) for mask in masks)

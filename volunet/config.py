@@ -1,7 +1,8 @@
 """Settings are frozen pydantic models; files are checked against them, name by name, type by type.
 
-A TOML or JSON file gives the values, the model gives the names, types and defaults. There is no
-other place for a setting: no environment variable, no global, no keyword that is quietly ignored.
+A TOML or JSON file gives the values, the model gives the names, types and defaults: "5" is no
+number, and true is no 1. There is no other place for a setting: no environment variable, no global,
+no keyword that is quietly ignored.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from difflib import get_close_matches
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -19,9 +22,9 @@ from volunet.errors import ConfigError
 
 
 class Settings(BaseModel):
-    """The parent of every group of settings: frozen, and strict about names."""
+    """The parent of every group of settings: frozen, and strict about names and types."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 T = TypeVar("T", bound=Settings)
@@ -34,11 +37,11 @@ def read_values(path: Path) -> dict[str, Any]:
         ConfigError: the file is missing, is not TOML or JSON, or holds no table.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
         values = (tomllib if path.suffix == ".toml" else json).loads(text)
     except OSError as error:
         raise ConfigError(f"{path.name} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path.name} is not valid {path.suffix[1:].upper()}: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path.name} must hold a table of names and values.")
@@ -63,21 +66,22 @@ def build(kind: type[T], values: Mapping[str, Any], *, at: str) -> T:
     """`values` as a `kind`, or a ConfigError that says where they are wrong.
 
     Args:
+        values: as a file holds them; lists stand for tuples.
         at: the name of the file or option, for the message.
     """
     try:
-        return kind.model_validate(values)
+        return kind.model_validate(_with_tuples(values))
     except ValidationError as error:
         raise ConfigError("\n".join(_advice(error, kind, at))) from None
 
 
 def override(values: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
-    """The table with "a.b=value" assignments applied; values are read as TOML, else as text.
+    """A copy with "a.b=value" assignments applied; values are read as TOML, else as text.
 
     Raises:
         ConfigError: an assignment without "=", or one that goes through a value.
     """
-    changed = json.loads(json.dumps(values))
+    changed = deepcopy(values)
     for assignment in assignments:
         key, sign, text = assignment.partition("=")
         if not sign or not key.strip():
@@ -89,7 +93,13 @@ def override(values: dict[str, Any], assignments: Iterable[str]) -> dict[str, An
             if not isinstance(table, dict):
                 raise ConfigError(f"--set {key}: {name} is a value, not a table.")
         table[last] = _parse(text.strip())
-    return dict(changed)
+    return changed
+
+
+def _with_tuples(values: Any) -> Any:
+    if isinstance(values, Mapping):
+        return {key: _with_tuples(value) for key, value in values.items()}
+    return tuple(map(_with_tuples, values)) if isinstance(values, (list, tuple)) else values
 
 
 def _parse(text: str) -> Any:
@@ -111,8 +121,9 @@ def _advice(error: ValidationError, kind: type[BaseModel], at: str) -> Iterable[
         elif mistake["type"] == "missing":
             yield f"{at} is incomplete: {place!r} is missing."
         else:
-            what = mistake["msg"].removeprefix("Value error, ")
-            yield f"{at}: {place or 'the whole'}: {what} (got {mistake['input']!r})."
+            what, given = mistake["msg"].removeprefix("Value error, "), mistake["input"]
+            got = "" if isinstance(given, Mapping) else f" (got {shortened(given)})"
+            yield f"{at}: {place}: {what}{got}." if place else f"{at}: {what}{got}."
 
 
 def _names_at(kind: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:

@@ -141,7 +141,7 @@ def test_a_process_killed_while_it_writes_leaves_no_half_file(tmp_path: Path) ->
 
 
 def test_a_process_killed_at_any_moment_loses_one_case_at_most(tmp_path: Path) -> None:
-    scans, out = write_scans(tmp_path / "scans", 8), tmp_path / "out"
+    scans, out = write_scans(tmp_path / "scans", 12), tmp_path / "out"
     for wanted, delay_s in ((1, 0.0), (3, 0.07)):
         process = child(scans, out, pause_s=0.1)
         deadline = time.monotonic() + 60
@@ -153,10 +153,10 @@ def test_a_process_killed_at_any_moment_loses_one_case_at_most(tmp_path: Path) -
         for path in out.glob("*.nii.gz"):
             read_mask(path)
     done = finished(out)
-    assert 3 <= done < 8
+    assert 3 <= done < 12
     rest = Threshold()
     outcome = predict(scans, out, rest)
-    assert (outcome.exit_code, outcome.kept, len(rest.calls)) == (0, done, 8 - done)
+    assert (outcome.exit_code, outcome.kept, len(rest.calls)) == (0, done, 12 - done)
     predict(scans, tmp_path / "whole")
     assert results(out) == results(tmp_path / "whole")
 

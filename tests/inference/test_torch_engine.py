@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from volunet.inference.engines.torch_engine import TorchEngine, choose_dtype
+from volunet.inference.engines.torch_engine import TorchEngine, choose_dtype, to_channels_last
 from volunet.models.unet import UNet
 
 
@@ -29,6 +29,16 @@ def test_bfloat16_answers_in_float32_and_close_by():
     assert logits.dtype == torch.float32
     assert not torch.equal(logits, exact)
     assert (logits - exact).norm() / exact.norm() < 0.03
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_weights_laid_out_otherwise_are_the_same_weights(dims):
+    network, windows = small(dims), torch.randn(1, 1, *(8,) * dims)
+    before, wanted = {k: v.clone() for k, v in network.state_dict().items()}, network(windows)
+    to_channels_last(network)
+    assert not network.decoder[0].block[0].conv.weight.is_contiguous()
+    assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+    torch.testing.assert_close(network(windows), wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_no_gradient_is_kept_and_dropout_sleeps():

@@ -24,7 +24,7 @@ NRRD = b"""NRRD0004
 type: short
 dimension: 3
 space: left-posterior-superior
-sizes: 2 3 4
+sizes: 4 5 6
 space directions: (1,0,0) (0,1,0) (0,0,3)
 kinds: domain domain domain
 endian: little
@@ -40,11 +40,11 @@ CompressedData = False
 TransformMatrix = 1 0 0 0 1 0 0 0 1
 Offset = 5 6 7
 ElementSpacing = 1 1 3
-DimSize = 2 3 4
+DimSize = 4 5 6
 ElementType = MET_SHORT
 ElementDataFile = LOCAL
 """
-VOXELS = np.arange(24, dtype="<i2")
+VOXELS = np.arange(120, dtype="<i2")
 Edit = Callable[[bytes], bytes]
 
 
@@ -60,10 +60,10 @@ BAD: dict[str, tuple[str, str, Edit]] = {
     "cut NRRD": ("a.nrrd", "IO-TRUNC", lambda b: b[:-1]),
     "NRRD without voxels": ("a.nrrd", "IO-TRUNC", lambda b: b[: len(NRRD)]),
     "cut NRRD header": ("a.nrrd", "IO-TRUNC", lambda b: b[:60]),
-    "NRRD bomb": ("a.nrrd", "IO-BOMB", swap(b"2 3 4", b"9000 9000 9000")),
+    "NRRD bomb": ("a.nrrd", "IO-BOMB", swap(b"4 5 6", b"9000 9000 9000")),
     "NRRD of another type": ("a.nrrd", "NII-DTYPE", swap(b"short", b"block")),
-    "NRRD with an empty axis": ("a.nrrd", "NII-DIM", swap(b"2 3 4", b"2 0 4")),
-    "NRRD of words": ("a.nrrd", "IO-FORMAT", swap(b"2 3 4", b"two 3 4")),
+    "NRRD with an empty axis": ("a.nrrd", "NII-DIM", swap(b"4 5 6", b"4 0 6")),
+    "NRRD of words": ("a.nrrd", "IO-FORMAT", swap(b"4 5 6", b"four 5 6")),
     "NRRD as text": ("a.nrrd", "IO-FORMAT", swap(b"raw", b"ascii")),
     "NRRD with its voxels elsewhere": (
         "a.nrrd",
@@ -76,12 +76,12 @@ BAD: dict[str, tuple[str, str, Edit]] = {
         "GEO-UNITS-ODD",
         swap(b"endian", b'space units: "m" "m" "m"\nendian'),
     ),
-    "flat NRRD": ("a.nrrd", "GEO-AFFINE", swap(b"(0,1,0)", b"(1,0,0)")),
+    "flat NRRD": ("a.nrrd", "IO-FORMAT", swap(b"(0,1,0)", b"(1,0,0)")),
     "sheared NRRD": ("a.nrrd", "GEO-SHEAR", swap(b"(0,1,0)", b"(0.1,1,0)")),
     "cut MHA": ("a.mha", "IO-TRUNC", lambda b: b[:-1]),
     "MHA without voxels": ("a.mha", "IO-TRUNC", lambda b: b[: len(META)]),
     "cut MHA header": ("a.mha", "IO-TRUNC", lambda b: b[:100]),
-    "MHA bomb": ("a.mha", "IO-BOMB", swap(b"2 3 4", b"9000 9000 9000")),
+    "MHA bomb": ("a.mha", "IO-BOMB", swap(b"4 5 6", b"9000 9000 9000")),
     "MHA of another type": ("a.mha", "NII-DTYPE", swap(b"MET_SHORT", b"MET_OTHER")),
     "MHA without sizes": ("a.mha", "NII-DIM", swap(b"DimSize", b"DimSice")),
     "MHA with negative spacing": ("a.mha", "GEO-SPACING", swap(b"1 1 3", b"1 -1 3")),
@@ -93,14 +93,14 @@ BAD: dict[str, tuple[str, str, Edit]] = {
     "colours in MHA": (
         "a.mha",
         "IMG-COLOUR",
-        lambda b: swap(b"DimSize = 2 3 4", b"ElementNumberOfChannels = 3\nDimSize = 2 2 4")(
+        lambda b: swap(b"DimSize = 4 5 6", b"ElementNumberOfChannels = 3\nDimSize = 4 5 4")(
             swap(b"MET_SHORT", b"MET_UCHAR")(b)
         ),
     ),
     "vectors in MHA": (
         "a.mha",
         "IMG-AXES",
-        swap(b"DimSize = 2 3 4", b"ElementNumberOfChannels = 2\nDimSize = 1 3 4"),
+        swap(b"DimSize = 4 5 6", b"ElementNumberOfChannels = 2\nDimSize = 2 5 6"),
     ),
 }
 
@@ -122,7 +122,7 @@ def test_axes_are_turned_and_lps_becomes_ras(tmp_path: Path, file: str, header: 
     assert reading.volume.grid.orientation == "LPS"
     assert reading.volume.grid.spacing == (1, 1, 3)
     assert reading.volume.grid.affine[:3, 3].tolist() == [-5, -6, 7]
-    np.testing.assert_array_equal(reading.volume.voxels[0], VOXELS.reshape(2, 3, 4, order="F"))
+    np.testing.assert_array_equal(reading.volume.voxels[0], VOXELS.reshape(4, 5, 6, order="F"))
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_big_endian_voxels_are_turned(
 ) -> None:
     content = header.replace(little, big) + VOXELS.astype(">i2").tobytes()
     voxels = inspect(keep(tmp_path, file, content)).volume.voxels
-    np.testing.assert_array_equal(voxels[0], VOXELS.reshape(2, 3, 4, order="F"))
+    np.testing.assert_array_equal(voxels[0], VOXELS.reshape(4, 5, 6, order="F"))
 
 
 def test_a_header_with_the_voxels_beside_it_is_read(tmp_path: Path) -> None:

@@ -81,6 +81,9 @@ def test_the_readers_of_monai_are_never_asked_after_a_refusal(tmp_path: Path) ->
     path = keep(tmp_path, "scan.nii.gz", bytes(raw))
     with pytest.raises(Refused, match="IO-CRC"):
         LoadImaged(keys="image", reader=VerifiedNiftiReader())({"image": path})
+    with pytest.raises(RuntimeError, match="applying transform") as wrapped:
+        Compose([LoadImaged(keys="image", reader=VerifiedNiftiReader())])({"image": path})
+    assert isinstance(wrapped.value.__cause__, Refused)
 
 
 def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:

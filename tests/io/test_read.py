@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -77,6 +78,18 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         inspect(tmp_path / "no.nii.gz")
     with pytest.raises(Refused, match="IO-FORMAT: This is a folder"):
         inspect(tmp_path)
+
+
+def test_a_pipe_is_refused_and_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "scan.nii.gz")
+    with pytest.raises(Refused, match="IO-FORMAT: This is a device or a pipe"):
+        inspect(tmp_path / "scan.nii.gz")
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").is_file(), reason="a file that cannot be read")
+def test_a_file_that_the_disk_does_not_give_is_a_fault() -> None:
+    with pytest.raises(Refused, match="IO-FAULT: The file could not be read"):
+        inspect("/proc/self/mem")
 
 
 def test_the_message_says_what_a_file_is(tmp_path: Path) -> None:

@@ -54,6 +54,6 @@ def classify(
     for box, logits in cover(engine, image, patch, overlap=overlap):
         if index is None:
             index = np.empty(image.shape[1:], dtype=np.min_scalar_type(logits.shape[0]))
-        index[box.index] = logits.argmax(dim=0).numpy()
+        index[box.index] = logits.argmax(dim=0).cpu().numpy()
     assert index is not None, "a volume holds at least one window"
     return index

@@ -56,7 +56,7 @@ def open_itk(path: Path, kind: str, inquiry: Inquiry, *, channels_in_file: bool)
         image = sitk.ReadImage(str(path), imageIO=READERS[kind])
     except RuntimeError as error:
         what = str(error).strip().splitlines()[-1]
-        raise inquiry.refusal("IO-FAULT", f"SimpleITK could not read it: {what}") from error
+        raise inquiry.refusal("IO-FORMAT", f"SimpleITK cannot make sense of it: {what}") from error
     stored = sitk.GetArrayFromImage(image)
     if isal_zlib.crc32(stored.byteswap() if header.big_endian else stored) != crc:
         raise inquiry.refusal("IO-FAULT", "SimpleITK read other voxels than the file holds.")
@@ -133,7 +133,8 @@ def _count(
     path: Path, start: int, expected: int, inquiry: Inquiry, *, packed: bool, zlib: bool
 ) -> int:
     """The CRC-32 of the voxels' bytes, read to their end and as many as the header says."""
-    with Stream(path.open("rb"), inquiry, start=start, zlib=zlib) as stream:
+    with path.open("rb") as file:
+        stream = Stream(file, inquiry, start=start, zlib=zlib)
         if expected > max(stream.size, 1) * RATIO:
             message = f"The header claims {expected} bytes in a file of {stream.size}."
             raise inquiry.refusal("IO-BOMB", message, claimed=expected, size=stream.size)

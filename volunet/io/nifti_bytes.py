@@ -8,8 +8,7 @@ one stream; whatever else follows is left alone, and noted.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 import numpy as np
 from isal import igzip_lib, isal_zlib
@@ -29,7 +28,7 @@ class Stream:
     """The plain bytes of an open file, read once from front to end.
 
     Args:
-        file: open for reading. Closed with the stream.
+        file: open for reading.
         inquiry: is told of damage; refusals are raised from it.
         start: where in the file the stream begins.
         zlib: the bytes are packed with zlib (RFC 1950); gzip shows by itself.
@@ -47,17 +46,6 @@ class Stream:
         self._file = file
         self._chunks = self._unpacked() if self.packed else iter(lambda: file.read(CHUNK), b"")
         self._rest = b""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.close()
 
     @property
     def most(self) -> int:

@@ -92,7 +92,8 @@ def open_volume(path: Path, inquiry: Inquiry, *, channels_in_file: bool) -> Volu
         Refused: the scan is damaged, or its geometry is in doubt and that is not accepted.
     """
     try:
-        with Stream(_opened(path, inquiry), inquiry) as stream:
+        with _opened(path, inquiry) as file:
+            stream = Stream(file, inquiry)
             kind = _kind(stream, path, inquiry)
             if kind.startswith("NIfTI"):
                 return _nifti(stream, kind, inquiry, channels_in_file=channels_in_file)
@@ -107,6 +108,8 @@ def open_volume(path: Path, inquiry: Inquiry, *, channels_in_file: bool) -> Volu
 def _opened(path: Path, inquiry: Inquiry) -> BinaryIO:
     if path.is_dir():
         raise inquiry.refusal("IO-FORMAT", "This is a folder, not a scan.")
+    if path.exists() and not path.is_file():
+        raise inquiry.refusal("IO-FORMAT", "This is a device or a pipe, not a scan.")
     try:
         return path.open("rb")
     except (FileNotFoundError, NotADirectoryError) as error:

@@ -89,6 +89,7 @@ def fit(
     """
     if not job.train:
         raise DatasetError("There is no case to train on; see the findings of the dataset.")
+    job.folder.mkdir(parents=True, exist_ok=True)
     checkpoints, history = job.folder / "checkpoints", job.folder / "history.csv"
     run = start_run(job)
     if state := load_newest(checkpoints, job.device):

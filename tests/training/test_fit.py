@@ -1,0 +1,110 @@
+"""Training learns, keeps its budget, goes on where it stopped, and stops when it makes no sense."""
+
+import csv
+import multiprocessing
+import os
+import signal
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training.tiny import ball, job
+from volunet.errors import DatasetError, Stopped, TrainingDiverged
+from volunet.training.checkpoint import find_checkpoints
+from volunet.training.fit import fit
+from volunet.training.history import COLUMNS, read_history
+
+
+def test_a_ball_is_learnt(tmp_path):
+    done = fit(job(tmp_path, steps=80))
+    assert done.score.dice["ball"] > 0.8
+    assert done.steps == 80
+    losses = [float(row["loss"]) for row in read_history(tmp_path / "history.csv") if row["loss"]]
+    assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:10])
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path):
+    one, other = (fit(job(tmp_path / name, steps=6)).weights for name in ("a", "b"))
+    third = fit(replace(job(tmp_path / "c", steps=6), seed=1)).weights
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert not all(torch.equal(one[name], third[name]) for name in one)
+
+
+def test_a_run_that_was_stopped_and_goes_on_ends_as_if_it_never_stopped(tmp_path):
+    whole = fit(job(tmp_path / "whole", steps=12))
+    asked = iter([False] * 4 + [True])
+    with pytest.raises(Stopped, match="5 steps"):
+        fit(job(tmp_path / "parts", steps=12), should_stop=lambda: next(asked))
+    parts = fit(job(tmp_path / "parts", steps=12))
+    assert parts.steps == 12
+    assert all(torch.equal(whole.weights[name], parts.weights[name]) for name in whole.weights)
+    rows = read_history(tmp_path / "parts" / "history.csv")
+    steps = [int(row["step"]) for row in rows if row["loss"]]
+    assert steps == list(range(1, 13))
+
+
+def test_a_budget_in_seconds_ends_in_time_with_its_rate_decayed(tmp_path):
+    started = time.monotonic()
+    done = fit(job(tmp_path, seconds=6.0, validations=3))
+    assert done.seconds == pytest.approx(6.0, rel=0.15)
+    assert time.monotonic() - started < 9
+    rates = [float(row["learning_rate"]) for row in read_history(tmp_path / "history.csv")]
+    assert rates[-1] < 0.02 * max(rates)
+
+
+def test_a_loss_that_is_not_finite_names_the_cases_and_the_advice(tmp_path):
+    sick = ball(0)
+    image = sick.image.copy()
+    image[:] = np.nan
+    wanted = replace(job(tmp_path, steps=4), train=[replace(sick, image=image, case_id="sick")])
+    with pytest.raises(TrainingDiverged, match=r"on the cases sick\. Look at these cases"):
+        fit(wanted)
+    assert not find_checkpoints(tmp_path / "checkpoints")
+
+
+def test_without_a_case_there_is_nothing_to_train_on(tmp_path):
+    with pytest.raises(DatasetError, match="no case to train on"):
+        fit(replace(job(tmp_path, steps=1), train=[]))
+
+
+def test_a_run_without_held_out_cases_ends_with_an_unknown_score(tmp_path):
+    done = fit(replace(job(tmp_path, steps=2), validation=[]))
+    assert np.isnan(done.score.mean)
+
+
+def test_the_history_has_a_line_for_every_few_steps_and_the_validations(tmp_path):
+    fit(job(tmp_path, steps=9, log_steps=3, validations=2))
+    with (tmp_path / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == COLUMNS
+    assert [int(row["step"]) for row in rows if not row["val_dice"]] == [3, 6, 9]
+    assert [int(row["step"]) for row in rows if row["val_dice"]] == [5, 9]
+
+
+def _train_slowly(folder):
+    torch.set_num_threads(1)
+    fit(job(folder, steps=400, checkpoint_s=0.2))
+
+
+def test_kill_9_loses_no_more_than_one_checkpoint_interval(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    child = context.Process(target=_train_slowly, args=(tmp_path,))
+    child.start()
+    deadline = time.monotonic() + 60
+    while len(find_checkpoints(tmp_path / "checkpoints")) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(child.pid, signal.SIGKILL)
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    seen = [int(row["step"]) for row in read_history(tmp_path / "history.csv") if row["loss"]]
+    again = job(tmp_path, steps=seen[-1] + 5, checkpoint_s=0.2)
+    starts = []
+    fit(again, report=lambda progress: starts.append(progress.row.step))
+    newest = starts[0] - 1
+    assert 0 < newest <= seen[-1]
+    steps = [int(r["step"]) for r in read_history(tmp_path / "history.csv") if r["loss"]]
+    assert steps == list(range(1, again.budget.steps + 1))
+    assert not list(tmp_path.rglob("*.part"))

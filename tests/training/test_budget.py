@@ -70,7 +70,7 @@ def test_the_average_reaches_back_over_a_share_of_the_steps():
     # The mean of t under weights t^8 up to 1000 is 900 (Karras et al., eq. 4).
     assert float(average.weights["weight"]) == pytest.approx(900, rel=0.01)
     with average.in_place() as averaged:
-        assert float(averaged.weight) == pytest.approx(900, rel=0.01)
+        assert averaged.weight.item() == pytest.approx(900, rel=0.01)
         assert not averaged.training
-    assert float(network.weight) == 1000
+    assert network.weight.item() == 1000
     assert network.training

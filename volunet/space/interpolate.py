@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from volunet.space.lookup import Axes
+from volunet.space.lookup import Axes, coordinates
 
 Method = Literal["nearest", "linear", "cubic"]
 Beyond = Literal["zeros", "border"]
@@ -48,14 +48,8 @@ def sample_points(
 ) -> Tensor:
     """Rows `rows` of a target that tilts against the source: (C, rows, J, K)."""
     size = (rows[1] - rows[0], *shape[1:])
-    first, *others = (np.arange(a, b) for a, b in (rows, (0, shape[1]), (0, shape[2])))
-    place = [
-        (m[0] * first)[:, None, None] + (m[1] * others[0])[:, None] + m[2] * others[1] + m[3]
-        for m in across[:3]
-    ]
-    found = [
-        taps(p.ravel(), n, method, beyond) for p, n in zip(place, source.shape[1:], strict=True)
-    ]
+    place = [np.broadcast_to(p, size).ravel() for p in coordinates(across, rows[0], size)]
+    found = [taps(p, n, method, beyond) for p, n in zip(place, source.shape[1:], strict=True)]
     flat = source.reshape(source.shape[0], -1)
     strides = (source.shape[2] * source.shape[3], source.shape[3], 1)
     seen = torch.zeros(
@@ -113,15 +107,17 @@ def _gather(
     source: Tensor, dim: int, index: list[NDArray[np.int64]], weight: list[NDArray[np.float64]]
 ) -> Tensor:
     """The weighted sum of rows of `source` along `dim`."""
-    shape = [-1 if d == dim else 1 for d in range(source.ndim)]
-    seen: Tensor | None = None
-    for at, by in zip(index, weight, strict=True):
-        if not by.any():
-            continue
-        rows = source.index_select(dim, torch.from_numpy(at).to(source.device))
-        if not (by == 1).all():
-            rows = rows * torch.from_numpy(by).to(rows).reshape(shape)
-        seen = rows if seen is None else seen.add_(rows)
-    if seen is None:
-        seen = torch.zeros_like(source.index_select(dim, torch.from_numpy(index[0])))
+    used = [tap for tap in zip(index, weight, strict=True) if tap[1].any()]
+    first, *others = used or [(index[0], weight[0])]
+    seen = _weighted(source, dim, *first)
+    for tap in others:
+        seen += _weighted(source, dim, *tap)
     return seen
+
+
+def _weighted(source: Tensor, dim: int, at: NDArray[np.int64], by: NDArray[np.float64]) -> Tensor:
+    rows = source.index_select(dim, torch.from_numpy(at).to(source.device))
+    if (by == 1).all():
+        return rows
+    shape = [-1 if d == dim else 1 for d in range(source.ndim)]
+    return rows * torch.from_numpy(by).to(rows).reshape(shape)

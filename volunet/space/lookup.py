@@ -58,6 +58,25 @@ def index_map(source: Grid, target: Grid) -> NDArray[np.float64]:
     return np.asarray(across, dtype=np.float64)
 
 
+def coordinates(
+    across: NDArray[np.float64], first: int, shape: tuple[int, ...]
+) -> list[NDArray[np.float64]]:
+    """Source indices of the target's rows from `first` on, one array for each source axis.
+
+    Args:
+        across: (4, 4), from `index_map`.
+        shape: of the rows, (I, J, K).
+
+    Returns:
+        Arrays that broadcast to `shape`: thin along the axes that a source axis does not run along.
+    """
+    index = np.ogrid[first : first + shape[0], : shape[1], : shape[2]]
+    return [
+        np.asarray(sum(step * i for step, i in zip(m[:3], index, strict=True) if step) + m[3])
+        for m in across[:3]
+    ]
+
+
 def as_axes(across: NDArray[np.float64]) -> Axes | None:
     """The map axis by axis, or None where it tilts."""
     linear, shift = across[:3, :3], across[:3, 3]

@@ -5,7 +5,7 @@ the grid that they lead to, and undoing them is a look-up on the grid it came fr
 
 Images are interpolated linearly or by cubic convolution (Keys 1981, a = -1/2, which reproduces
 polynomials of degree two); label maps by nearest neighbour, or by the label with the largest
-linear share, which is smoother; neither makes values up.
+linear share (`volunet.space.vote`), which is smoother; neither makes values up.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from volunet.space.grid import Grid
 from volunet.space.interpolate import Beyond, Method, sample_axes, sample_points
 from volunet.space.lookup import as_axes, index_map
 from volunet.space.volume import Volume
+from volunet.space.vote import vote
 
 LabelMethod = Literal["nearest", "share"]
 
@@ -66,7 +67,7 @@ def resample_slabs(
 ) -> Iterator[tuple[int, Tensor]]:
     """The volume on `grid` a few rows at a time: the first row, and (C, rows, J, K) on `device`.
 
-    The tensors are float32 (nearest: float64 for wide integers, so that no value changes).
+    The tensors are float32; for "nearest", of a type that holds every value as it is.
     """
     source = _to_tensor(volume.voxels, method).to(device)
     across = index_map(volume.grid, grid)
@@ -87,34 +88,27 @@ def resample_labels(
     Args:
         labels: (1, I, J, K), whole numbers.
         method: "nearest", or "share": the value with the largest linear share of each voxel
-            (ties go to the smaller value), one value at a time.
+            (ties go to the smaller value).
+        slab: rows of `grid` looked up at a time; memory grows with it, the result does not.
 
     Returns:
         (1, *grid.shape) in the labels' own type.
     """
-    if method == "nearest" or labels.grid.matches(grid):
-        return resample(labels, grid, method="nearest", slab=slab)
     across = index_map(labels.grid, grid)
     axes = as_axes(across)
-    if axes is not None and axes.on_lattice:
+    on_lattice = axes is not None and axes.on_lattice
+    if method == "nearest" or on_lattice or labels.grid.matches(grid):
         return resample(labels, grid, method="nearest", slab=slab)
-    values = np.unique(labels.voxels)
-    best = np.full((1, *grid.shape), -1, dtype=np.float32)
-    seen = np.full((1, *grid.shape), values[0], dtype=labels.voxels.dtype)
-    for value in values:
-        mask = labels.with_voxels((labels.voxels == value).astype(np.float32))
-        for first, share in resample_slabs(mask, grid, slab=slab):
-            rows = slice(first, first + share.shape[1])
-            wins = share.numpy() > best[:, rows] + 1e-6
-            best[:, rows][wins] = share.numpy()[wins]
-            seen[:, rows][wins] = value
-    return Volume(seen, grid)
+    return Volume(vote(labels.voxels[0], across, grid.shape, slab)[None], grid)
 
 
 def _to_tensor(voxels: NDArray[Any], method: Method) -> Tensor:
-    """The voxels in a type that interpolates them, or copies them, without loss."""
-    wide = voxels.dtype.kind in "iu" and voxels.dtype.itemsize > 2
-    kind = (
-        np.float64 if method == "nearest" and (wide or voxels.dtype == np.float64) else np.float32
-    )
+    """The voxels in a type that torch interpolates, or in one that it copies without loss."""
+    kind: np.dtype[Any] = np.dtype(np.float32)
+    if method == "nearest":
+        kind = voxels.dtype.newbyteorder("=")
+        if kind.kind == "b":
+            kind = np.dtype(np.uint8)
+        elif kind.kind == "u" and kind.itemsize > 1:  # torch computes with one unsigned type only
+            kind = np.dtype(f"i{min(2 * kind.itemsize, 8)}")
     return torch.from_numpy(np.ascontiguousarray(voxels, dtype=kind))

@@ -10,15 +10,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import to_jsonable_python
 
 from volunet.config import Settings, build, override, read_values
-from volunet.planning.plan import Plan
+from volunet.planning.make import check_wanted
 from volunet.space.labels import Labels, labels_from
 from volunet.training.budget import Budget, read_budget
 from volunet.training.settings import Training
-
-CHOSEN_BY_DATA = {"format", "channels", "labels"}
 
 
 class Recipe(Settings):
@@ -55,13 +54,17 @@ class Recipe(Settings):
             return {**values, "labels": labels_from(values["labels"], at="labels")}
         return values
 
-    @model_validator(mode="after")
-    def _know_the_plan(self) -> Recipe:
-        known = set(Plan.model_fields) - CHOSEN_BY_DATA
-        if unknown := set(self.plan) - known:
-            raise ValueError(f"plan does not know {sorted(unknown)}; it knows {sorted(known)}")
-        read_budget(self.budget)
-        return self
+    @field_validator("plan")
+    @classmethod
+    def _know_the_plan(cls, plan: dict[str, Any]) -> dict[str, Any]:
+        check_wanted(plan)
+        return dict(to_jsonable_python(plan))
+
+    @field_validator("budget")
+    @classmethod
+    def _know_the_budget(cls, budget: str) -> str:
+        read_budget(budget)
+        return budget
 
     @property
     def time(self) -> Budget:

@@ -14,16 +14,15 @@ from tests.cli.command import SAMPLE, SMOKE, command, surroundings, volunet
 SLOW = ("--set", "training.checkpoint_s=0.2", "--budget", "400steps")
 
 
-def start(home: Path, *arguments) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command(*arguments), env=surroundings(home), stderr=subprocess.PIPE, text=True
-    )
+def start(home: Path, *arguments) -> subprocess.Popen[bytes]:
+    with (home / "errors.txt").open("w") as errors:
+        return subprocess.Popen(command(*arguments), env=surroundings(home), stderr=errors)
 
 
-def wait_for(path: Path, pattern: str, process: subprocess.Popen[str]) -> None:
+def wait_for(path: Path, pattern: str, process: subprocess.Popen[bytes], home: Path) -> None:
     deadline = time.monotonic() + 90
     while not list(path.glob(pattern)):
-        assert process.poll() is None, process.stderr.read()
+        assert process.poll() is None, (home / "errors.txt").read_text()
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -32,7 +31,7 @@ def wait_for(path: Path, pattern: str, process: subprocess.Popen[str]) -> None:
 def test_training_goes_on_where_it_was_stopped(number, tmp_path):
     words = ("train", SAMPLE / "mr", "-o", tmp_path / "run", "-r", SMOKE, *SLOW)
     process = start(tmp_path, *words)
-    wait_for(tmp_path / "run" / "checkpoints", "step_*.pt", process)
+    wait_for(tmp_path / "run" / "checkpoints", "step_*.pt", process, tmp_path)
     process.send_signal(number)
     code = process.wait(timeout=60)
     assert code == (-number if number == signal.SIGKILL else 75)
@@ -52,7 +51,7 @@ def test_predict_goes_on_where_it_was_killed(tmp_path):
     assert volunet("train", SAMPLE / "mr", "-o", run, "-r", SMOKE, home=tmp_path).returncode == 0
     words = ("predict", "-i", SAMPLE / "ct" / "images", "-m", run, "-o", out)
     process = start(tmp_path, *words)
-    wait_for(out, "*.nii.gz", process)
+    wait_for(out, "*.nii.gz", process, tmp_path)
     process.kill()
     process.wait(timeout=60)
     finished = {path: path.stat().st_mtime_ns for path in out.glob("*.nii.gz")}

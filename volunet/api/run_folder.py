@@ -48,6 +48,9 @@ class RunFolder:
     def check_unchanged(self, made_from: Mapping[str, Any]) -> None:
         """Sees to it that a run goes on with what it was started with.
 
+        Args:
+            made_from: what is known by now; other things that the run was made from are let be.
+
         Raises:
             ConfigError: something differs; its names are given.
         """
@@ -55,7 +58,7 @@ class RunFolder:
         if before is None:
             return
         now = json.loads(json.dumps(made_from))
-        changed = sorted(_differences(before, now))
+        changed = sorted(_differences({key: before.get(key) for key in now}, now))
         if changed:
             raise ConfigError(
                 f"{self.path.name} was started with other values of {_some(changed)}. Use another "

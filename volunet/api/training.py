@@ -15,10 +15,10 @@ from volunet.api.run_folder import RunFolder
 from volunet.api.validation import Validated, validate_run
 from volunet.data.cache import PreparedCases
 from volunet.data.cases import Case, Dataset
-from volunet.data.content import sum_of_files
-from volunet.data.splits import Split, read_splits, split_cases
+from volunet.data.content import sum_of_files, sums_of_images
+from volunet.data.splits import Split, find_leaks, read_splits, split_cases
 from volunet.errors import DatasetError
-from volunet.findings import Finding, Refused
+from volunet.findings import Finding, Refused, refuse_if_needed
 from volunet.io.atomic import write_text
 from volunet.packaging import model_file
 from volunet.planning.fingerprint import Fingerprint
@@ -117,14 +117,7 @@ def train(
     run = RunFolder(Path(folder))
     opened = open_dataset(dataset, recipe, counted=watch.counted)
     split = _split(opened, wanted)
-    used = [opened.case(case_id) for case_id in (*split.train, *split.validation)]
-    sums, unreadable = _sums(used)
-    asked = {
-        "cases": sums,
-        "split": json.loads(split.model_dump_json()),
-        "recipe": recipe.model_dump(mode="json"),
-        "seed": wanted.seed,
-    }
+    asked, unreadable = _asked(opened, split, recipe, wanted)
     run.check_unchanged(asked)
     if run.finished:
         watch.say(f"{run.path} has ended already; its model is in {run.path / 'model'}.")
@@ -140,16 +133,37 @@ def train(
     )
     trained = fit(job, report=watch.report, should_stop=watch.should_stop)
     _keep_model(run, trained, job, recipe, fingerprint)
-    findings = (*opened.findings, *unreadable, *found, *skipped)
+    held_out = [opened.case(case_id) for case_id in split.validation]
     validated = validate_run(
         run.path,
-        [opened.case(case_id) for case_id in split.validation],
+        held_out,
         device=job.device,
         tolerance_mm=recipe.nsd_tolerance_mm,
         counted=watch.counted,
     )
+    findings = (*opened.findings, *unreadable, *found, *skipped)
     run.write_record({"status": "finished", **_facts(trained, findings)})
     return TrainedRun(run.path, trained, validated, findings)
+
+
+def _asked(
+    dataset: Dataset, split: Split, recipe: Recipe, wanted: Wanted
+) -> tuple[dict[str, Any], list[Finding]]:
+    """What a run is made from, and the findings of cases that cannot be read.
+
+    Raises:
+        Refused: the same image is on both sides of the split (SET-LEAK).
+    """
+    used = [dataset.case(case_id) for case_id in (*split.train, *split.validation)]
+    refuse_if_needed(find_leaks(split, used, sums_of_images(used)), wanted.accept)
+    sums, unreadable = _sums(used)
+    asked = {
+        "cases": sums,
+        "split": json.loads(split.model_dump_json()),
+        "recipe": recipe.model_dump(mode="json"),
+        "seed": wanted.seed,
+    }
+    return asked, unreadable
 
 
 def _split(dataset: Dataset, wanted: Wanted) -> Split:

@@ -11,19 +11,27 @@ Sources: the kinds of change and most ranges are nnU-Net's (Isensee et al. 2021,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from volunet.config import Settings
 
+
+def _ascending(factors: tuple[float, float]) -> tuple[float, float]:
+    if factors[0] > factors[1]:
+        raise ValueError("the smaller factor comes first")
+    return factors
+
+
 Share = Annotated[float, Field(ge=0, le=1)]
-Factors = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+Positive = Annotated[float, Field(gt=0)]
+Factors = Annotated[tuple[Positive, Positive], AfterValidator(_ascending)]
 
 
 class Augmentation(Settings):
@@ -31,7 +39,7 @@ class Augmentation(Settings):
 
     Args:
         turn_share: share of patches that are turned and scaled.
-        turn_deg: largest rotation about each axis.
+        turn_deg: largest rotation about each axis, up to 90, so that right stays on the right.
         scale: smallest and largest size of what is seen.
         mirror: axes (of R, A, S) that are mirrored in half of the patches.
         noise_share: share of patches with added Gaussian noise.
@@ -45,9 +53,9 @@ class Augmentation(Settings):
     """
 
     turn_share: Share = 0.3
-    turn_deg: Annotated[float, Field(ge=0, le=180)] = 15.0
+    turn_deg: Annotated[float, Field(ge=0, le=90)] = 15.0
     scale: Factors = (0.85, 1.2)
-    mirror: tuple[int, ...] = ()
+    mirror: tuple[Literal[0, 1, 2], ...] = ()
     noise_share: Share = 0.1
     noise_sd: Annotated[float, Field(ge=0)] = 0.1
     brightness_share: Share = 0.15
@@ -156,7 +164,7 @@ def _matrix(
     turned, log_scale = rng.random() < settings.turn_share, np.log(settings.scale)
     angles = np.deg2rad(rng.uniform(-settings.turn_deg, settings.turn_deg, 3))
     size = np.exp(rng.uniform(*log_scale))
-    flips = np.where(rng.random(3) < 0.5, -1.0, 1.0)
+    flips = np.where((rng.random(3) < 0.5) & np.isin(range(3), settings.mirror), -1.0, 1.0)
     matrix = np.eye(3)
     if turned:
         for axis, angle in enumerate(angles):
@@ -166,10 +174,8 @@ def _matrix(
             step[i, j], step[j, i] = -np.sin(angle), np.sin(angle)
             matrix = matrix @ step
         matrix = matrix / size
-    for axis in settings.mirror:
-        matrix[:, axis] *= flips[axis]
-    to_mm = np.diag(spacing)
-    return (np.linalg.inv(to_mm) @ matrix @ to_mm).astype(np.float32)
+    mm = np.array(spacing)
+    return np.asarray(matrix * flips * mm / mm[:, None], dtype=np.float32)
 
 
 def _turn(
@@ -179,7 +185,12 @@ def _turn(
     first = [(n - p) // 2 for n, p in zip(size, patch, strict=True)]
     inner = tuple(slice(f, f + p) for f, p in zip(first, patch, strict=True))
     seen, truth = image[:, :, *inner].clone(), label[:, *inner].clone()
-    turned = np.flatnonzero(np.abs(matrix - np.eye(3, dtype=np.float32)).max(axis=(1, 2)) > 0)
+    upright = (np.abs(matrix) == np.eye(3, dtype=np.float32)).all(axis=(1, 2))
+    for place in np.flatnonzero(upright):  # mirrored at most, which moves voxels as they are
+        back = [axis for axis in range(3) if matrix[place, axis, axis] < 0]
+        seen[place] = seen[place].flip([axis + 1 for axis in back])
+        truth[place] = truth[place].flip(back)
+    turned = np.flatnonzero(~upright)
     if not turned.size:
         return seen, truth
     # grid_sample wants the last axis first, and both patches measured from -1 to 1.

@@ -86,9 +86,20 @@ def draw_patches(
 
 
 def cut_patches(
-    cases: Sequence[Sampled], draws: Sequence[Draw], size: tuple[int, int, int]
+    cases: Sequence[Sampled],
+    draws: Sequence[Draw],
+    size: tuple[int, int, int],
+    *,
+    source: tuple[int, int, int] | None = None,
 ) -> Batch:
-    """The patches that were drawn, (B, C, *size) and (B, *size)."""
+    """The patches that were drawn, (B, C, *source) and (B, *source).
+
+    Args:
+        size: of the patches when they were drawn.
+        source: voxels to cut, with the patch in their middle; the patch alone unless given.
+    """
+    if source is not None:
+        draws, size = [_widened(draw, size, source) for draw in draws], source
     channels = cases[0].image.shape[0]
     image = np.zeros((len(draws), channels, *size), dtype=np.float32)
     label = np.zeros((len(draws), *size), dtype=np.int64)
@@ -104,6 +115,11 @@ def cut_patches(
         label[place][into[0], into[1], into[2]] = case.label[inside[0], inside[1], inside[2]]
     ids = tuple(cases[draw.case].case_id for draw in draws)
     return Batch(torch.from_numpy(image), torch.from_numpy(label), ids)
+
+
+def _widened(draw: Draw, size: tuple[int, int, int], source: tuple[int, int, int]) -> Draw:
+    i, j, k = (s - (n - p) // 2 for s, p, n in zip(draw.start, size, source, strict=True))
+    return Draw(draw.case, (i, j, k))
 
 
 def _a_voxel_of_a_structure(case: Sampled, rng: np.random.Generator) -> NDArray[np.int32] | None:

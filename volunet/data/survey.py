@@ -52,16 +52,17 @@ def survey(
 
     facts: dict[str, CaseFacts] = {}
     findings: list[Finding] = []
-    with ThreadPoolExecutor(READERS) as pool:
-        for done, (case, (fact, found)) in enumerate(
-            zip(cases, pool.map(_look, cases, repeat((labels, channels, accept))), strict=True),
-            start=1,
-        ):
+    pool = ThreadPoolExecutor(READERS)
+    looks = pool.map(_look, cases, repeat((labels, channels, accept)))
+    try:
+        for done, (case, (fact, found)) in enumerate(zip(cases, looks, strict=True), start=1):
             findings += found
             if fact is not None:
                 facts[case.case_id] = fact
             if progress is not None:
                 progress(done, len(cases))
+    finally:  # whoever stops here does not wait for all the other cases
+        pool.shutdown(cancel_futures=True)
     if not facts:
         reasons = "; ".join(str(f) for f in findings[:3])
         raise DatasetError(f"None of the {len(cases)} cases can be used. {reasons}")

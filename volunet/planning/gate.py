@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from volunet.findings import Finding, finding
 from volunet.planning.fingerprint import Fingerprint
@@ -37,7 +38,7 @@ def _compare(
     code: str,
     what: str,
     seen: tuple[float, ...],
-    trained: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+    trained: NDArray[np.float64],
 ) -> list[Finding]:
     low, high = trained.min(axis=0), trained.max(axis=0)
     outside = (np.array(seen) < low / SLACK) | (np.array(seen) > high * SLACK)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, get_type_hints
 
-from volunet.config import build
+from pydantic import create_model
+
+from volunet.config import Settings, build
 from volunet.errors import ConfigError
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.machine import GB, Machine
 from volunet.planning.memory import training_bytes
 from volunet.planning.plan import Plan
 from volunet.planning.rules import (
+    MOST_STRIDES,
     choose_features,
     choose_intensity,
+    choose_kernels,
     choose_patch,
     choose_shape,
     choose_spacing,
-    choose_stages,
+    choose_strides,
     largest_batch,
     patch_voxels,
     round_up,
@@ -25,6 +30,24 @@ from volunet.space.labels import Labels
 
 MEMORY_SHARE = 0.8
 """Part of the memory that a plan may count on."""
+
+CHOSEN_BY_DATA = {"format", "channels", "labels"}
+_WANTED: dict[str, Any] = {
+    name: (kind, None)
+    for name, kind in get_type_hints(Plan, include_extras=True).items()
+    if name in Plan.model_fields and name not in CHOSEN_BY_DATA
+}
+Wanted = create_model("Wanted", __base__=Settings, **_WANTED)
+"""Any of the fields of `Plan` that are not the data's to choose."""
+
+
+def check_wanted(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a plan that somebody wants so, each checked by itself.
+
+    Raises:
+        ConfigError: a name that plans do not know, or a value that they do not take.
+    """
+    return build(Wanted, values, at="plan").model_dump(exclude_unset=True)
 
 
 def make_plan(
@@ -43,13 +66,14 @@ def make_plan(
     Raises:
         ConfigError: a fixed value does not fit, or not even one patch fits the memory.
     """
-    fixed = dict(fixed or {})
-    spacing = tuple(fixed.get("spacing") or choose_spacing(fingerprint))
+    fixed = check_wanted(fixed or {})
+    spacing = fixed.get("spacing") or choose_spacing(fingerprint)
     shape = choose_shape(fingerprint, spacing)
     wanted = fixed.get("patch") or choose_patch(shape, spacing, patch_voxels(machine))
-    strides, kernels = choose_stages(tuple(wanted), spacing)
-    strides, kernels = fixed.get("strides") or strides, fixed.get("kernels") or kernels
-    patch = fixed.get("patch") or round_up(tuple(wanted), strides)
+    most = len(fixed["features"]) - 1 if "features" in fixed else MOST_STRIDES
+    strides = fixed.get("strides") or choose_strides(wanted, spacing, most=most)
+    kernels = fixed.get("kernels") or choose_kernels(spacing, strides)
+    patch = fixed.get("patch") or round_up(wanted, strides)
     values: dict[str, Any] = {
         "channels": channels,
         "labels": labels.model_dump(),
@@ -61,7 +85,7 @@ def make_plan(
         "features": choose_features(len(kernels), machine),
         "strides": strides,
         "kernels": kernels,
-        "batch": largest_batch(tuple(patch), fingerprint, spacing, machine),
+        "batch": largest_batch(patch, fingerprint, spacing, machine),
     }
     return fit_memory(
         build(Plan, {**values, **fixed}, at="plan"), machine, free="batch" not in fixed
@@ -78,13 +102,12 @@ def fit_memory(plan: Plan, machine: Machine, *, free: bool = True) -> Plan:
         ConfigError: the step does not fit, with the memory that it would take.
     """
     most = MEMORY_SHARE * machine.memory_gb * GB
-    while training_bytes(plan, half=machine.device != "mps") > most:
+    while (needed := training_bytes(plan, half=machine.device != "mps")) > most:
         if plan.batch == 1 or not free:
-            needed = training_bytes(plan) / GB
             raise ConfigError(
                 f"A training step of patch {plan.patch}, batch {plan.batch} would take about "
-                f"{needed:.1f} GB, and {most / GB:.1f} GB may be used. Set a smaller patch, batch "
-                "or features in the recipe's [plan]."
+                f"{needed / GB:.1f} GB, and {most / GB:.1f} GB may be used. Set a smaller patch, "
+                "batch or features in the recipe's [plan]."
             )
         plan = plan.model_copy(update={"batch": plan.batch - 1})
     return plan

@@ -21,6 +21,7 @@ ANISOTROPIC = 3.0
 """An axis this many times coarser than the others is thick."""
 SMALLEST_SIDE = 4
 """Voxels that a feature map keeps along each axis at the coarsest stage."""
+MOST_STRIDES = 5
 
 
 def choose_spacing(fingerprint: Fingerprint) -> Triple:
@@ -69,20 +70,15 @@ def choose_patch(shape: Size, spacing: Triple, most_voxels: int) -> Size:
     return r, a, s
 
 
-def choose_stages(patch: Size, spacing: Triple) -> tuple[tuple[Size, ...], tuple[Size, ...]]:
-    """Strides and kernels of each stage: thick axes are halved, and looked across, later.
+def choose_strides(patch: Size, spacing: Triple, *, most: int = MOST_STRIDES) -> tuple[Size, ...]:
+    """Strides of every stage after the first, at most `most`: thick axes are halved later.
 
     An axis is halved while it has twice `SMALLEST_SIDE` voxels and is less than twice as coarse
-    as the finest axis that can be halved. Kernels span an axis once it is less than twice as
-    coarse as the finest.
-
-    Returns:
-        Strides of every stage after the first, and kernels of every stage.
+    as the finest axis that can be halved. A scan too small to be halved still gets a second stage.
     """
     size, coarse = list(patch), list(spacing)
     strides: list[Size] = []
-    kernels = [_kernel(coarse)]
-    while len(strides) < 5:
+    while len(strides) < most:
         able = [axis for axis in range(3) if size[axis] >= 2 * SMALLEST_SIDE]
         if not able:
             break
@@ -91,10 +87,23 @@ def choose_stages(patch: Size, spacing: Triple) -> tuple[tuple[Size, ...], tuple
         strides.append((r, a, s))
         size = [-(-n // step) for n, step in zip(size, (r, a, s), strict=True)]
         coarse = [mm * step for mm, step in zip(coarse, (r, a, s), strict=True)]
-        kernels.append(_widest(kernels[-1], _kernel(coarse)))
-    if not strides:  # a scan this small still gets two stages
-        return ((1, 1, 1),), (kernels[0], kernels[0])
-    return tuple(strides), tuple(kernels)
+    return tuple(strides) or ((1, 1, 1),)
+
+
+def choose_kernels(spacing: Triple, strides: Sequence[Size]) -> tuple[Size, ...]:
+    """Kernels of every stage: 3 along an axis once it is less than twice as coarse as the finest.
+
+    Before that 1: the slices of a thick axis are looked at one by one.
+    """
+    coarse = np.array(spacing)
+    kernel: Size = (1, 1, 1)
+    kernels = []
+    for stride in ((1, 1, 1), *strides):
+        coarse = coarse * stride
+        r, a, s = np.where(coarse < 2 * coarse.min(), 3, kernel).tolist()
+        kernel = (r, a, s)
+        kernels.append(kernel)
+    return tuple(kernels)
 
 
 def round_up(patch: Size, strides: Sequence[Size]) -> Size:
@@ -139,13 +148,3 @@ def largest_batch(patch: Size, fingerprint: Fingerprint, spacing: Triple, machin
         return 2
     voxels = float((fingerprint.shapes * fingerprint.spacings / np.array(spacing)).prod(1).sum())
     return max(2, min(64, int(0.05 * voxels / prod(patch))))
-
-
-def _kernel(spacing: Sequence[float]) -> Size:
-    r, a, s = (3 if mm < 2 * min(spacing) else 1 for mm in spacing)
-    return r, a, s
-
-
-def _widest(one: Size, other: Size) -> Size:
-    r, a, s = (max(pair) for pair in zip(one, other, strict=True))
-    return r, a, s

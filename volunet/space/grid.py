@@ -97,7 +97,12 @@ class Grid:
 
         The centre stays where it was. The edges move by at most a quarter of a new voxel, as a
         whole number of voxels must fit.
+
+        Raises:
+            GeometryError: a spacing that is not above 0.
         """
+        if not min(spacing) > 0:
+            raise GeometryError(f"A spacing is above 0 mm along each axis, got {spacing}.")
         zoom = np.divide(spacing, self.spacing)
         shape = np.maximum(np.rint(self.shape / zoom), 1).astype(int)
         directions = self.affine[:3, :3] * zoom

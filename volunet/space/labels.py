@@ -18,7 +18,7 @@ from pydantic import Field, field_validator, model_validator
 from volunet.config import Settings, build, read_values
 from volunet.errors import LabelError
 
-# Okabe and Ito's palette, told apart by colour-blind readers, then lighter forms of it.
+# Okabe and Ito's palette, told apart by colour-blind readers, with a brown for their black.
 PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#f0e442", "#0072b2", "#a6761d")
 COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
@@ -29,7 +29,7 @@ class Labels(Settings):
     Args:
         structures: name to value; background (0) is understood and not listed.
         colours: name to "#rrggbb"; the others get one from a palette.
-        pairs: names that swap when left and right do.
+        pairs: structures that swap when left and right do, each in one pair at most.
         regions: name to the values it unites; regions may overlap.
         ignore: the value of voxels that nobody judged.
     """
@@ -52,9 +52,13 @@ class Labels(Settings):
 
     @model_validator(mode="after")
     def _know_what_is_named(self) -> Self:
-        named = {*self.colours, *(name for pair in self.pairs for name in pair)}
-        if unknown := named - {*self.structures, *self.regions}:
-            raise ValueError(f"{sorted(unknown)} are not among the names {self.names}")
+        known, paired = (*self.names, *self.regions), [name for pair in self.pairs for name in pair]
+        if unknown := {*self.colours, *paired} - set(known):
+            raise ValueError(f"{sorted(unknown)} are not among the names {known}")
+        if twice := {name for name in known if known.count(name) > 1}:
+            raise ValueError(f"{sorted(twice)} name both a structure and a region")
+        if wrong := {name for name in paired if paired.count(name) > 1 or name in self.regions}:
+            raise ValueError(f"pairs are of two structures each, {sorted(wrong)} cannot be paired")
         if unknown_values := {v for r in self.regions.values() for v in r} - set(self.values):
             raise ValueError(f"regions use values {sorted(unknown_values)} that no structure has")
         if bad := [colour for colour in self.colours.values() if not COLOUR.fullmatch(colour)]:
@@ -105,8 +109,15 @@ class Labels(Settings):
         raise LabelError(f"No label has the value {value}; known are {self.structures}.")
 
     def colour_of(self, name: str) -> str:
-        """The colour of a structure as "#rrggbb", from the palette where none was given."""
-        return self.colours.get(name) or PALETTE[self.names.index(name) % len(PALETTE)]
+        """The colour of a structure or region as "#rrggbb", from the palette where none was given.
+
+        Raises:
+            LabelError: nothing has this name.
+        """
+        known = (*self.names, *self.regions)
+        if name not in known:
+            raise LabelError(f"No label is called {name!r}; known are {known}.")
+        return self.colours.get(name) or PALETTE[known.index(name) % len(PALETTE)]
 
     def to_index(self, voxels: NDArray[Any]) -> NDArray[Any]:
         """Class indices of label values, in the smallest unsigned type.
@@ -133,7 +144,8 @@ class Labels(Settings):
 
     def to_values(self, index: NDArray[Any]) -> NDArray[Any]:
         """Label values of class indices, in the smallest unsigned type that holds them all."""
-        table = np.array((0, *self.values, self.ignore or 0), dtype=self.dtype)
+        ignored = () if self.ignore is None else (self.ignore,)
+        table = np.array((0, *self.values, *ignored), dtype=self.dtype)
         return np.asarray(table[index])
 
 

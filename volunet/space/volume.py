@@ -46,7 +46,17 @@ class Volume:
         return replace(self, voxels=voxels)
 
     def crop(self, box: Box) -> Volume:
-        """The part inside `box`, which must lie within the volume. A view, not a copy."""
+        """The part inside `box`. A view, not a copy.
+
+        Raises:
+            ShapeError: the box reaches outside.
+        """
+        ends = zip(box.start, box.stop, self.grid.shape, strict=True)
+        if any(start < 0 or stop > n for start, stop, n in ends):
+            raise ShapeError(
+                f"The box {box.start} to {box.stop} reaches outside {self.grid.shape}; resample "
+                "to the grid's crop, which may."
+            )
         return Volume(self.voxels[box.index], self.grid.crop(box))
 
     def reoriented(self, orientation: str = "RAS") -> Volume:

@@ -113,7 +113,10 @@ def _advice(error: ValidationError, kind: type[BaseModel], at: str) -> Iterable[
     """One line for each mistake, with its place and what is known there."""
     for mistake in error.errors(include_url=False):
         place = ".".join(str(part) for part in mistake["loc"])
-        if mistake["type"] == "extra_forbidden":
+        reason = mistake.get("ctx", {}).get("error")
+        if isinstance(reason, ConfigError):  # advice already, from settings further in
+            yield f"{at}: {reason}"
+        elif mistake["type"] == "extra_forbidden":
             known = _names_at(kind, mistake["loc"][:-1])
             near = get_close_matches(str(mistake["loc"][-1]), known, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""

@@ -52,7 +52,7 @@ class Augmentation(Settings):
         gamma: smallest and largest power.
     """
 
-    turn_share: Share = 0.3
+    turn_share: Share = 0.5
     turn_deg: Annotated[float, Field(ge=0, le=90)] = 15.0
     scale: Factors = (0.85, 1.2)
     mirror: tuple[Literal[0, 1, 2], ...] = ()

@@ -49,9 +49,11 @@ class Grid:
             raise GeometryError(f"A grid has three axes of at least one voxel, got {shape}.")
         if affine.shape != (4, 4):
             raise GeometryError(f"The affine must be (4, 4), got {affine.shape}.")
+        if not np.isfinite(affine).all():
+            raise GeometryError(f"The affine holds what is no number:\n{affine}")
         # Relative to the spacing, so that a scan in micrometres is as good as one in centimetres.
         volume, cuboid = abs(np.linalg.det(affine[:3, :3])), np.prod(voxel_sizes(affine))
-        if not np.isfinite(affine).all() or volume <= 1e-6 * cuboid:
+        if volume <= 1e-6 * cuboid:
             raise GeometryError(f"The affine does not span three axes:\n{affine}")
         affine.setflags(write=False)
         object.__setattr__(self, "affine", affine)
@@ -101,7 +103,7 @@ class Grid:
         Raises:
             GeometryError: a spacing that is not above 0.
         """
-        if not min(spacing) > 0:
+        if not all(0 < mm < np.inf for mm in spacing):
             raise GeometryError(f"A spacing is above 0 mm along each axis, got {spacing}.")
         zoom = np.divide(spacing, self.spacing)
         shape = np.maximum(np.rint(self.shape / zoom), 1).astype(int)

@@ -16,7 +16,7 @@ from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from volunet.errors import ConfigError
 
@@ -25,6 +25,11 @@ class Settings(BaseModel):
     """The parent of every group of settings: frozen, and strict about names and types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_lists_for_tuples(cls, values: Any) -> Any:
+        return _with_tuples(values)
 
 
 T = TypeVar("T", bound=Settings)
@@ -66,11 +71,10 @@ def build(kind: type[T], values: Mapping[str, Any], *, at: str) -> T:
     """`values` as a `kind`, or a ConfigError that says where they are wrong.
 
     Args:
-        values: as a file holds them; lists stand for tuples.
         at: the name of the file or option, for the message.
     """
     try:
-        return kind.model_validate(_with_tuples(values))
+        return kind.model_validate(values)
     except ValidationError as error:
         raise ConfigError("\n".join(_advice(error, kind, at))) from None
 

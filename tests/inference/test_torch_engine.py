@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from volunet.inference.engines.torch_engine import TorchEngine, choose_dtype, to_channels_last
+from volunet.inference.engines.torch_engine import TorchEngine, to_channels_last
 from volunet.models.unet import UNet
+from volunet.planning.machine import choose_dtype
 
 
 def small(dims: int = 3) -> UNet:

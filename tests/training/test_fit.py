@@ -46,6 +46,13 @@ def test_a_run_that_was_stopped_and_goes_on_ends_as_if_it_never_stopped(tmp_path
     assert steps == list(range(1, 13))
 
 
+def test_a_run_that_was_killed_after_its_last_step_still_ends(tmp_path):
+    first = fit(job(tmp_path, steps=5))
+    again = fit(job(tmp_path, steps=5))
+    assert again.steps == 5
+    assert all(torch.equal(first.weights[name], again.weights[name]) for name in first.weights)
+
+
 def test_a_budget_in_seconds_ends_in_time_with_its_rate_decayed(tmp_path):
     started = time.monotonic()
     done = fit(job(tmp_path, seconds=6.0, validations=3))

@@ -31,13 +31,16 @@ def quiet(what: str, done: int, total: int) -> None:
     """Counts for nobody."""
 
 
-def open_dataset(path: Path | str, recipe: Recipe, *, counted: Counted = quiet) -> Dataset:
+def open_dataset(
+    path: Path | str, recipe: Recipe, *, accept: Collection[str] = (), counted: Counted = quiet
+) -> Dataset:
     """The dataset at `path`, with the channel names and labels that the recipe gives, if any.
 
     Args:
+        accept: codes of refusals to waive.
         counted: told what is done, how many of it, and of how many.
     """
-    dataset = find_dataset(Path(path), labels=recipe.labels)
+    dataset = find_dataset(Path(path), labels=recipe.labels, accept=accept)
     dataset = declare_labels(dataset, progress=lambda a, b: counted("looking for labels", a, b))
     return replace(dataset, channels=recipe.channels or dataset.channels)
 
@@ -86,5 +89,5 @@ def plan(
         Refused: the dataset is in doubt; the findings say why.
     """
     recipe = recipe or Recipe.default()
-    opened = open_dataset(dataset, recipe)
+    opened = open_dataset(dataset, recipe, accept=accept)
     return plan_for(opened, opened.cases, recipe, device=device, accept=accept).plan

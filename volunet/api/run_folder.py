@@ -65,16 +65,23 @@ class RunFolder:
                 "folder for -o, or go back to what it was started with."
             )
 
-    def read_plan(self) -> tuple[Plan, Fingerprint] | None:
-        """The plan and fingerprint in the folder; None where either is missing.
+    def read_plan(self) -> Plan | None:
+        """The plan in the folder, which a person may have put there; None where there is none.
 
         Raises:
-            ConfigError: one of them is damaged, or says what plans do not know.
+            ConfigError: it is damaged, or says what plans do not know.
         """
-        files = self.path / "plan.json", self.path / "fingerprint.json"
-        if not all(file.is_file() for file in files):
-            return None
-        return read_config(files[0], Plan), read_config(files[1], Fingerprint)
+        path = self.path / "plan.json"
+        return read_config(path, Plan) if path.is_file() else None
+
+    def read_fingerprint(self) -> Fingerprint | None:
+        """What the plan was made from; None where there is none.
+
+        Raises:
+            ConfigError: it is damaged.
+        """
+        path = self.path / "fingerprint.json"
+        return read_config(path, Fingerprint) if path.is_file() else None
 
     def write_plan(self, plan: Plan, fingerprint: Fingerprint) -> None:
         """Keeps the plan and what it was made from."""

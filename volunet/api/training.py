@@ -13,11 +13,12 @@ import torch
 from volunet.api.planning import Counted, open_dataset, plan_for, quiet
 from volunet.api.run_folder import RunFolder
 from volunet.api.validation import Validated, validate_run
+from volunet.cohort.lock import locked
 from volunet.data.cache import PreparedCases
 from volunet.data.cases import Case, Dataset
 from volunet.data.content import sum_of_files, sums_of_images
 from volunet.data.splits import Split, find_leaks, read_splits, split_cases
-from volunet.errors import DatasetError
+from volunet.errors import ConfigError, DatasetError
 from volunet.findings import Finding, Refused, refuse_if_needed
 from volunet.io.atomic import write_text
 from volunet.packaging import model_file
@@ -108,14 +109,23 @@ def train(
 
     Raises:
         DatasetError: there is no such dataset, or nothing in it to train on.
-        ConfigError: a setting does not fit, or the folder holds a run that was started otherwise.
+        ConfigError: a setting does not fit, the folder holds a run that was started otherwise, or
+            another process works in it.
         Refused: the dataset is in doubt; the findings say why.
         Stopped: `watch.should_stop` said so; the same call goes on.
         TrainingDiverged: the loss is not finite.
     """
-    recipe, wanted, watch = recipe or Recipe.default(), wanted or Wanted(), watch or Watch()
-    run = RunFolder(Path(folder))
-    opened = open_dataset(dataset, recipe, counted=watch.counted)
+    with locked(Path(folder)):
+        run = RunFolder(Path(folder))
+        return _train(
+            run, dataset, recipe or Recipe.default(), wanted or Wanted(), watch or Watch()
+        )
+
+
+def _train(
+    run: RunFolder, dataset: Path | str, recipe: Recipe, wanted: Wanted, watch: Watch
+) -> TrainedRun:
+    opened = open_dataset(dataset, recipe, accept=wanted.accept, counted=watch.counted)
     split = _split(opened, wanted)
     asked, unreadable = _asked(opened, split, recipe, wanted)
     run.check_unchanged(asked)
@@ -139,9 +149,11 @@ def train(
         held_out,
         device=job.device,
         tolerance_mm=recipe.nsd_tolerance_mm,
+        accept=wanted.accept,
         counted=watch.counted,
     )
-    findings = (*opened.findings, *unreadable, *found, *skipped)
+    about = (*opened.findings, *unreadable, *found, *skipped)
+    findings = _once((*about, *(validated.findings if validated else ())))
     run.write_record({"status": "finished", **_facts(trained, findings)})
     return TrainedRun(run.path, trained, validated, findings)
 
@@ -186,9 +198,17 @@ def _sums(cases: Collection[Case]) -> tuple[dict[str, str], list[Finding]]:
 def _plan(
     run: RunFolder, dataset: Dataset, split: Split, recipe: Recipe, wanted: Wanted, watch: Watch
 ) -> tuple[Plan, Fingerprint, tuple[Finding, ...]]:
-    """The plan in the run's folder (a person may have put it there), or the one the rules make."""
-    if kept := run.read_plan():
-        return *kept, ()
+    """The plan in the run's folder (a person may have put it there), or the one the rules make.
+
+    Raises:
+        ConfigError: a plan that lies there is for other channels or labels.
+    """
+    kept, fingerprint = run.read_plan(), run.read_fingerprint()
+    if kept is not None:
+        _check_fits(kept, dataset)
+        if fingerprint is not None:
+            return kept, fingerprint, ()
+        watch.say(f"The plan is the one in {run.path / 'plan.json'}.")
     planned = plan_for(
         dataset,
         [dataset.case(case_id) for case_id in split.train],
@@ -197,8 +217,22 @@ def _plan(
         accept=wanted.accept,
         counted=watch.counted,
     )
-    run.write_plan(planned.plan, planned.survey.fingerprint)
-    return planned.plan, planned.survey.fingerprint, planned.survey.findings
+    plan, fingerprint = kept or planned.plan, planned.survey.fingerprint
+    run.write_plan(plan, fingerprint)
+    return plan, fingerprint, planned.survey.findings
+
+
+def _check_fits(plan: Plan, dataset: Dataset) -> None:
+    assert dataset.labels is not None, "open_dataset declares labels"
+    for what, planned, found in (
+        ("channels", plan.channels, dataset.channels),
+        ("labels", plan.labels.structures, dataset.labels.structures),
+    ):
+        if planned != found:
+            raise ConfigError(
+                f"plan.json is for the {what} {planned}, and the dataset has {found}. Mend the "
+                "plan, or take it out of the run's folder to have one made."
+            )
 
 
 def _prepare(
@@ -257,6 +291,12 @@ def _keep_model(
         licence=recipe.licence,
         intended_use=recipe.intended_use,
     )
+
+
+def _once(findings: Collection[Finding]) -> tuple[Finding, ...]:
+    """The findings, each once: a case is read for the plan and again to be prepared."""
+    seen = {(f.code, f.case, f.file, f.message): f for f in findings}
+    return tuple(seen.values())
 
 
 def _facts(trained: Trained, findings: Collection[Finding]) -> dict[str, Any]:

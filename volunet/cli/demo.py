@@ -40,11 +40,11 @@ def demo(
         run_predict(speaker, sample / "test" / "images", output / "run", masks, device=device)
         scores.mkdir(parents=True, exist_ok=True)
         done = evaluate(masks, sample / "test" / "labels", scores)
-        picture = _draw(speaker, sample / "test", masks, output / "overlay.png")
+        pictures = _draw(speaker, sample / "test", masks, output)
         speaker.give(done.summary | {"masks": str(masks), "scores": str(scores)})
         tell_summary(speaker, "scores on scans that it was not trained on", done.summary)
         speaker.show(f"Masks:   {masks}\nScores:  {scores / 'metrics.csv'}")
-        if picture:
+        for picture in pictures:
             speaker.show(f"Picture: {picture}")
         speaker.say(f"The demo took {time.monotonic() - started:.0f} s.")
 
@@ -58,25 +58,27 @@ def _train(speaker: Speaker, sample: Path, folder: Path, device: str | None, sto
     train(sample, folder, recipe, wanted=Wanted(device=device), watch=watch)
 
 
-def _draw(speaker: Speaker, test: Path, masks: Path, picture: Path) -> Path | None:
-    """The first unseen scan with its mask and its reference, where matplotlib is there."""
+def _draw(speaker: Speaker, test: Path, masks: Path, output: Path) -> list[Path]:
+    """The first unseen scan with its mask and reference, and the curves of the training."""
     from volunet.errors import MissingExtra
     from volunet.io.read import read, stem
-    from volunet.reporting.pictures import draw_overlay
+    from volunet.reporting.pictures import draw_curves, draw_overlay
     from volunet.space.labels import read_labels
 
     scan = min((test / "images").glob("*.nii.gz"))
     name = f"{stem(scan)}.nii.gz"
     labels = read_labels(test.parent / "labels.json")
+    overlay, curves = output / "overlay.png", output / "curves.png"
     try:
         draw_overlay(
             read(scan),
             read(masks / name),
             labels,
-            picture,
+            overlay,
             reference=read(test / "labels" / name),
         )
+        draw_curves(output / "run" / "history.csv", curves)
     except MissingExtra as missing:
-        speaker.say(f"No picture: {missing}")
-        return None
-    return picture
+        speaker.say(f"No pictures: {missing}")
+        return []
+    return [overlay, curves]

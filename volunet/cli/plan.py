@@ -48,7 +48,7 @@ def plan(
         from volunet.io.atomic import write_text
 
         wanted = read_recipe(recipe, change)
-        opened = open_dataset(dataset, wanted, counted=speaker.counted)
+        opened = open_dataset(dataset, wanted, accept=accept or (), counted=speaker.counted)
         planned = plan_for(
             opened,
             opened.cases,
@@ -71,13 +71,12 @@ def plan(
 
 def tell_plan(speaker: Speaker, made: Plan, budget: str) -> None:
     """A plan and what it will take."""
-    from volunet.models.cost import count
-    from volunet.models.unet import UNet
     from volunet.planning.machine import GB
-    from volunet.planning.memory import inference_bytes, training_bytes
+    from volunet.planning.memory import cost_of, inference_bytes, training_bytes
 
     speaker.give(made.model_dump(mode="json"))
-    weights = count(UNet(**made.network), made.patch).parameters
+    cost = cost_of(made)
+    work = 2 * 3 * cost.multiply_adds * made.batch / 1e9
     shape = tuple(2 * side for side in made.patch)
     rows = [
         ("channels", ", ".join(made.channels)),
@@ -89,8 +88,9 @@ def tell_plan(speaker: Speaker, made: Plan, budget: str) -> None:
         ("strides", json.dumps(made.strides)),
         ("kernels", json.dumps(made.kernels)),
         ("intensities", ", ".join(i.scheme for i in made.intensities)),
-        ("weights", f"{weights / 1e6:.2f} million"),
-        ("budget", budget),
+        ("weights", f"{cost.parameters / 1e6:.2f} million"),
+        ("time", f"{budget} of training and validation"),
+        ("work of a training step", f"{work:.0f} GFLOP"),
         ("peak memory of training", f"about {training_bytes(made) / GB:.1f} GB"),
         (
             f"peak memory of segmenting {' x '.join(map(str, shape))}",

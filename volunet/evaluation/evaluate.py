@@ -11,7 +11,7 @@ import numpy as np
 
 from volunet.errors import ConfigError, VolunetError
 from volunet.evaluation.pairs import Pair, pair_masks
-from volunet.evaluation.score import Score, score_case, structures
+from volunet.evaluation.score import Score, refused_rows, score_case
 from volunet.evaluation.summary import case_means, summarise, to_csv, to_json
 from volunet.findings import Finding, Refused, finding
 from volunet.io.atomic import write_text
@@ -115,10 +115,7 @@ def _score_pair(
         found = refusal.findings
     except VolunetError as error:
         found = (finding("RUN-FAILED", str(error)),)
-    rows = [
-        Score(case_id=pair.case_id, label=name, nsd_tolerance_mm=tolerance_mm, status="refused")
-        for name, _ in structures(labels)
-    ]
+    rows = refused_rows(pair.case_id, labels, tolerance_mm)
     return rows, tuple(f.at(case=pair.case_id) for f in found)
 
 

@@ -113,6 +113,14 @@ def score_case(
     return scores
 
 
+def refused_rows(case_id: str, labels: Labels, tolerance_mm: float) -> list[Score]:
+    """The rows of a case that could not be scored, one a structure, without numbers."""
+    return [
+        Score(case_id=case_id, label=name, nsd_tolerance_mm=tolerance_mm, status="refused")
+        for name, _ in structures(labels)
+    ]
+
+
 def structures(labels: Labels) -> Iterator[tuple[str, list[int]]]:
     """What is scored: the name and class indices of each label, then of each region."""
     for index, name in enumerate(labels.names, start=1):

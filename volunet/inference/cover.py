@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from volunet.errors import ModelError
 from volunet.inference.engines.torch_engine import Engine
 from volunet.inference.stitch import stitch_slabs
 from volunet.inference.windows import gaussian, look, plan_windows
@@ -30,6 +31,9 @@ def cover(
 
     Yields:
         The rows' box in (I, J, K), and logits (classes, rows, J, K) in float32.
+
+    Raises:
+        ModelError: the network answers with what is not a number.
     """
     shape = image.shape[1:]
     short = [max(p - n, 0) for n, p in zip(shape, patch, strict=True)]
@@ -42,6 +46,11 @@ def cover(
     for box, logits in stitch_slabs(tiles, whole, gaussian(patch)):
         start, stop = max(box.start[0] - first, 0), min(box.stop[0] - first, shape[0])
         if start < stop:
+            if not torch.isfinite(logits).all():
+                raise ModelError(
+                    "The network's answer is not finite. Look for voxels that are not numbers in "
+                    "the scan; if there are none, the model is damaged."
+                )
             rows = logits[:, start + first - box.start[0] : stop + first - box.start[0]]
             yield Box((start, 0, 0), (stop, *shape[1:])), rows[:, :, inner[1], inner[2]]
 

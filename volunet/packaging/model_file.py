@@ -22,11 +22,12 @@ from torch import Tensor
 
 from volunet.config import Settings, build, read_values, to_json
 from volunet.errors import ConfigError, ModelError
-from volunet.inference.engines.torch_engine import TorchEngine, choose_dtype
+from volunet.inference.engines.torch_engine import TorchEngine
 from volunet.inference.segmenter import Segmenter
 from volunet.io.atomic import write_bytes, write_text
 from volunet.models.unet import UNet
 from volunet.planning.fingerprint import Fingerprint
+from volunet.planning.machine import choose_dtype
 from volunet.planning.plan import Plan
 
 PACKAGES = ("volunet", "torch", "monai", "numpy", "nibabel")

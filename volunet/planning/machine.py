@@ -22,11 +22,13 @@ class Machine:
         device: what computes.
         cores: processors that this process may use.
         memory_gb: memory of the device (10^9 bytes); of the machine where the device is a CPU.
+        half: feature maps are trained in a type of two bytes.
     """
 
     device: Literal["cpu", "cuda", "mps"]
     cores: int
     memory_gb: float
+    half: bool = True
 
 
 def find_device(name: str | None = None) -> torch.device:
@@ -50,11 +52,37 @@ def find_device(name: str | None = None) -> torch.device:
 def this_machine(device: torch.device) -> Machine:
     """The machine that the process runs on, within the limits of its container."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    half = training_dtype(device) != torch.float32
     if device.type == "cuda":
         memory = float(torch.cuda.get_device_properties(device).total_memory)
-        return Machine("cuda", cores or 1, memory / GB)
+        return Machine("cuda", cores or 1, memory / GB, half)
     kind: Literal["cpu", "mps"] = "mps" if device.type == "mps" else "cpu"
-    return Machine(kind, cores or 1, host_memory_bytes() / GB)
+    return Machine(kind, cores or 1, host_memory_bytes() / GB, half)
+
+
+def choose_dtype(device: torch.device | str) -> torch.dtype:
+    """The fastest type that keeps masks as they are: bfloat16 where the device multiplies in it.
+
+    That is a CPU with AVX512-BF16 or AMX, or a GPU from Ampere on; elsewhere bfloat16 is emulated,
+    and slower than float32. Older GPUs of NVIDIA's take float16.
+    """
+    kind = torch.device(device).type
+    if kind == "cpu":
+        fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return torch.bfloat16 if fast else torch.float32
+    if kind == "cuda":
+        natively = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if natively else torch.float16
+    return torch.float32
+
+
+def training_dtype(device: torch.device | str) -> torch.dtype:
+    """The type of feature maps in training: bfloat16 where `choose_dtype` takes it, else float32.
+
+    Gradients in float16 would vanish without scaling, which is not built.
+    """
+    half = choose_dtype(device) == torch.bfloat16
+    return torch.bfloat16 if half else torch.float32
 
 
 def host_memory_bytes() -> int:

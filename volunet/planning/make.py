@@ -102,12 +102,18 @@ def fit_memory(plan: Plan, machine: Machine, *, free: bool = True) -> Plan:
         ConfigError: the step does not fit, with the memory that it would take.
     """
     most = MEMORY_SHARE * machine.memory_gb * GB
-    while (needed := training_bytes(plan, half=machine.device != "mps")) > most:
-        if plan.batch == 1 or not free:
-            raise ConfigError(
-                f"A training step of patch {plan.patch}, batch {plan.batch} would take about "
-                f"{needed / GB:.1f} GB, and {most / GB:.1f} GB may be used. Set a smaller patch, "
-                "batch or features in the recipe's [plan]."
-            )
-        plan = plan.model_copy(update={"batch": plan.batch - 1})
-    return plan
+
+    def needed(batch: int) -> float:
+        tried = plan.model_copy(update={"batch": batch})
+        return training_bytes(tried, half=machine.half)
+
+    one, two = needed(1), needed(2)
+    fitting = 1 + int((most - one) // (two - one))  # memory grows evenly with the batch
+    batch = min(plan.batch, max(fitting, 1)) if free else plan.batch
+    if batch > fitting:
+        raise ConfigError(
+            f"A training step of patch {plan.patch}, batch {batch} would take about "
+            f"{needed(batch) / GB:.1f} GB, and {most / GB:.1f} GB may be used. Set a smaller "
+            "patch, batch or features in the recipe's [plan]."
+        )
+    return plan.model_copy(update={"batch": batch})

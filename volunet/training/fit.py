@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from torch import Tensor
 
 from volunet.data.cache import Prepared
 from volunet.errors import DatasetError, Stopped
-from volunet.inference.engines.torch_engine import choose_dtype, to_channels_last
+from volunet.inference.engines.torch_engine import to_channels_last
 from volunet.models.supervision import DeepSupervision
 from volunet.models.unet import UNet
+from volunet.planning.machine import training_dtype
 from volunet.planning.plan import Plan
 from volunet.training import handlers
 from volunet.training.average import Average
@@ -27,6 +29,9 @@ from volunet.training.optim import make_optimizer
 from volunet.training.run import Run
 from volunet.training.settings import Training
 from volunet.training.validate import Score, score_cases
+
+SCORING_SHARE = 0.1
+"""Part of a budget in time that validations may take, all together."""
 
 
 @dataclass(frozen=True)
@@ -97,16 +102,7 @@ def fit(
     open_history(history, step=run.clock.step)
 
     def score_now() -> Score:
-        with run.parts.average.in_place() as network:
-            score = score_cases(
-                network, job.validation, job.plan, device=job.device, dtype=run.parts.dtype
-            )
-        run.validated += 1
-        handlers.write_line(run, history, report, score=score)
-        if score.mean > run.best:
-            run.best = score.mean
-            save_checkpoint(checkpoints / "best", run.clock.step, run.state_dict())
-        return score
+        return _score(job, run, report)
 
     trainer = build_trainer(run.parts)
     handlers.count(trainer, run)
@@ -114,12 +110,34 @@ def fit(
     handlers.validate_now_and_then(trainer, run, score_now)
     handlers.keep_newest(trainer, run, checkpoints)
     handlers.stop_when_asked(trainer, should_stop)
-    trainer.run(run.batches(), max_epochs=1)
+    if run.clock.progress < 1:  # else it was killed after its last step
+        trainer.run(run.batches(), max_epochs=1)
     handlers.write_line(run, history, report)
     save_checkpoint(checkpoints, run.clock.step, run.state_dict())
     if run.clock.progress < 1:
         raise Stopped(f"Stopped after {run.clock.step} steps; the same command goes on.")
     return _give_away(run, score_now())
+
+
+def _score(job: Job, run: Run, report: handlers.Report) -> Score:
+    """Scores held-out cases with the averaged weights, writes a line, keeps the best state."""
+    # Where time is up before all are scored, those scored are not the first by name.
+    order = np.random.default_rng(0).permutation(len(job.validation))
+    with run.parts.average.in_place() as network:
+        score = score_cases(
+            network,
+            [job.validation[place] for place in order],
+            job.plan,
+            device=job.device,
+            dtype=run.parts.dtype,
+            most_s=scoring_s(job.budget, job.settings),
+        )
+    run.validated += 1
+    handlers.write_line(run, job.folder / "history.csv", report, score=score)
+    if score.mean > run.best:
+        run.best = score.mean
+        save_checkpoint(job.folder / "checkpoints" / "best", run.clock.step, run.state_dict())
+    return score
 
 
 def start_run(job: Job) -> Run:
@@ -144,11 +162,20 @@ def start_run(job: Job) -> Run:
         optimizer=make_optimizer(module, settings.optimisation),
         average=Average(network, power=settings.average_power),
         device=job.device,
-        dtype=choose_dtype(job.device),
+        dtype=training_dtype(job.device),
         clip_norm=settings.optimisation.clip_norm,
     )
     rng = np.random.default_rng(job.seed)
-    return Run(plan, settings, parts, Clock(job.budget), list(job.train), rng)
+    run = Run(plan, settings, parts, Clock(job.budget), list(job.train), rng)
+    run.clock.reserve(scoring_s(job.budget, settings))
+    return run
+
+
+def scoring_s(budget: Budget, settings: Training) -> float:
+    """Seconds that one validation may take: a tenth of a budget in time for all of them."""
+    if budget.seconds is None:
+        return inf
+    return SCORING_SHARE * budget.seconds / settings.validations
 
 
 def _give_away(run: Run, score: Score) -> Trained:

@@ -38,13 +38,9 @@ Report = Callable[[Progress], None]
 
 def count(trainer: Engine, run: Run) -> None:
     """Counts the step, averages the weights, keeps the loss for later."""
-
-    def after_step(engine: Engine) -> None:
-        run.clock.tick()
-        run.parts.average.update(run.clock.step)
-        run.unread.append(engine.state.output)
-
-    trainer.add_event_handler(Events.ITERATION_COMPLETED, after_step)
+    trainer.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda engine: run.note_step(engine.state.output)
+    )
 
 
 def log(trainer: Engine, run: Run, history: Path, report: Report) -> None:
@@ -74,14 +70,19 @@ def write_line(run: Run, history: Path, report: Report, *, score: Score | None =
 
 
 def validate_now_and_then(trainer: Engine, run: Run, validate: Callable[[], Score]) -> None:
-    """Scores whole cases at even shares of the run; the last time is not this handler's."""
+    """Scores whole cases at even shares of the run; the last time is not this handler's.
+
+    A share that went by during a validation is passed over.
+    """
+    times = run.settings.validations
 
     def after_step() -> None:
-        due = (run.validated + 1) / run.settings.validations
+        due = (run.validated + 1) / times
         if run.clock.progress >= due and due < 1:
             started = time.monotonic()
             validate()
             run.clock.reserve(1.1 * (time.monotonic() - started))
+            run.validated = max(run.validated, int(run.clock.progress * times))
 
     trainer.add_event_handler(Events.ITERATION_COMPLETED, after_step)
 

@@ -49,6 +49,7 @@ class Run:
     stepping_s: float = 0.0
     validated: int = 0
     unread: list[Step] = field(default_factory=list)
+    _started: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -62,16 +63,18 @@ class Run:
             set_rate(self.parts.optimizer, self.rate)
             batch = self._draw()
             self.drawing_s += time.monotonic() - started
+            self._started = started
             yield batch
-            self.stepping_s += time.monotonic() - started
 
     def _draw(self) -> Batch:
         plan, settings = self.plan, self.settings.augmentation
-        size = source_size(settings, plan.patch, plan.spacing)
+        source = source_size(settings, plan.patch, plan.spacing)
         share = self.settings.foreground_share
-        draws = draw_patches(self.train, size, plan.batch, foreground_share=share, rng=self.rng)
+        draws = draw_patches(
+            self.train, plan.patch, plan.batch, foreground_share=share, rng=self.rng
+        )
         change = draw_change(settings, plan.batch, plan.spacing, self.rng)
-        cut = cut_patches(self.train, draws, size)
+        cut = cut_patches(self.train, draws, plan.patch, source=source)
         image, label = apply_change(
             change,
             cut.image.to(self.parts.device, non_blocking=True),
@@ -81,22 +84,29 @@ class Run:
         )
         return Batch(image, label, cut.case_ids)
 
+    def note_step(self, step: Step) -> None:
+        """Counts a step that was just taken, and takes its weights into the average."""
+        self.stepping_s += time.monotonic() - self._started
+        self.clock.tick()
+        self.parts.average.update(self.clock.step)
+        self.unread.append(step)
+
     def read_losses(self) -> tuple[float, float] | None:
         """Mean loss and gradient norm since the last call; None where no step was taken.
 
         Raises:
-            TrainingDiverged: a loss is not finite; the cases of its batch are named.
+            TrainingDiverged: a loss or gradient is not finite; the cases of its batch are named.
         """
         if not self.unread:
             return None
         losses = torch.stack([step.loss for step in self.unread]).tolist()
         norms = torch.stack([step.grad_norm for step in self.unread]).tolist()
-        for loss, step in zip(losses, self.unread, strict=True):
-            if not isfinite(loss):
+        for loss, norm, step in zip(losses, norms, self.unread, strict=True):
+            if not (isfinite(loss) and isfinite(norm)):
                 raise TrainingDiverged(
-                    f"The loss is {loss} near step {self.clock.step}, on the cases "
-                    f"{', '.join(sorted(set(step.case_ids)))}. Look at these cases, lower "
-                    "training.optimisation.learning_rate, or start again from a new folder."
+                    f"The loss is {loss} and its gradient {norm} near step {self.clock.step}, "
+                    f"on the cases {', '.join(sorted(set(step.case_ids)))}. Look at these cases, "
+                    "lower training.optimisation.learning_rate, or start again from a new folder."
                 )
         self.unread.clear()
         return float(np.mean(losses)), float(np.mean(norms))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 import torch
@@ -22,9 +24,11 @@ class Score:
 
     Args:
         dice: by name, NaN for a structure that is in no case.
+        cases: how many were scored.
     """
 
     dice: dict[str, float]
+    cases: int = 0
 
     @property
     def mean(self) -> float:
@@ -40,8 +44,14 @@ def score_cases(
     *,
     device: torch.device,
     dtype: torch.dtype,
+    most_s: float = inf,
 ) -> Score:
-    """The network's Dice on the plan's grid; NaN for all where there are no cases."""
+    """The network's Dice on the plan's grid; NaN for all where there are no cases.
+
+    Args:
+        most_s: seconds after which no further case is begun; one at least is scored.
+    """
+    started = time.monotonic()
     engine = TorchEngine(network, device=device, dtype=dtype)
     classes = range(1, plan.labels.classes)
     rows = []
@@ -49,9 +59,11 @@ def score_cases(
         found = classify(engine, case.image, plan.patch, overlap=plan.overlap)
         seen = overlaps(case.label, found, tuple(classes), ignore=plan.labels.ignore_index)
         rows.append([seen[c].dice for c in classes])
+        if time.monotonic() - started > most_s:
+            break
     table = np.array(rows, dtype=np.float64).reshape(len(rows), len(classes))
     known = ~np.isnan(table)
     sums = np.where(known, table, 0).sum(axis=0)
     counts = known.sum(axis=0)
     means = [s / n if n else float("nan") for s, n in zip(sums, counts, strict=True)]
-    return Score(dict(zip(plan.labels.names, map(float, means), strict=True)))
+    return Score(dict(zip(plan.labels.names, map(float, means), strict=True)), len(rows))

@@ -48,19 +48,3 @@ class TorchEngine:
         with torch.autocast(self.device.type, self.dtype, enabled=half):
             logits: Tensor = self.network(batch)
         return logits.float()
-
-
-def choose_dtype(device: torch.device | str) -> torch.dtype:
-    """The fastest type that keeps masks as they are: bfloat16 where the device multiplies in it.
-
-    That is a CPU with AVX512-BF16 or AMX, or a GPU from Ampere on; elsewhere bfloat16 is emulated,
-    and slower than float32. Older GPUs of NVIDIA's take float16.
-    """
-    kind = torch.device(device).type
-    if kind == "cpu":
-        fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        return torch.bfloat16 if fast else torch.float32
-    if kind == "cuda":
-        natively = torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.bfloat16 if natively else torch.float16
-    return torch.float32

@@ -61,12 +61,12 @@ def measure(what: str, name: str) -> dict[str, float]:
 def make(name: str):
     from volunet.planning.intensity import Intensity
     from volunet.planning.plan import Plan
-    from volunet.planning.rules import choose_stages
+    from volunet.planning.rules import choose_kernels, choose_strides
     from volunet.space.labels import Labels
 
     facts = PLANS[name]
-    stages = len(facts["features"])
-    strides, kernels = choose_stages(tuple(facts["patch"]), (1.0, 1.0, 1.0))
+    spacing = (1.0, 1.0, 1.0)
+    strides = choose_strides(tuple(facts["patch"]), spacing, most=len(facts["features"]) - 1)
     return Plan(
         channels=("MR",),
         labels=Labels(structures={f"label {n}": n for n in range(1, facts["classes"] + 1)}),
@@ -74,8 +74,8 @@ def make(name: str):
         patch=facts["patch"],
         intensities=(Intensity(scheme="image"),),
         features=facts["features"],
-        strides=strides[: stages - 1],
-        kernels=kernels[:stages],
+        strides=strides,
+        kernels=choose_kernels(spacing, strides),
         batch=2,
     )
 
@@ -114,6 +114,7 @@ def segment(plan, shape: tuple[int, int, int]) -> float:
     from volunet.inference.segmenter import Segmenter
     from volunet.models.unet import UNet
     from volunet.planning.fingerprint import CaseFacts, ChannelFacts, Fingerprint
+    from volunet.planning.machine import choose_dtype
     from volunet.planning.memory import inference_bytes
     from volunet.space.grid import Grid
     from volunet.space.volume import Volume

@@ -10,8 +10,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from volunet.api.asked import Wanted
 from volunet.api.models import load
-from volunet.api.training import Wanted, train
+from volunet.api.training import train
 from volunet.cohort.runner import predict_cohort
 from volunet.data.scans import find_scans
 from volunet.io.read import read

@@ -26,8 +26,8 @@ class Recipe(Settings):
     Args:
         name: of the model that comes out.
         description: one sentence for people.
-        channels: names of the image's channels, where the dataset does not say them.
-        labels: what label values mean, where the dataset does not say it.
+        channels: names of the image's channels, instead of the dataset's.
+        labels: what label values mean, instead of what the dataset says.
         plan: fields of `Plan` that are wanted so; the rules choose the others.
         training: how to train.
         budget: how long to train, such as "20m" or "5000steps".

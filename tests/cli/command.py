@@ -9,10 +9,16 @@ SAMPLE = ROOT / "sample_data"
 SMOKE = ROOT / "pipelines" / "smoke.toml"
 
 
-def volunet(*arguments, home: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-    """Runs the command to its end."""
+def volunet(
+    *arguments, home: Path, timeout: float = 120, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs the command to its end; `more` goes to its environment."""
     return subprocess.run(
-        command(*arguments), env=surroundings(home), capture_output=True, text=True, timeout=timeout
+        command(*arguments),
+        env=surroundings(home) | more,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
     )
 
 

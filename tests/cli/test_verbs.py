@@ -87,6 +87,25 @@ def test_predict_writes_a_row_for_every_input_and_masks_for_the_good_ones(masks,
             assert labels.get_data_dtype() == np.uint8
 
 
+def test_predict_keeps_what_was_asked_and_names_scans_below_their_folder(run, home, tmp_path):
+    source = min((SAMPLE / "mr" / "images").glob("*.nii.gz"))
+    scan = tmp_path / "scans" / "day 1" / source.name
+    scan.parent.mkdir(parents=True)
+    shutil.copy(source, scan)
+    out = tmp_path / "out"
+    done = volunet(
+        "predict", "-i", tmp_path / "scans", "-m", run, "-o", out, "-d", "cpu", home=home
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads((out / "run.json").read_text())
+    assert told["device"] == "cpu"
+    assert told["arguments"] == {
+        "input": "scans", "model": "run", "output": "out", "device": "cpu", "accept": [],
+    }  # fmt: skip
+    with (out / "cases.csv").open() as file:
+        assert [row["input"] for row in csv.DictReader(file)] == [f"day 1/{source.name}"]
+
+
 def test_predict_again_does_nothing_twice(masks, run, scans, home):
     out, _ = masks
     before = {p.name: p.stat().st_mtime_ns for p in out.glob("*.nii.gz")}
@@ -152,7 +171,7 @@ def test_info_tells_what_a_thing_is(what, says, run, home):
     [
         (("train", "nowhere", "-o", "out"), "is not there"),
         (("train", SAMPLE / "mr", "-o", "out", "--budget", "soon"), "A budget is a time such as"),
-        (("train", SAMPLE / "mr", "-o", "out", "--set", "plan.bach=4"), "does not know ['bach']"),
+        (("train", SAMPLE / "mr", "-o", "out", "--set", "plan.bach=4"), "does not know 'bach'"),
         (("train", SAMPLE / "mr", "-o", "out", "-d", "gpu9"), "cannot be used here"),
         (("predict", "-i", SAMPLE, "-m", "nowhere", "-o", "out"), "There is no model in"),
         (("predict", "-i", "nowhere", "-m", "nowhere", "-o", "out"), "There is no model in"),

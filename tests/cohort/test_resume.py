@@ -13,6 +13,7 @@ import pytest
 
 from tests.cohort.test_runner import predict, rows, statuses
 from tests.cohort.threshold import Threshold, write_scan, write_scans
+from tests.data.on_disk import write_detached
 from volunet.io.masks import read_mask
 
 ROOT = Path(__file__).parents[2]
@@ -86,6 +87,15 @@ def test_changed_input_is_done_again(tmp_path: Path) -> None:
     predict(other, tmp_path / "out of it alone")
     alone = (tmp_path / "out of it alone" / "other.nii.gz").read_bytes()
     assert (out / "scan_1.nii.gz").read_bytes() == alone
+
+
+def test_voxels_that_changed_beside_their_header_are_done_again(tmp_path: Path) -> None:
+    scans, out = tmp_path / "scans", tmp_path / "out"
+    write_detached(scans / "a.mhd", bytes(range(24)))
+    predict(scans, out)
+    assert predict(scans, out).kept == 1
+    write_detached(scans / "a.mhd", bytes(range(1, 25)))
+    assert predict(scans, out).kept == 0
 
 
 @pytest.mark.parametrize("change", ["model", "accept"])

@@ -8,6 +8,15 @@ import numpy as np
 
 SHAPE = (6, 5, 4)
 AFFINE = np.diag([2.0, 1.5, 3.0, 1.0])
+META = b"""ObjectType = Image
+NDims = 3
+TransformMatrix = 1 0 0 0 1 0 0 0 1
+Offset = 0 0 0
+ElementSpacing = 1 1 1
+DimSize = 4 3 2
+ElementType = MET_UCHAR
+ElementDataFile = a.raw
+"""
 
 
 def write_nifti(path: Path, voxels: np.ndarray, affine: np.ndarray = AFFINE) -> Path:
@@ -36,6 +45,12 @@ def write_pairs(root: Path, names: list[str], *, suffix: str = ".nii.gz") -> Pat
         write_image(root / "images" / f"{name}{suffix}")
         write_label(root / "labels" / f"{name}{suffix}")
     return root
+
+
+def write_detached(path: Path, voxels: bytes = bytes(24)) -> Path:
+    """A MetaImage header of 4 x 3 x 2 bytes that lie in a.raw beside it."""
+    touch(path.with_name("a.raw"), voxels)
+    return touch(path, META)
 
 
 def write_json(path: Path, values: object) -> Path:

@@ -10,8 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tests.data.on_disk import SHAPE, touch, write_image, write_json, write_nifti, write_pairs
+from tests.data.on_disk import (
+    SHAPE,
+    touch,
+    write_detached,
+    write_image,
+    write_json,
+    write_nifti,
+    write_pairs,
+)
 from volunet.data.cache import MOST_SAMPLES, PreparedCases, sample_foreground
+from volunet.data.cases import Case
 from volunet.data.layouts import find_dataset
 from volunet.data.read_case import read_case
 from volunet.errors import Stopped, WriteError
@@ -94,6 +103,17 @@ def test_a_case_is_prepared_once(dataset, folder):
     again = PreparedCases(folder, plan_for())
     assert equal(again.get(case), prepared)
     assert again.path_of(case).stat().st_mtime_ns == written.st_mtime_ns
+
+
+def test_other_voxels_beside_a_header_are_prepared_anew(folder, tmp_path):
+    image = write_detached(tmp_path / "image" / "a.mhd")
+    case = Case(case_id="a", images=(image,), label=write_detached(tmp_path / "label" / "a.mhd"))
+    cases = PreparedCases(folder, plan_for())
+    before = cases.path_of(case)
+    for side in ("image", "label"):
+        touch(tmp_path / side / "a.raw", b"\1" * 24)
+        assert cases.path_of(case) != before
+        before = cases.path_of(case)
 
 
 def test_a_mirrored_file_gives_the_same_prepared_case(dataset, folder, tmp_path):

@@ -167,6 +167,25 @@ def test_what_was_left_out_is_told_first(root):
     assert [f.code for f in check(root)] == ["SET-NAME"]
 
 
+def test_a_file_without_a_partner_hides_no_other_finding(root):
+    touch(root / "images" / "alone.nii.gz")
+    touch(image(root, "c1"), b"")
+    dataset = find_dataset(root, accept=["SET-UNPAIRED", "IMG-CHANNELS"])
+    found = list(check_dataset(dataset))
+    assert [(f.code, f.refuses) for f in found] == [("SET-UNPAIRED", True), ("IO-EMPTY", True)]
+    waived = list(check_dataset(dataset, accept=["SET-UNPAIRED"]))
+    assert [(f.code, f.accepted) for f in waived] == [("SET-UNPAIRED", True), ("IO-EMPTY", False)]
+
+
+def test_masks_of_0_and_255_are_labels_where_that_is_accepted(tmp_path):
+    write_pairs(tmp_path, ["a"])
+    write_label(label(tmp_path, "a"), values=(255,))
+    dataset = find_dataset(tmp_path)
+    with pytest.raises(Refused, match="LBL-255"):
+        declare_labels(dataset)
+    assert declare_labels(dataset, accept=["LBL-255"]).labels.structures == {"255": 255}
+
+
 def test_labels_without_names_are_called_by_their_values(root):
     (root / "labels.json").unlink()
     write_label(label(root, "c3"), values=(1, 5))

@@ -125,6 +125,16 @@ def test_nnunet_may_list_the_files_of_each_case(tmp_path):
     )
 
 
+@pytest.mark.parametrize("name", ["", "..", "../p", "a/b", "a\\b", "a\n"])
+def test_an_id_that_would_leave_the_folder_is_refused(tmp_path, name):
+    touch(tmp_path / "i.nii.gz")
+    touch(tmp_path / "l.nii.gz")
+    listed = {name: {"images": ["i.nii.gz"], "label": "l.nii.gz"}}
+    write_json(tmp_path / "dataset.json", NNUNET | {"dataset": listed})
+    with pytest.raises(ConfigError, match="cannot be the name of a file"):
+        find_dataset(tmp_path)
+
+
 def test_an_image_without_its_channel_number_is_told_with_the_nearest(tmp_path):
     nnunet(tmp_path)
     (tmp_path / "imagesTr" / "b_0001.nii.gz").rename(tmp_path / "imagesTr" / "b_1.nii.gz")

@@ -1,9 +1,19 @@
+from hashlib import sha256
+
 import numpy as np
 import pytest
 
-from tests.data.on_disk import SHAPE, touch, write_image, write_label, write_nifti
+from tests.data.on_disk import (
+    META,
+    SHAPE,
+    touch,
+    write_detached,
+    write_image,
+    write_label,
+    write_nifti,
+)
 from volunet.data.cases import Case
-from volunet.data.content import sum_of_files, sum_of_voxels, sums_of_images
+from volunet.data.content import sum_of_file, sum_of_files, sum_of_voxels, sums_of_images
 from volunet.data.read_case import findings_of, read_case, read_images
 from volunet.errors import DatasetError
 from volunet.findings import Refused
@@ -60,6 +70,27 @@ def test_sums_tell_contents_apart_and_not_names(tmp_path):
         Case(case_id="2", images=(tmp_path / "none",)),
     ]
     assert sums_of_images(cases) == {"1": sum_of_files([one])}
+
+
+def test_the_voxels_beside_a_header_count_as_its_file_does(tmp_path):
+    header = write_detached(tmp_path / "a.mhd")
+    before = sum_of_files([header])
+    touch(tmp_path / "a.raw", b"\1" * 24)
+    assert sum_of_files([header]) != before
+    (tmp_path / "a.raw").unlink()
+    with pytest.raises(Refused, match=r"IO-MISSING: 'a\.raw'"):
+        sum_of_files([header])
+    named_as_nothing = header.rename(tmp_path / "scan")
+    touch(tmp_path / "a.raw", bytes(24))
+    assert sum_of_files([named_as_nothing]) == before
+
+
+def test_only_a_file_beside_the_header_counts(tmp_path):
+    header = touch(tmp_path / "in" / "a.mhd", META.replace(b"a.raw", b"../a.raw"))
+    attached = touch(tmp_path / "b.mha", META.replace(b"a.raw", b"LOCAL") + bytes(24))
+    for path in (header, attached):
+        assert sum_of_files([path]) == sha256(sha256(path.read_bytes()).digest()).hexdigest()
+        assert sum_of_file(path) == sha256(path.read_bytes()).hexdigest()
 
 
 def test_voxels_are_summed_whatever_their_order_in_memory():

@@ -2,13 +2,16 @@
 
 import csv
 import json
+import unicodedata
 
 import nibabel as nib
 import numpy as np
 import pytest
 
+from tests.data.on_disk import write_detached
 from volunet.errors import ConfigError
 from volunet.evaluation.evaluate import evaluate
+from volunet.evaluation.pairs import Pair, pair_masks
 from volunet.findings import Refused
 from volunet.space.labels import Labels
 
@@ -135,6 +138,21 @@ def test_two_files_of_one_case_are_refused(folders):
     save(folders[0] / "a.nii.gz", ball(radius=3))
     with pytest.raises(Refused, match="SET-DUPLICATE-ID"):
         evaluate(*folders)
+
+
+def test_masks_whose_voxels_lie_beside_their_header_are_paired(tmp_path):
+    one, two = (write_detached(tmp_path / name / "a.mhd", b"\1" * 24) for name in "pr")
+    assert pair_masks(one.parent, two.parent) == [Pair("a", two, one)]
+    assert evaluate(one.parent, two.parent).scores[0].dice == 1
+
+
+def test_a_folder_and_a_file_may_spell_one_name_in_two_ways(tmp_path):
+    for folder, form in (("p", "NFD"), ("r", "NFC")):
+        name = unicodedata.normalize(form, "é")
+        save(tmp_path / folder / name / f"{name}.nii", ball(radius=2))
+    (pair,) = pair_masks(tmp_path / "p", tmp_path / "r")
+    assert pair.case_id == "\u00e9__\u00e9"
+    assert pair.prediction is not None
 
 
 def test_a_folder_without_masks_is_refused(folders, tmp_path):

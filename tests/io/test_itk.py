@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ ElementType = MET_SHORT
 ElementDataFile = LOCAL
 """
 VOXELS = np.arange(120, dtype="<i2")
+PLACE = b"space directions: (1,0,0) (0,1,0) (0,0,3)\n"
 Edit = Callable[[bytes], bytes]
 
 
@@ -86,6 +88,10 @@ BAD: dict[str, tuple[str, str, Edit]] = {
     "MHA without sizes": ("a.mha", "NII-DIM", swap(b"DimSize", b"DimSice")),
     "MHA with negative spacing": ("a.mha", "GEO-SPACING", swap(b"1 1 3", b"1 -1 3")),
     "MHA with zero spacing": ("a.mha", "GEO-SPACING", swap(b"1 1 3", b"1 0 3")),
+    "MHA without spacing": ("a.mha", "GEO-SPACING", swap(b"ElementSpacing", b"ElementSpace")),
+    "NRRD without spacing": ("a.nrrd", "GEO-SPACING", swap(PLACE, b"")),
+    "NRRD with spacings of NaN": ("a.nrrd", "GEO-SPACING", swap(PLACE, b"spacings: 1 nan 3\n")),
+    "NRRD with negative spacings": ("a.nrrd", "GEO-SPACING", swap(PLACE, b"spacings: 1 -1 3\n")),
     "MHA with its voxels missing": ("a.mhd", "IO-MISSING", swap(b"LOCAL", b"b.raw")),
     "MHA with its voxels far away": ("a.mhd", "IO-FORMAT", swap(b"LOCAL", b"/etc/passwd")),
     "MHA that says zlib and is not": ("a.mha", "IO-CRC", swap(b"Data = False", b"Data = True")),
@@ -113,6 +119,29 @@ def test_a_bad_file_is_refused_with_its_code(name: str, tmp_path: Path) -> None:
     with pytest.raises(Refused) as refusal:
         inspect(path)
     assert refusal.value.findings[0].code == code
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("a.mha", META.replace(b"ElementSpacing = 1 1 3\n", b"")),
+        ("a.nrrd", re.sub(rb"space.*\n", b"", NRRD)),
+    ],
+)
+def test_a_file_without_spacing_is_taken_for_1_mm_only_where_that_is_accepted(
+    tmp_path: Path, file: str, content: bytes
+) -> None:
+    path = keep(tmp_path, file, content + VOXELS.tobytes())
+    with pytest.raises(Refused, match="accept GEO-SPACING to take 1 mm"):
+        inspect(path)
+    reading = inspect(path, accept=["GEO-SPACING"])
+    assert reading.volume.grid.spacing == (1, 1, 1)
+    assert [f.accepted for f in reading.findings if f.code == "GEO-SPACING"] == [True]
+
+
+def test_the_size_of_elements_stands_in_for_their_spacing(tmp_path: Path) -> None:
+    content = META.replace(b"ElementSpacing", b"ElementSize") + VOXELS.tobytes()
+    assert inspect(keep(tmp_path, "a.mha", content)).volume.grid.spacing == (1, 1, 3)
 
 
 @pytest.mark.parametrize(("file", "header"), [("a.nrrd", NRRD), ("a.mha", META)])

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from volunet.api.asked import Wanted
 from volunet.api.planning import open_dataset, plan_for
-from volunet.api.training import Wanted, train
+from volunet.api.training import train
 from volunet.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]

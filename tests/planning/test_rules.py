@@ -158,7 +158,7 @@ def test_kernels_grow_and_always_span_the_finest_axis(patch, spacing):
 def test_a_patch_is_no_larger_than_the_scan_nor_than_allowed(shape, spacing, most):
     patch = choose_patch(shape, spacing, most)
     assert all(1 <= p <= n for p, n in zip(patch, shape, strict=True))
-    assert prod(patch) <= 1.1 * most
+    assert prod(p - 0.5 for p in patch) <= most  # each side is rounded
     if prod(shape) <= most:
         assert patch == shape
 
@@ -220,11 +220,11 @@ def test_a_ct_whose_foreground_is_constant_is_scaled_by_each_image():
     assert choose_intensity("CT", seen([1], spread=0.0)[0], 0).scheme == "image"
 
 
-@settings(max_examples=25)
-@given(st.lists(st.tuples(shapes, spacings), min_size=1, max_size=4), st.sampled_from([SMALL, GPU]))
-def test_any_set_gives_a_plan_whose_network_takes_its_patch(cases, machine):
+@settings(max_examples=8)
+@given(st.lists(st.tuples(st.tuples(*[st.integers(2, 300)] * 3), spacings), min_size=1, max_size=4))
+def test_any_set_gives_a_plan_whose_network_takes_its_patch(cases):
     fingerprint = noise_facts(fingerprint_of(*cases, n=1))
-    plan = make_plan(fingerprint, ("CT",), LABELS, machine)
+    plan = make_plan(fingerprint, ("CT",), LABELS, SMALL)
     assert all(p % d == 0 for p, d in zip(plan.patch, plan.divisor, strict=True))
     assert Plan.model_validate_json(plan.model_dump_json()) == plan
     with torch.device("meta"):

@@ -184,7 +184,7 @@ def test_both_paths_of_the_look_up_agree_on_whole_axes(source, target):
     rng = np.random.default_rng(0)
     volume = Volume(rng.standard_normal((1, *source.shape)).astype("f4"), source)
     slant = np.array(target.affine)
-    slant[:3, :3] = tilted((2e-4, 2e-4, 2e-4)) @ slant[:3, :3]
+    slant[:3, :3] = tilted((0.01, 0.01, 0.01)) @ slant[:3, :3]
     slightly = Grid(target.shape, slant)
     assert as_axes(index_map(source, target)) is not None
     assert as_axes(index_map(source, slightly)) is None
@@ -224,3 +224,13 @@ def test_far_outside_there_is_the_border_or_nothing(method):
         assert (resample(volume, grid, method=method, beyond="zeros").voxels == 0).all()
     seen = resample(volume, Grid((2, 3, 4), away), method=method).voxels
     np.testing.assert_allclose(seen, 8, rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("orientation", ["RAS", "LPI", "IRP"])
+def test_a_single_slice_may_run_backwards(method, orientation):
+    voxels = np.random.default_rng(0).standard_normal((1, 8, 9, 1)).astype(np.float32)
+    turned = Volume(voxels, Grid((8, 9, 1), np.eye(4))).reoriented(orientation)
+    grid = Grid((4, 4, 1), np.diag([2.0, 2.0, 1.0, 1.0]))
+    expected = resample(Volume(voxels, Grid((8, 9, 1), np.eye(4))), grid, method=method).voxels
+    np.testing.assert_allclose(resample(turned, grid, method=method).voxels, expected, atol=1e-6)

@@ -10,6 +10,7 @@ from volunet.data.cases import Case, Dataset
 from volunet.data.check import declare_labels
 from volunet.data.layouts import find_dataset
 from volunet.data.survey import Survey, survey
+from volunet.findings import refuse_if_needed
 from volunet.planning.machine import find_device, this_machine
 from volunet.planning.make import make_plan
 from volunet.planning.plan import Plan
@@ -41,7 +42,9 @@ def open_dataset(
         counted: told what is done, how many of it, and of how many.
     """
     dataset = find_dataset(Path(path), labels=recipe.labels, accept=accept)
-    dataset = declare_labels(dataset, progress=lambda a, b: counted("looking for labels", a, b))
+    dataset = declare_labels(
+        dataset, accept=accept, progress=lambda a, b: counted("looking for labels", a, b)
+    )
     return replace(dataset, channels=recipe.channels or dataset.channels)
 
 
@@ -54,7 +57,13 @@ def plan_for(
     accept: Collection[str] = (),
     counted: Counted = quiet,
 ) -> Planned:
-    """The plan that the rules make from these cases of a dataset, for the machine at hand."""
+    """The plan that the rules make from these cases of a dataset, for the machine at hand.
+
+    Raises:
+        DatasetError: none of the cases can be used.
+        ConfigError: what the recipe wants does not fit together, or not the memory.
+        Refused: the label maps together are in doubt (LBL-ALL-EMPTY).
+    """
     assert dataset.labels is not None, "open_dataset declares labels"
     seen = survey(
         tuple(cases),
@@ -63,6 +72,7 @@ def plan_for(
         accept=accept,
         progress=lambda a, b: counted("looking at cases", a, b),
     )
+    refuse_if_needed(seen.of_all)
     machine = this_machine(find_device(device))
     made = make_plan(seen.fingerprint, dataset.channels, dataset.labels, machine, fixed=recipe.plan)
     return Planned(made, dataset, seen)

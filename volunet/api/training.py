@@ -3,69 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from volunet.api.planning import Counted, open_dataset, plan_for, quiet
+from volunet.api.asked import Wanted, Watch
+from volunet.api.planning import open_dataset
+from volunet.api.preparation import plan_run, prepare_job
 from volunet.api.run_folder import RunFolder
 from volunet.api.validation import Validated, validate_run
 from volunet.cohort.lock import locked
-from volunet.data.cache import PreparedCases
 from volunet.data.cases import Case, Dataset
 from volunet.data.content import sum_of_files, sums_of_images
 from volunet.data.splits import Split, find_leaks, read_splits, split_cases
-from volunet.errors import ConfigError, DatasetError
 from volunet.findings import Finding, Refused, refuse_if_needed
 from volunet.io.atomic import write_text
 from volunet.packaging import model_file
 from volunet.planning.fingerprint import Fingerprint
-from volunet.planning.machine import find_device
-from volunet.planning.plan import Plan
 from volunet.recipe import Recipe
 from volunet.training.fit import Job, Trained, fit
-from volunet.training.handlers import Progress
-
-
-@dataclass(frozen=True)
-class Watch:
-    """Who is told how a run goes; by default nobody.
-
-    Args:
-        say: a sentence about what begins or is done.
-        counted: what is done, how many of it, of how many.
-        report: a line of the history.
-        should_stop: asked after every step.
-    """
-
-    say: Callable[[str], None] = lambda _: None
-    counted: Counted = quiet
-    report: Callable[[Progress], None] = lambda _: None
-    should_stop: Callable[[], bool] = lambda: False
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a run is asked for, beside its dataset and recipe.
-
-    Args:
-        fold: of five, or of `splits`; None holds out one part in five.
-        splits: a splits_final.json.
-        seed: of split, weights and draws.
-        device: "cpu", "cuda", "mps"; None for the best there is.
-        accept: codes of refusals to waive.
-        cache: folder of prepared cases; None for the user's cache.
-    """
-
-    fold: int | None = None
-    splits: Path | None = None
-    seed: int = 0
-    device: str | None = None
-    accept: tuple[str, ...] = ()
-    cache: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -132,12 +91,12 @@ def _train(
     if run.finished:
         watch.say(f"{run.path} has ended already; its model is in {run.path / 'model'}.")
         return TrainedRun(run.path)
-    plan, fingerprint, found = _plan(run, opened, split, recipe, wanted, watch)
+    plan, fingerprint, found = plan_run(run, opened, split, recipe, wanted, watch)
     made_from = {**asked, "plan": plan.model_dump(mode="json")}
     run.check_unchanged(made_from)
     write_text(run.path / "splits.json", split.model_dump_json(indent=2) + "\n")
     run.write_record({"status": "running", "made_from": made_from})
-    job, skipped = _prepare(run, opened, split, plan, recipe, wanted, watch)
+    job, skipped = prepare_job(run, opened, split, plan, recipe, wanted, watch)
     watch.say(
         f"Training on {len(job.train)} cases for {recipe.time}, {len(job.validation)} held out."
     )
@@ -193,82 +152,6 @@ def _sums(cases: Collection[Case]) -> tuple[dict[str, str], list[Finding]]:
         except Refused as refused:
             findings += [found.at(case=case.case_id) for found in refused.findings]
     return sums, findings
-
-
-def _plan(
-    run: RunFolder, dataset: Dataset, split: Split, recipe: Recipe, wanted: Wanted, watch: Watch
-) -> tuple[Plan, Fingerprint, tuple[Finding, ...]]:
-    """The plan in the run's folder (a person may have put it there), or the one the rules make.
-
-    Raises:
-        ConfigError: a plan that lies there is for other channels or labels.
-    """
-    kept, fingerprint = run.read_plan(), run.read_fingerprint()
-    if kept is not None:
-        _check_fits(kept, dataset)
-        if fingerprint is not None:
-            return kept, fingerprint, ()
-        watch.say(f"The plan is the one in {run.path / 'plan.json'}.")
-    planned = plan_for(
-        dataset,
-        [dataset.case(case_id) for case_id in split.train],
-        recipe,
-        device=wanted.device,
-        accept=wanted.accept,
-        counted=watch.counted,
-    )
-    plan, fingerprint = kept or planned.plan, planned.survey.fingerprint
-    run.write_plan(plan, fingerprint)
-    return plan, fingerprint, planned.survey.findings
-
-
-def _check_fits(plan: Plan, dataset: Dataset) -> None:
-    assert dataset.labels is not None, "open_dataset declares labels"
-    for what, planned, found in (
-        ("channels", plan.channels, dataset.channels),
-        ("labels", plan.labels.structures, dataset.labels.structures),
-    ):
-        if planned != found:
-            raise ConfigError(
-                f"plan.json is for the {what} {planned}, and the dataset has {found}. Mend the "
-                "plan, or take it out of the run's folder to have one made."
-            )
-
-
-def _prepare(
-    run: RunFolder,
-    dataset: Dataset,
-    split: Split,
-    plan: Plan,
-    recipe: Recipe,
-    wanted: Wanted,
-    watch: Watch,
-) -> tuple[Job, tuple[Finding, ...]]:
-    cache = wanted.cache or Path.home() / ".cache" / "volunet" / "prepared"
-    watch.say(f"Prepared cases are kept in {cache}.")
-    prepared = PreparedCases(cache, plan, accept=wanted.accept)
-    sides = []
-    findings: list[Finding] = []
-    for ids in (split.train, split.validation):
-        made = prepared.prepare_all(
-            [dataset.case(case_id) for case_id in ids],
-            progress=lambda a, b: watch.counted("preparing cases", a, b),
-        )
-        sides.append(list(made.ready))
-        findings += made.findings
-    if not sides[0]:
-        raise DatasetError(f"No case is left to train on. {'; '.join(map(str, findings[:3]))}")
-    job = Job(
-        plan=plan,
-        settings=recipe.training,
-        train=sides[0],
-        validation=sides[1],
-        budget=recipe.time,
-        folder=run.path,
-        device=find_device(wanted.device),
-        seed=wanted.seed,
-    )
-    return job, tuple(findings)
 
 
 def _keep_model(

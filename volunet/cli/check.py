@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +13,10 @@ from volunet.cli.exits import NONE_OK, SOME_NOT_OK, exits
 from volunet.cli.info import tell_findings
 from volunet.cli.options import Accept, Json, Quiet, Verbose
 from volunet.cli.speaker import Speaker
+
+if TYPE_CHECKING:
+    from volunet.data.cases import Dataset
+    from volunet.findings import Finding
 
 
 def check(
@@ -23,31 +29,52 @@ def check(
     """Every finding of a dataset or a folder of scans, worst first."""
     speaker = Speaker(quiet, verbose, as_json)
     with exits(speaker):
-        from volunet.data.check import check_dataset, check_scans
-        from volunet.data.layouts import find_dataset
-        from volunet.data.scans import find_scans
-        from volunet.errors import DatasetError
         from volunet.findings import Refused
 
-        def counted(done: int, total: int) -> None:
-            speaker.counted("checking", done, total)
-
         try:
-            if path.is_file() and path.suffix.lower() != ".csv":
-                raise DatasetError("a single scan")
-            dataset = find_dataset(path, accept=accept or ())
-            ids = {case.case_id for case in dataset.cases}
-            findings = list(check_dataset(dataset, accept=accept or (), progress=counted))
+            ids, findings = _look(speaker, path, accept or ())
         except Refused as refused:
             ids, findings = set(), list(refused.findings)
-        except DatasetError:
-            scans = find_scans(path)
-            ids = {scan.case_id for scan in scans}
-            findings = list(check_scans(scans, accept=accept or (), progress=counted))
         tell_findings(speaker, findings)
         refusing = [f for f in findings if f.refuses]
-        bad = {f.case for f in refusing}
+        bad = {f.case or f.file for f in refusing}
         speaker.say(f"{len(ids)} cases, {len(findings)} findings, {len(refusing)} of which refuse.")
         if refusing:
             whole = not ids or ids <= bad or "" in bad
             raise typer.Exit(NONE_OK if whole else SOME_NOT_OK)
+
+
+def _look(speaker: Speaker, path: Path, accept: Collection[str]) -> tuple[set[str], list[Finding]]:
+    """The ids of the cases and every finding.
+
+    Raises:
+        Refused: two cases have one id, or there is none.
+    """
+    from volunet.data.check import check_dataset, check_scans
+    from volunet.data.layouts import is_dataset
+    from volunet.data.scans import find_scans
+
+    def counted(done: int, total: int) -> None:
+        speaker.counted("checking", done, total)
+
+    if is_dataset(path):
+        dataset = _open(path, accept)
+        return set(dataset.case_ids), list(check_dataset(dataset, accept=accept, progress=counted))
+    scans = find_scans(path)
+    ids = {scan.case_id for scan in scans}
+    return ids, list(check_scans(scans, accept=accept, progress=counted))
+
+
+def _open(path: Path, accept: Collection[str]) -> Dataset:
+    """The dataset, without the files that its layout refuses; its findings tell of them."""
+    from volunet.data.layouts import find_dataset
+    from volunet.findings import Refused
+
+    try:
+        return find_dataset(path, accept=accept)
+    except Refused as refused:
+        try:
+            rest = find_dataset(path, accept=("SET-UNPAIRED", "IMG-CHANNELS", *accept))
+        except Refused:
+            raise refused from None
+        return replace(rest, findings=refused.findings)

@@ -12,7 +12,7 @@ from volunet.cli.exits import Stop, exits
 from volunet.cli.options import Device, Json, Quiet, Verbose
 from volunet.cli.predict import run_predict
 from volunet.cli.speaker import Speaker
-from volunet.cli.train import tell_progress, tell_summary
+from volunet.cli.train import tell_summary, watch_for
 
 BUDGET = "100s"
 
@@ -26,7 +26,10 @@ def demo(
     verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
-    """The main job on the bundled synthetic scans: train, predict, evaluate, a picture."""
+    """Train, predict and evaluate on the bundled scans.
+
+    They are synthetic; pictures are drawn where matplotlib is installed.
+    """
     speaker = Speaker(quiet, verbose, as_json)
     with exits(speaker):
         started = time.monotonic()
@@ -37,7 +40,14 @@ def demo(
         sample = sample_folder()
         _train(speaker, sample, output / "run", device, stop)
         masks, scores = output / "masks", output / "scores"
-        run_predict(speaker, sample / "test" / "images", output / "run", masks, device=device)
+        run_predict(
+            speaker,
+            sample / "test" / "images",
+            output / "run",
+            masks,
+            device=device,
+            stop=stop,
+        )
         scores.mkdir(parents=True, exist_ok=True)
         done = evaluate(masks, sample / "test" / "labels", scores)
         pictures = _draw(speaker, sample / "test", masks, output)
@@ -50,12 +60,12 @@ def demo(
 
 
 def _train(speaker: Speaker, sample: Path, folder: Path, device: str | None, stop: Stop) -> None:
-    from volunet.api.training import Wanted, Watch, train
+    from volunet.api.asked import Wanted
+    from volunet.api.training import train
     from volunet.recipe import Recipe
 
     recipe = Recipe(name="demo", budget=BUDGET)
-    watch = Watch(speaker.say, speaker.counted, lambda p: tell_progress(speaker, p), stop)
-    train(sample, folder, recipe, wanted=Wanted(device=device), watch=watch)
+    train(sample, folder, recipe, wanted=Wanted(device=device), watch=watch_for(speaker, stop))
 
 
 def _draw(speaker: Speaker, test: Path, masks: Path, output: Path) -> list[Path]:

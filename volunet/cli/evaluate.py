@@ -32,7 +32,7 @@ def evaluate(
     verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
-    """Scores with 95 % intervals over cases."""
+    """Scores of masks, with 95 % intervals over cases."""
     speaker = Speaker(quiet, verbose, as_json)
     with exits(speaker):
         from volunet.evaluation.evaluate import evaluate as score_folder
@@ -45,12 +45,11 @@ def evaluate(
             tolerance_mm=tolerance_mm,
             only_predicted=only_predicted,
         )
+        tell_findings(speaker, done.findings)
         speaker.give(done.summary)
         tell_summary(speaker, "scores (Dice with 95 % interval over cases)", done.summary)
-        if not as_json:
-            tell_findings(speaker, done.findings)
         speaker.show(f"The scores are in {output / 'metrics.csv'} and {output / 'summary.json'}.")
         if done.missing or done.refused:
             speaker.say(f"{len(done.missing)} predictions missing, {len(done.refused)} refused.")
-            left = {score.case_id for score in done.scores} - {*done.missing}
+            left = {s.case_id for s in done.scores} - {*done.missing, *done.refused}
             raise typer.Exit(SOME_NOT_OK if left else NONE_OK)

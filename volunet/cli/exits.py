@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import threading
 from collections.abc import Iterator
@@ -18,15 +19,20 @@ from volunet.errors import Stopped, TrainingDiverged, VolunetError, WriteError
 from volunet.findings import Refused
 
 FAULT, USAGE, SOME_NOT_OK, NONE_OK, CAN_GO_ON = 1, 2, 3, 4, 75
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
 def exits(speaker: Speaker) -> Iterator[None]:
     """Turns whatever a verb raises into a message and an exit code, never a traceback."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     try:
         yield
     except (typer.Exit, typer.Abort):
         raise
+    except KeyboardInterrupt:
+        speaker.complain("Stopped before the end. To finish, give the same command again.")
+        raise typer.Exit(CAN_GO_ON) from None
     except Exception as error:  # the edge of the program: every error ends here as advice
         if speaker.verbose:
             speaker.err.print_exception()
@@ -38,18 +44,36 @@ def exits(speaker: Speaker) -> Iterator[None]:
 
 def code_of(error: Exception) -> int:
     """The exit code that an error stands for."""
-    if isinstance(error, Stopped | WriteError):
+    if isinstance(error, Stopped):
         return CAN_GO_ON
     if isinstance(error, Refused):
         return NONE_OK
+    if isinstance(error, OSError):
+        return _code_of_system(error)
     if isinstance(error, VolunetError) and not isinstance(error, TrainingDiverged):
         return USAGE
     return FAULT
 
 
+def _code_of_system(error: OSError) -> int:
+    """A full disk can be mended and gone on with; a place that cannot be used is a mistake."""
+    cause = error.__cause__ if isinstance(error, WriteError) else error
+    number = cause.errno if isinstance(cause, OSError) else None
+    if number is None:
+        return CAN_GO_ON if isinstance(error, WriteError) else FAULT
+    return CAN_GO_ON if number in FULL else USAGE
+
+
 def _message(error: Exception) -> str:
     if isinstance(error, VolunetError):
         return str(error)
+    if isinstance(error, OSError) and error.errno in FULL:
+        return f"{error.strerror}. Free some space; the same command goes on."
+    if isinstance(error, OSError) and error.filename is not None:
+        return (
+            f"{error.filename} cannot be used: {error.strerror}. Choose another place, or mend "
+            "what stands there or its permissions."
+        )
     return (
         f"Something went wrong that volunet did not expect: {type(error).__name__}: {error}. "
         "Run it again with -v for the traceback, and report it if it recurs."

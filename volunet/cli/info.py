@@ -24,12 +24,20 @@ def info(
     verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
-    """Geometry, intensities and findings of a scan, a dataset or a model."""
+    """What a scan, a dataset or a model holds.
+
+    Geometry, intensities and findings of a scan; cases and labels of a dataset; the plan,
+    scores and licence of a model.
+    """
     speaker = Speaker(quiet, verbose, as_json)
     with exits(speaker):
+        from volunet.data.layouts import is_dataset
+
         if any((place / "model.json").is_file() for place in (path, path / "model")):
             _tell(speaker, "model", _model(path))
-        elif path.is_file() and path.suffix.lower() != ".csv":
+        elif is_dataset(path):
+            _tell_dataset(speaker, path)
+        elif path.is_file():
             _tell_scan(speaker, path)
         else:
             _tell_folder(speaker, path)
@@ -93,16 +101,16 @@ def _tell_scan(speaker: Speaker, path: Path) -> None:
 
 
 def _tell_folder(speaker: Speaker, path: Path) -> None:
-    from volunet.data.layouts import find_dataset
     from volunet.data.scans import find_scans
-    from volunet.errors import DatasetError
 
-    try:
-        dataset = find_dataset(path)
-    except DatasetError:
-        scans = find_scans(path)
-        _tell(speaker, path.name, {"scans": len(scans), "first": [s.case_id for s in scans[:5]]})
-        return
+    scans = find_scans(path)
+    _tell(speaker, path.name, {"scans": len(scans), "first": [s.case_id for s in scans[:5]]})
+
+
+def _tell_dataset(speaker: Speaker, path: Path) -> None:
+    from volunet.data.layouts import find_dataset
+
+    dataset = find_dataset(path)
     facts = {
         "layout": dataset.layout,
         "cases": len(dataset.cases),

@@ -48,6 +48,8 @@ def plan(
         from volunet.io.atomic import write_text
 
         wanted = read_recipe(recipe, change)
+        if output is not None:
+            output.parent.mkdir(parents=True, exist_ok=True)
         opened = open_dataset(dataset, wanted, accept=accept or (), counted=speaker.counted)
         planned = plan_for(
             opened,
@@ -57,12 +59,9 @@ def plan(
             accept=accept or (),
             counted=speaker.counted,
         )
+        tell_findings(speaker, (*opened.findings, *planned.survey.findings))
         tell_plan(speaker, planned.plan, wanted.budget)
-        findings = (*opened.findings, *planned.survey.findings)
-        if not as_json:
-            tell_findings(speaker, findings)
         if output is not None:
-            output.parent.mkdir(parents=True, exist_ok=True)
             write_text(output, to_json(planned.plan))
             speaker.say(f"The plan is in {output}.")
         if planned.survey.refused:

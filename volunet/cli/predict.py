@@ -29,7 +29,10 @@ def predict(
     verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
-    """Masks of scans, one row a scan in cases.csv; finished scans are not done again."""
+    """Masks of scans, and a table with one row a scan.
+
+    The same command goes on where it stopped: finished scans are not done again.
+    """
     speaker = Speaker(quiet, verbose, as_json)
     with exits(speaker):
         outcome = run_predict(
@@ -52,11 +55,19 @@ def run_predict(
     """Segments scans and says how it goes."""
     from volunet.api.models import load
     from volunet.cohort.journal import RECORD
+    from volunet.cohort.run_record import Asked
     from volunet.cohort.runner import predict_cohort
     from volunet.data.scans import find_scans
+    from volunet.planning.machine import find_device
 
     segment = load(model, device=device)
     found = find_scans(scans, channels=len(segment.plan.channels))
+    given = {"device": device, "accept": list(accept)}
+    asked = Asked(
+        root=scans if scans.is_dir() else scans.parent,
+        arguments={"input": scans, "model": model, "output": output, **given},
+        device=str(find_device(device)),
+    )
 
     def report(record: CaseRecord, done: int, total: int) -> None:
         speaker.give(RECORD.dump_python(record, mode="json"))
@@ -64,7 +75,9 @@ def run_predict(
             speaker.say(f"{record.case_id}: {record.status}: {record.message}")
         speaker.counted("segmenting", done, total)
 
-    outcome = predict_cohort(found, segment, output, accept=accept, report=report, should_stop=stop)
+    outcome = predict_cohort(
+        found, segment, output, accept=accept, report=report, should_stop=stop, asked=asked
+    )
     counts = ", ".join(f"{n} {status}" for status, n in sorted(outcome.counts.items()))
     speaker.say(f"{len(outcome.records)} scans: {counts}. Masks and cases.csv are in {output}.")
     return outcome

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -71,14 +72,31 @@ class Speaker:
         if not self.as_json:
             self.out.print(escape(text))
 
-    def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """A table for people; nothing with --json."""
+    def table(
+        self,
+        title: str,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[str]],
+        *,
+        numbers: bool = False,
+    ) -> None:
+        """A table for people; nothing with --json. Long words are folded, never cut.
+
+        Args:
+            numbers: all columns but the first hold numbers, which stay on one line.
+        """
         self.end_bar()
         if self.as_json:
             return
-        table = Table(title=title, title_justify="left", title_style="bold")
+        table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
         for place, column in enumerate(columns):
-            table.add_column(column, justify="right" if place else "left", no_wrap=not place)
+            is_number = numbers and place > 0
+            table.add_column(
+                column,
+                justify="right" if is_number else "left",
+                no_wrap=is_number if numbers else place == 0,
+                overflow="fold",
+            )
         for row in rows:
             table.add_row(*map(escape, row))
         self.out.print(table)

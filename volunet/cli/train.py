@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from volunet.cli.plan import read_recipe
 from volunet.cli.speaker import Speaker
 
 if TYPE_CHECKING:
+    from volunet.api.asked import Watch
     from volunet.api.training import TrainedRun
     from volunet.training.handlers import Progress
 
@@ -43,20 +45,32 @@ def train(
     speaker = Speaker(quiet, verbose, as_json)
     with exits(speaker):
         stop = Stop()
-        from volunet.api.training import Wanted, Watch
+        from volunet.api.asked import Wanted
         from volunet.api.training import train as train_model
 
         changes = [*(change or []), *([f'budget="{budget}"'] if budget else [])]
         wanted = Wanted(
             fold=fold, splits=splits, seed=seed, device=device, accept=tuple(accept or ())
         )
-        watch = Watch(speaker.say, speaker.counted, lambda p: tell_progress(speaker, p), stop)
-        done = train_model(
-            dataset, output, read_recipe(recipe, changes), wanted=wanted, watch=watch
-        )
+        made = read_recipe(recipe, changes)
+        watch = watch_for(speaker, stop)
+        done = train_model(dataset, output, made, wanted=wanted, watch=watch)
         tell_run(speaker, done)
         if any(found.refuses for found in done.findings):
             raise typer.Exit(SOME_NOT_OK)
+
+
+def watch_for(speaker: Speaker, stop: Callable[[], bool]) -> Watch:
+    """Tells how a run goes, and heeds a wish to stop between cases as well as between steps."""
+    from volunet.api.asked import Watch
+    from volunet.errors import Stopped
+
+    def counted(what: str, done: int, total: int) -> None:
+        speaker.counted(what, done, total)
+        if stop():
+            raise Stopped(f"Stopped while {what}, {done} of {total}; the same command goes on.")
+
+    return Watch(speaker.say, counted, lambda p: tell_progress(speaker, p), stop)
 
 
 def tell_progress(speaker: Speaker, progress: Progress) -> None:
@@ -102,7 +116,7 @@ def tell_summary(speaker: Speaker, title: str, summary: dict[str, Any]) -> None:
         if value is None:
             return "-"
         if measure == "dice" and interval and None not in interval:
-            return f"{value:.3f} ({interval[0]:.3f}-{interval[1]:.3f})"
+            return f"{value:.3f} ({interval[0]:.2f}-{interval[1]:.2f})"
         return f"{value:.3f}"
 
     structures = {
@@ -111,4 +125,4 @@ def tell_summary(speaker: Speaker, title: str, summary: dict[str, Any]) -> None:
         "mean": summary["mean_over_labels"],
     }
     rows = [(name, *(cell(row, m) for m in measures)) for name, row in structures.items()]
-    speaker.table(title, ("structure", *measures), rows)
+    speaker.table(title, ("structure", *measures), rows, numbers=True)

@@ -22,12 +22,13 @@ from volunet.cohort.journal import CaseRecord, Measurement
 from volunet.cohort.protocol import Model
 from volunet.cohort.resources import watch_memory
 from volunet.cohort.run_record import version_of
-from volunet.data.cases import Scan, composed
-from volunet.data.content import sum_of_files
+from volunet.data.cases import Scan
+from volunet.data.content import sum_of_file, sum_of_files
 from volunet.data.read_case import read_images
 from volunet.errors import Stopped
 from volunet.findings import Refused
 from volunet.io.masks import label_counts
+from volunet.io.names import composed
 from volunet.io.reading import Reading
 from volunet.io.write import write
 from volunet.space.labels import Labels
@@ -165,7 +166,7 @@ def _segment(scan: Scan, reading: Reading, work: Work, record: CaseRecord) -> Ca
     return replace(
         _with(record, judge_findings(found)),
         output=path.name,
-        output_sha256=_sum_of(path),
+        output_sha256=sum_of_file(path),
         measurements=measure(made.labels, work.model.plan.labels),
     )
 
@@ -185,7 +186,7 @@ def _still_holding(case_id: str, key: str, work: Work) -> CaseRecord | None:
         return None
     if record.is_ok:
         path = work.out / record.output
-        holds = path.is_file() and _sum_of(path) == record.output_sha256
+        holds = path.is_file() and sum_of_file(path) == record.output_sha256
     else:
         holds = record.status == "refused"
     return replace(record, input=work.inputs[case_id]) if holds else None
@@ -193,11 +194,6 @@ def _still_holding(case_id: str, key: str, work: Work) -> CaseRecord | None:
 
 def _with(record: CaseRecord, verdict: Verdict) -> CaseRecord:
     return replace(record, status=verdict.status, codes=verdict.codes, message=verdict.message)
-
-
-def _sum_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _rounded(gb: float | None) -> float | None:

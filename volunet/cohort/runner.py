@@ -22,10 +22,11 @@ from volunet.cohort.ledger import Ledger
 from volunet.cohort.lock import Lock, locked
 from volunet.cohort.protocol import Model
 from volunet.cohort.run_record import Asked, RunRecord
-from volunet.data.cases import Scan, composed, find_clashes
+from volunet.data.cases import Scan, find_clashes
 from volunet.errors import ConfigError, Stopped, WriteError
 from volunet.findings import Refused
 from volunet.io.atomic import sweep
+from volunet.io.names import composed
 
 ALL_WELL, SOME_NOT_OK, NONE_OK = 0, 3, 4
 

@@ -128,7 +128,7 @@ def source_size(
     across = length.sum() - length
     needed = (length * np.cos(angle) + across / 2 * np.sin(angle)) / spacing
     r, a, s = (
-        p + 2 * max(int(np.ceil((n - p) / 2)), 0) for n, p in zip(needed, patch, strict=True)
+        p + 2 * max(int(np.ceil((n - p) / 2 - 1e-6)), 0) for n, p in zip(needed, patch, strict=True)
     )
     return r, a, s
 

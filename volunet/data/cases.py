@@ -7,8 +7,6 @@ case of their letters clash, as they would be one file on many disks.
 
 from __future__ import annotations
 
-import os
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -18,6 +16,7 @@ from typing import Literal
 
 from volunet.errors import DatasetError
 from volunet.findings import Finding, finding
+from volunet.io.names import composed
 from volunet.space.labels import Labels
 
 Side = Literal["", "train", "validation"]
@@ -35,7 +34,6 @@ class Case:
             unless given.
         split: the side the dataset puts the case on, empty where it does not say.
         fold: the fold in which the dataset holds the case out for validation.
-        labelled: names of the structures that were looked for; None for all.
     """
 
     case_id: str
@@ -44,7 +42,6 @@ class Case:
     group: str = ""
     split: Side = ""
     fold: int | None = None
-    labelled: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "group", self.group or self.case_id)
@@ -122,14 +119,6 @@ def near(name: str, known: Iterable[str]) -> str:
 
     nearest = nlargest(3, sorted(set(known)), key=likeness)
     return f" Nearest: {', '.join(map(repr, nearest))}." if nearest else ""
-
-
-def composed(name: str) -> str:
-    """A name in Unicode's composed form, which is how ids are compared and written.
-
-    Bytes that are no UTF-8, which a file's name may hold, become the replacement character.
-    """
-    return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "replace"))
 
 
 def clashes(named: Iterable[tuple[str, str]]) -> dict[str, list[str]]:

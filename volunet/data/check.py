@@ -6,16 +6,18 @@ and the voxels of each label.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 from volunet.data.cases import Case, Dataset, Scan
 from volunet.data.content import sum_of_voxels
+from volunet.data.occurrence import judge_occurrence
 from volunet.data.read_case import findings_of, read_case, read_images
-from volunet.data.splits import Split, find_leaks
+from volunet.data.splits import find_leaks, own_splits
 from volunet.errors import DatasetError
 from volunet.findings import Finding, Refused, finding
 from volunet.findings import accept as waive
@@ -24,9 +26,6 @@ from volunet.space.labels import Labels
 
 Progress = Callable[[int, int], None]
 """Told how many cases are done, and of how many."""
-
-MOST_EMPTY = 0.2
-"""Share of cases without any structure above which a dataset is refused."""
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -53,10 +52,12 @@ def check_dataset(
     """Every finding of a dataset: those of each case as it is read, then those of the whole.
 
     Args:
-        accept: codes of refusals to waive; they are found all the same, marked as accepted.
+        accept: codes of refusals to waive; they are found all the same, marked as accepted. What
+            was waived to find the cases and is not among them refuses here.
         progress: called after each case.
     """
-    yield from dataset.findings
+    for found in dataset.findings:
+        yield replace(found, accepted=found.accepted and found.code in accept)
     checked: list[Checked] = []
 
     def look(case: Case) -> Checked:
@@ -66,9 +67,13 @@ def check_dataset(
         yield from seen.findings
         checked.append(seen)
     whole = [
-        *_judge_labels(checked, dataset.labels),
+        *judge_occurrence(
+            {seen.case_id: seen.voxels for seen in checked if seen.voxels},
+            dataset.labels,
+            dataset.cases,
+        ),
         *_find_duplicates(checked, {case.case_id: case.group for case in dataset.cases}),
-        *_judge_own_splits(dataset.cases, checked, dataset.labels),
+        *_find_leaks(dataset.cases, checked),
     ]
     yield from waive(whole, accept)
 
@@ -88,10 +93,16 @@ def check_scans(
     yield from _find_duplicates(checked, {scan.case_id: scan.case_id for scan in scans})
 
 
-def declare_labels(dataset: Dataset, *, progress: Progress | None = None) -> Dataset:
+def declare_labels(
+    dataset: Dataset, *, accept: Collection[str] = (), progress: Progress | None = None
+) -> Dataset:
     """The dataset with labels called by the values found in its files, where none are declared.
 
     Label maps that cannot be read are passed over; `check_dataset` tells why.
+
+    Args:
+        accept: codes of refusals to waive when label maps are read.
+        progress: called after each case.
 
     Raises:
         Refused: no label map can be read.
@@ -99,7 +110,7 @@ def declare_labels(dataset: Dataset, *, progress: Progress | None = None) -> Dat
     """
     if dataset.labels is not None:
         return dataset
-    read = list(_each(_values_of, dataset.cases, progress))
+    read = list(_each(partial(_values_of, accept=accept), dataset.cases, progress))
     values = {value for found, _ in read for value in found}
     if not values:
         raise Refused(f for _, findings in read for f in findings)
@@ -141,26 +152,13 @@ def _check_scan(scan: Scan, accept: Collection[str]) -> Checked:
     return Checked(scan.case_id, (*scan.findings, *reading.findings), content)
 
 
-def _values_of(case: Case) -> tuple[set[int], tuple[Finding, ...]]:
+def _values_of(case: Case, *, accept: Collection[str]) -> tuple[set[int], tuple[Finding, ...]]:
+    if case.label is None:
+        return set(), ()
     try:
-        return (set(label_counts(read_mask(case.label).volume.voxels)) if case.label else set(), ())
+        return set(label_counts(read_mask(case.label, accept=accept).volume.voxels)), ()
     except Refused as refused:
         return set(), findings_of(refused, case.case_id)
-
-
-def _judge_labels(checked: Sequence[Checked], labels: Labels | None) -> Iterator[Finding]:
-    """What is wrong with the label maps taken together."""
-    read = [c for c in checked if c.voxels]
-    empty = [c.case_id for c in read if set(c.voxels) == {0}]
-    if len(empty) > MOST_EMPTY * len(read):
-        message = f"{len(empty)} of {len(read)} label maps are all background, as of {empty[:3]}."
-        yield finding("LBL-ALL-EMPTY", message, empty=len(empty), cases=len(read))
-    total = Counter[int]()
-    for case in read:
-        total.update(case.voxels)
-    for name, value in (labels.structures if labels is not None and read else {}).items():
-        if not total[value]:
-            yield finding("LBL-ABSENT", f"Label {name!r} ({value}) occurs in no case.", value=value)
 
 
 def _find_duplicates(checked: Sequence[Checked], groups: Mapping[str, str]) -> Iterator[Finding]:
@@ -177,37 +175,12 @@ def _find_duplicates(checked: Sequence[Checked], groups: Mapping[str, str]) -> I
             yield told.at(case=ids[0])
 
 
-def _judge_own_splits(
-    cases: Sequence[Case], checked: Sequence[Checked], labels: Labels | None
-) -> Iterator[Finding]:
-    """What is wrong with the splits that the cases themselves carry."""
+def _find_leaks(cases: Sequence[Case], checked: Sequence[Checked]) -> Iterator[Finding]:
+    """What leaks in the splits that the cases themselves carry, each once."""
     contents = {c.case_id: c.content for c in checked if c.content}
-    found_in = {c.case_id: set(c.voxels) for c in checked}
-    known = {} if labels is None else {value: name for name, value in labels.structures.items()}
     told: set[tuple[str, str]] = set()
-    for split in _own_splits(cases):
+    for split in own_splits(cases):
         for leak in find_leaks(split, cases, contents):
             if (leak.case, leak.message) not in told:
                 told.add((leak.case, leak.message))
                 yield leak
-        train, held_out = (
-            set[int]().union(*(found_in.get(i, set()) for i in side))
-            for side in (split.train, split.validation)
-        )
-        for value in sorted(held_out - train - {0}):
-            message = f"Label {known.get(value, str(value))!r} is in validation, not in training."
-            yield finding("SET-ABSENT-TRAIN", message, value=value)
-
-
-def _own_splits(cases: Sequence[Case]) -> Iterator[Split]:
-    """The splits that the columns `split` and `fold` make."""
-    sides = {
-        side: tuple(c.case_id for c in cases if c.split == side) for side in ("train", "validation")
-    }
-    if all(sides.values()):
-        yield Split(**sides)
-    for fold in sorted({c.fold for c in cases if c.fold is not None}):
-        held_out = tuple(c.case_id for c in cases if c.fold == fold)
-        train = tuple(c.case_id for c in cases if c.fold not in (fold, None))
-        if train:
-            yield Split(train=train, validation=held_out)

@@ -12,10 +12,23 @@ from numpy.typing import NDArray
 
 from volunet.data.cases import Case
 from volunet.findings import Refused, finding
+from volunet.io.itk_headers import voxels_beside
+
+
+def sum_of_file(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hex.
+
+    Raises:
+        OSError: the file is missing or cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sum_of_files(paths: Iterable[Path]) -> str:
     """The SHA-256 of the sums of some files' bytes, in their order, in hex.
+
+    The voxels that a MetaImage header keeps in a file beside it count as well.
 
     Raises:
         Refused: a file is missing (IO-MISSING) or cannot be read (IO-FAULT).
@@ -23,12 +36,14 @@ def sum_of_files(paths: Iterable[Path]) -> str:
     total = hashlib.sha256()
     for path in paths:
         try:
-            with path.open("rb") as file:
-                total.update(hashlib.file_digest(file, "sha256").digest())
+            voxels = voxels_beside(path)
+            for part in (path, *([] if voxels is None else [voxels])):
+                total.update(bytes.fromhex(sum_of_file(part)))
         except OSError as error:
             code = "IO-MISSING" if isinstance(error, FileNotFoundError) else "IO-FAULT"
-            message = f"{path.name!r} cannot be read: {error.strerror}."
-            raise Refused([finding(code, message).at(file=path.name)]) from error
+            name = Path(error.filename or path).name
+            message = f"{name!r} cannot be read: {error.strerror}."
+            raise Refused([finding(code, message).at(file=name)]) from error
     return total.hexdigest()
 
 

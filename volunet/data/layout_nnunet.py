@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from volunet.config import build
-from volunet.data.cases import Case, Dataset, composed
+from volunet.data.cases import Case, Dataset
 from volunet.data.layout_folders import name_channels
 from volunet.data.pairs import in_order, missing_file, pair_folders
 from volunet.errors import ConfigError, DatasetError
 from volunet.findings import Finding
+from volunet.io.names import can_name_a_file, composed
 from volunet.space.labels import Labels
 
 
@@ -100,6 +101,11 @@ def _listed(root: Path, listed: Any) -> tuple[list[Case], list[Finding]]:
         if not isinstance(images, list) or not images or not isinstance(label, str):
             raise ConfigError(
                 f"dataset.json: dataset lists each case with images and label, got {entry!r}."
+            )
+        if not can_name_a_file(composed(case_id)):
+            raise ConfigError(
+                f"dataset.json: the case id {case_id!r} cannot be the name of a file. Use letters, "
+                "digits, '_' and '-'."
             )
         files = {channel: root / str(name) for channel, name in enumerate(images)}
         missing = [path for path in (*files.values(), root / label) if not path.is_file()]

@@ -58,6 +58,16 @@ def find_dataset(
     return replace(dataset, cases=cases, findings=findings)
 
 
+def is_dataset(path: Path) -> bool:
+    """Whether a path is laid out as a dataset, be it a whole one or not."""
+    if path.is_file():
+        return path.suffix.lower() == ".csv" or path.name == "dataset.json"
+    pairs = (("images", "labels"), ("imagesTr", "labelsTr"))
+    return (path / "dataset.json").is_file() or any(
+        (path / images).is_dir() and (path / masks).is_dir() for images, masks in pairs
+    )
+
+
 def _read(path: Path, labels: Labels | None) -> Dataset:
     if path.is_file():
         if path.suffix.lower() != ".csv":

@@ -1,4 +1,4 @@
-"""Files below a folder, and the case ids that their names stand for.
+"""Files below a folder, and the channels that their names stand for.
 
 Hidden files and folders (".DS_Store", the "._*" files of archives made on a Mac) are nobody's
 scans and are passed over.
@@ -11,9 +11,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from volunet.data.cases import composed
 from volunet.errors import DatasetError
-from volunet.io.names import stem, suffix
+from volunet.io.names import suffix
 
 CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})", re.DOTALL)
 """nnU-Net's naming of one channel: the case, an underscore and four digits, from 0000 up."""
@@ -53,11 +52,6 @@ def without_voxel_files(files: Iterable[Path]) -> list[Path]:
 def is_named_as_scan(path: Path) -> bool:
     """Whether a file's name ends in a suffix that volunet knows."""
     return bool(suffix(path))
-
-
-def id_below(folder: Path, path: Path) -> str:
-    """The case id of a file: its path below `folder` without suffix, with "__" between folders."""
-    return composed("__".join((*path.relative_to(folder).parent.parts, stem(path))))
 
 
 def split_channel(name: str) -> tuple[str, int] | None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from volunet.data.cases import Case, composed, find_clashes, near
+from volunet.data.cases import Case, find_clashes, near
 from volunet.data.listing import (
-    id_below,
     is_named_as_scan,
     list_files,
     split_channel,
     without_voxel_files,
 )
 from volunet.findings import Finding, finding
+from volunet.io.names import composed, id_below
 
 MOST_HINTS = 10
 """Unpaired files that get the nearest names told; comparing all with all takes minutes."""

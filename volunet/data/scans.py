@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from volunet.data.cases import Scan, clashes, composed, near
+from volunet.data.cases import Scan, clashes, near
 from volunet.data.listing import (
-    id_below,
     is_named_as_scan,
     list_files,
     split_channel,
@@ -20,7 +19,7 @@ from volunet.data.pairs import Channels, find_gaps, in_order
 from volunet.data.table import read_table
 from volunet.errors import DatasetError
 from volunet.findings import Finding, Refused, finding
-from volunet.io.names import stem
+from volunet.io.names import composed, id_below, stem
 from volunet.io.sniff import HEAD, sniff
 
 READABLE = ("gzip", "NIfTI-1", "NIfTI-2", "NRRD", "MetaImage")

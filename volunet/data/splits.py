@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -114,6 +114,20 @@ def find_leaks(
             who = (*on["train"], *on["validation"])
             found.setdefault(who, _leak(what, name, on))
     return list(found.values())
+
+
+def own_splits(cases: Sequence[Case]) -> Iterator[Split]:
+    """The splits that the columns `split` and `fold` make; none where no case has them."""
+    sides = {
+        side: tuple(c.case_id for c in cases if c.split == side) for side in ("train", "validation")
+    }
+    if all(sides.values()):
+        yield Split(**sides)
+    for fold in sorted({c.fold for c in cases if c.fold is not None}):
+        held_out = tuple(c.case_id for c in cases if c.fold == fold)
+        train = tuple(c.case_id for c in cases if c.fold not in (fold, None))
+        if train:
+            yield Split(train=train, validation=held_out)
 
 
 def _leak(what: str, name: str, on: Mapping[str, Sequence[str]]) -> Finding:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from itertools import repeat
 
 from volunet.data.cases import Case
+from volunet.data.occurrence import judge_occurrence
 from volunet.data.read_case import findings_of, read_case
 from volunet.errors import DatasetError
 from volunet.findings import Finding
+from volunet.findings import accept as waive
 from volunet.planning.fingerprint import CaseFacts, Fingerprint, take_facts
 from volunet.space.labels import Labels
 
@@ -23,12 +25,18 @@ class Survey:
     """What was learnt of the cases that could be read, and what was found about all.
 
     Args:
+        findings: those of each case, then those of the cases together, which name no case.
         refused: ids of the cases that could not be used.
     """
 
     fingerprint: Fingerprint
     findings: tuple[Finding, ...]
     refused: tuple[str, ...]
+
+    @property
+    def of_all(self) -> tuple[Finding, ...]:
+        """The findings about the cases together."""
+        return tuple(found for found in self.findings if not found.case)
 
 
 def survey(
@@ -67,7 +75,24 @@ def survey(
         reasons = "; ".join(str(f) for f in findings[:3])
         raise DatasetError(f"None of the {len(cases)} cases can be used. {reasons}")
     refused = tuple(case.case_id for case in cases if case.case_id not in facts)
-    return Survey(Fingerprint(cases=facts), tuple(findings), refused)
+    fingerprint = Fingerprint(cases=facts)
+    findings += waive(judge_survey(fingerprint, labels, cases), accept)
+    return Survey(fingerprint, tuple(findings), refused)
+
+
+def judge_survey(
+    fingerprint: Fingerprint, labels: Labels, cases: Sequence[Case] = ()
+) -> list[Finding]:
+    """What is wrong with the label maps taken together: LBL-ALL-EMPTY, LBL-ABSENT.
+
+    Args:
+        cases: those whose own splits are judged as well (SET-ABSENT-TRAIN).
+    """
+    values_of = {
+        case_id: {labels.structures[name] for name, ml in facts.volumes_ml.items() if ml > 0}
+        for case_id, facts in fingerprint.cases.items()
+    }
+    return judge_occurrence(values_of, labels, cases)
 
 
 def _look(

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from volunet.data.cases import composed
 from volunet.errors import DatasetError
+from volunet.io.names import can_name_a_file, composed
 
 CHANNEL = "image:"
 """Start of a column that holds one channel; the rest is the channel's name."""
@@ -127,8 +127,8 @@ def _row(path: Path, header: list[str], number: int, cells: list[str]) -> Row:
 
 
 def _check_id(row: Row) -> None:
-    name = row.case_id
-    if name in (".", "..") or any(sign in name for sign in "/\\") or not name.isprintable():
+    if not can_name_a_file(row.case_id):
         raise row.error(
-            f"the case id {name!r} cannot be the name of a file. Use letters, digits, '_' and '-'."
+            f"the case id {row.case_id!r} cannot be the name of a file. Use letters, "
+            "digits, '_' and '-'."
         )

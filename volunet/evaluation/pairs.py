@@ -12,9 +12,9 @@ from pathlib import Path
 
 from volunet.errors import ConfigError
 from volunet.findings import Refused, finding
-from volunet.io.names import stem, suffix
+from volunet.io.names import id_below, stem, suffix
 
-MASK_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+MASK_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +63,9 @@ def find_masks(folder: Path) -> Mapping[str, Path]:
         raise ConfigError(f"{folder} is not a folder. Give a folder of masks, one file a case.")
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
-        case_id = _case_id(path.relative_to(folder))
-        if case_id is None or not path.is_file():
+        if not _is_mask(path, folder):
             continue
+        case_id = id_below(folder, path)
         if case_id in found:
             message = f"{path.name} and {found[case_id].name} are both case {case_id}."
             raise Refused([finding("SET-DUPLICATE-ID", message).at(case=case_id, file=path.name)])
@@ -73,13 +73,10 @@ def find_masks(folder: Path) -> Mapping[str, Path]:
     return found
 
 
-def _case_id(path: Path) -> str | None:
-    """The case id of a path below its folder, None for a file that is no mask."""
-    if any(part.startswith(".") for part in path.parts):
-        return None
-    if suffix(path) not in MASK_SUFFIXES or not stem(path):
-        return None
-    return "__".join((*path.parts[:-1], stem(path)))
+def _is_mask(path: Path, folder: Path) -> bool:
+    is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+    is_named = suffix(path) in MASK_SUFFIXES and bool(stem(path))
+    return is_named and not is_hidden and path.is_file()
 
 
 def _some(names: list[str]) -> str:

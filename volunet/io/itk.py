@@ -19,6 +19,7 @@ from volunet.findings import Refused
 from volunet.io.geometry import Affine, judge_axes, judge_spacing, spans
 from volunet.io.inquiry import Inquiry
 from volunet.io.itk_headers import (
+    HEADER_MOST,
     TextHeader,
     count_bytes,
     from_lps,
@@ -31,7 +32,6 @@ from volunet.io.nifti_bytes import RATIO, Stream
 from volunet.space.grid import Grid
 from volunet.space.volume import Volume
 
-HEADER_MOST = 1 << 20
 READERS = {"NRRD": "NrrdImageIO", "MetaImage": "MetaImageIO"}
 
 
@@ -86,6 +86,9 @@ def _check_nrrd(path: Path, header: TextHeader, inquiry: Inquiry) -> int:
         )
     dtype = nrrd_type(fields.get("type", ""))
     expected = _expected(header.numbers("sizes"), dtype, fields.get("type", ""), inquiry)
+    known = [mm for mm in header.numbers("spacings") if np.isfinite(mm) and mm > 0]
+    if "spacedirections" not in fields and len(known) < 3:
+        _note_no_spacing(inquiry, "spacings or space directions")
     if "space" not in fields or "spacedirections" not in fields:
         inquiry.note("GEO-NOFORM", "The header has no space and space directions.")
     units = set(fields.get("spaceunits", "").replace('"', " ").split())
@@ -104,6 +107,8 @@ def _check_metaimage(path: Path, header: TextHeader, inquiry: Inquiry) -> int:
     if fields.get("headersize", "0") != "0" or fields.get("binarydata", "true").lower() != "true":
         raise inquiry.refusal("IO-FORMAT", "MetaImage as text, or with a header of its own.")
     spacing = header.numbers("elementspacing") or header.numbers("elementsize")
+    if not spacing:
+        _note_no_spacing(inquiry, "ElementSpacing")
     if not all(np.isfinite(mm) and mm > 0 for mm in spacing):
         raise inquiry.refusal("GEO-SPACING", f"ElementSpacing is {spacing}.")
     if not {"transformmatrix", "rotation", "orientation"} & fields.keys():
@@ -119,6 +124,15 @@ def _check_metaimage(path: Path, header: TextHeader, inquiry: Inquiry) -> int:
     zlib = fields.get("compresseddata", "false").lower() == "true"
     start = header.length if local else 0
     return _count(voxels, start, expected, inquiry, packed=zlib, zlib=zlib)
+
+
+def _note_no_spacing(inquiry: Inquiry, field: str) -> None:
+    """SimpleITK would take 1 mm without a word."""
+    inquiry.note(
+        "GEO-SPACING",
+        f"The header has no usable {field}.",
+        advice="Set the true spacing, or accept GEO-SPACING to take 1 mm.",
+    )
 
 
 def _expected(sizes: list[float], dtype: np.dtype[Any] | None, name: str, inquiry: Inquiry) -> int:

@@ -9,14 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
+from volunet.io.sniff import HEAD, sniff
 from volunet.space.volume import Volume
 
+HEADER_MOST = 1 << 20
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 NRRD_TYPES = {
     "int8": "signed char|int8|int8_t",
@@ -98,6 +101,22 @@ def parse_metaimage(head: bytes) -> TextHeader | None:
         if name.strip().lower() == "elementdatafile":
             return TextHeader(fields, length) if line.endswith(b"\n") else None
     return None
+
+
+def voxels_beside(path: Path) -> Path | None:
+    """The file beside a MetaImage header that holds its voxels, None where the scan is one file.
+
+    Raises:
+        OSError: the header is missing or cannot be read.
+    """
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+        if sniff(head) != "MetaImage":
+            return None
+        header = parse_metaimage(head + file.read(HEADER_MOST - len(head)))
+    name = "LOCAL" if header is None else header.fields["elementdatafile"]
+    is_beside = name.upper() != "LOCAL" and Path(name).name == name
+    return path.with_name(name) if is_beside else None
 
 
 def nrrd_type(name: str) -> np.dtype[Any] | None:

@@ -1,4 +1,7 @@
-"""Names of scan files: the suffixes volunet knows, and the case id that is left without them."""
+"""Names of scan files: the suffixes volunet knows, and the case id that is left without them.
+
+Ids are in Unicode's composed form (NFC), so that one name typed on two systems is one id.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,32 @@ def suffix(path: str | os.PathLike[str]) -> str:
     return next((known for known in SUFFIXES if name.endswith(known)), "")
 
 
+def composed(name: str) -> str:
+    """A name in Unicode's composed form, which is how ids are compared and written.
+
+    Bytes that are no UTF-8, which a file's name may hold, become the replacement character.
+    """
+    return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "replace"))
+
+
 def stem(path: str | os.PathLike[str]) -> str:
-    """The case id: the file's name without its known ending, in Unicode's composed form (NFC).
+    """The case id: the file's name without its known ending, composed.
 
     Other dots stay: "a.b.c.nii.gz" is the case "a.b.c".
     """
     name = Path(path).name
-    return unicodedata.normalize("NFC", name[: len(name) - len(suffix(name))])
+    return composed(name[: len(name) - len(suffix(name))])
+
+
+def id_below(folder: Path, path: Path) -> str:
+    """The case id of a file: its path below `folder` without suffix, with "__" between folders."""
+    return composed("__".join((*path.relative_to(folder).parent.parts, stem(path))))
+
+
+def can_name_a_file(case_id: str) -> bool:
+    """Whether files can be called by this id: no part of a path, and nothing that cannot be seen.
+
+    An empty id cannot.
+    """
+    is_path = case_id in ("", ".", "..") or any(sign in case_id for sign in "/\\")
+    return not is_path and case_id.isprintable()

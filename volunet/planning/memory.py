@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from math import prod
 
+import torch
+
 from volunet.models.cost import Cost, count
 from volunet.models.unet import UNet
 from volunet.planning.plan import Plan
@@ -29,7 +31,9 @@ WEIGHT_COPIES = 8
 
 def cost_of(plan: Plan) -> Cost:
     """What the plan's network costs for one patch."""
-    return count(UNet(**plan.network), plan.patch, in_channels=len(plan.channels))
+    with torch.device("meta"):  # weights that are only counted are not drawn
+        network = UNet(**plan.network)
+    return count(network, plan.patch, in_channels=len(plan.channels))
 
 
 def training_bytes(plan: Plan, *, half: bool = True) -> float:

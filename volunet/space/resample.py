@@ -111,4 +111,6 @@ def _to_tensor(voxels: NDArray[Any], method: Method) -> Tensor:
             kind = np.dtype(np.uint8)
         elif kind.kind == "u" and kind.itemsize > 1:  # torch computes with one unsigned type only
             kind = np.dtype(f"i{min(2 * kind.itemsize, 8)}")
-    return torch.from_numpy(np.ascontiguousarray(voxels, dtype=kind))
+    # An axis of one voxel may run backwards in an array that numpy calls contiguous: ravel it.
+    flat = np.ascontiguousarray(voxels, dtype=kind).ravel()
+    return torch.from_numpy(flat.reshape(voxels.shape))

@@ -17,7 +17,7 @@ class Average:
     """The averaged weights of a network.
 
     Args:
-        network: whose weights are averaged; buffers are copied as they are.
+        network: whose weights are averaged, buffers (of which `UNet` has none) like weights.
         power: how fast old weights fade; the average reaches back over about 1 / power of the
             steps taken.
     """

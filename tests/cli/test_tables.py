@@ -1,0 +1,41 @@
+"""Tables on a narrow terminal."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from volunet.cli.info import tell_findings
+from volunet.cli.speaker import Speaker
+from volunet.cli.train import tell_summary
+from volunet.findings import finding
+
+
+@pytest.fixture
+def narrow():
+    """A speaker to a terminal of 80 columns."""
+    out = Console(file=io.StringIO(), width=80, soft_wrap=True, highlight=False)
+    return Speaker(out=out)
+
+
+def test_no_name_is_cut_in_a_table_of_findings(narrow):
+    name = "sub-0001__ses-01__anat__sub-0001_ses-01_acq-portal_venous_T1w"
+    tell_findings(narrow, [finding("IO-TRUNC", "The file ends early.").at(case=name)])
+    said = narrow.out.file.getvalue()
+    assert "…" not in said
+    cells = [line[24:].split("  ")[0].strip() for line in said.splitlines()]
+    assert name in "".join(cells)
+    assert max(map(len, said.splitlines())) <= 80
+
+
+def test_no_number_or_structure_is_cut_in_a_table_of_scores(narrow):
+    mean = {"mean": 0.9123, "interval": [0.8501, 0.9502]}
+    row = dict.fromkeys(("dice", "iou", "nsd"), mean) | {"hd95_mm": {"mean": 123.4567}}
+    names = ["inferior_vena_cava", "portal_vein_and_splenic_vein"]
+    summary = {"labels": dict.fromkeys(names, row), "mean_over_labels": row}
+    tell_summary(narrow, "scores", summary)
+    said = narrow.out.file.getvalue()
+    assert "…" not in said
+    assert said.count("0.912 (0.85-0.95)") == 3
+    assert said.count("123.457") == 3
+    assert max(map(len, said.splitlines())) <= 80

@@ -1,0 +1,89 @@
+"""A scan is judged against what the model was trained on, before the network sees it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.planning.drawing import LABELS, plan_for
+from volunet.findings import Severity
+from volunet.planning.fingerprint import Fingerprint, take_facts
+from volunet.planning.gate import judge
+from volunet.planning.intensity import Intensity
+from volunet.space.grid import Grid
+from volunet.space.volume import Volume
+
+WINDOW = Intensity(scheme="set", low=-100.0, high=300.0, mean=50.0, sd=50.0)
+
+
+def scan(spacing=(1.0, 1.0, 3.0), shape=(20, 20, 10), *, centre=0.0, spread=100.0, channels=1):
+    voxels = np.random.default_rng(0).normal(centre, spread, (channels, *shape))
+    return Volume(voxels.astype(np.float32), Grid(shape, np.diag([*spacing, 1.0])))
+
+
+def fingerprint() -> Fingerprint:
+    """Scans at 1 x 1 x 3 and 1 x 1 x 4 mm, of 20 x 20 x 30 and 20 x 20 x 40 mm."""
+    cases = {}
+    for name, spacing in (("a", (1.0, 1.0, 3.0)), ("b", (1.0, 1.0, 4.0))):
+        image = scan(spacing)
+        cases[name] = take_facts(image, image.with_voxels(image.voxels > 0), LABELS)
+    return Fingerprint(cases=cases)
+
+
+def codes(volume: Volume, **changes) -> list[str]:
+    plan = plan_for(**({"channels": ("CT",), "intensities": (WINDOW,)} | changes))
+    return [f.code for f in judge(volume, plan, fingerprint())]
+
+
+@pytest.mark.parametrize("orientation", ["RAS", "LPI", "SAR"])
+def test_a_scan_like_the_others_has_no_findings(orientation):
+    assert codes(scan().reoriented(orientation)) == []
+
+
+@pytest.mark.parametrize(
+    ("spacing", "shape", "expected"),
+    [
+        ((1.0, 1.0, 5.9), (20, 20, 7), []),  # 4 mm, and half as much again
+        ((1.0, 1.0, 6.1), (20, 20, 7), ["OOD-SPACING"]),
+        ((0.68, 1.0, 3.0), (30, 20, 10), []),
+        ((0.65, 1.0, 3.0), (30, 20, 10), ["OOD-SPACING"]),
+        ((1.0, 1.0, 3.0), (29, 20, 10), []),
+        ((1.0, 1.0, 3.0), (31, 20, 10), ["OOD-SIZE"]),
+        ((1.0, 1.0, 3.0), (20, 20, 6), ["OOD-SIZE"]),
+        ((10.0, 1.0, 3.0), (20, 20, 10), ["OOD-SPACING", "OOD-SIZE"]),
+    ],
+)
+def test_spacing_and_field_of_view_may_leave_the_range_by_half(spacing, shape, expected):
+    assert codes(scan(spacing, shape)) == expected
+
+
+def test_the_warning_names_the_axis_of_the_patient_and_the_numbers():
+    odd = scan((1.0, 1.0, 9.0), (20, 20, 4)).reoriented("SPL")
+    plan = plan_for(channels=("CT",), intensities=(WINDOW,))
+    (found,) = judge(odd, plan, fingerprint())
+    assert found.severity is Severity.WARN
+    assert found.numbers == {"axis": "S"}
+    assert "1 x 1 x 9 mm (R, A, S); the model saw 1 x 1 x 3 to 1 x 1 x 4." in found.message
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ({}, []),
+        ({"centre": 200.0}, []),
+        ({"centre": 600.0}, ["OOD-INTENSITY"]),
+        ({"centre": -600.0}, ["OOD-INTENSITY"]),
+        ({"spread": 10.0}, ["OOD-INTENSITY"]),  # a CT that was scaled to nearly nothing
+        ({"spread": 1000.0}, ["OOD-INTENSITY"]),
+    ],
+)
+def test_intensities_in_absolute_units_are_judged(how, expected):
+    assert codes(scan(**how)) == expected
+    assert codes(scan(**how), intensities=(Intensity(scheme="image"),)) == []
+
+
+def test_other_channels_are_refused_by_number_and_name():
+    plan = plan_for(channels=("CT", "PET"), intensities=(WINDOW, Intensity(scheme="image")))
+    (found,) = judge(scan(), plan, fingerprint())
+    assert (found.code, found.refuses) == ("MDL-CHANNELS", True)
+    assert "has 1 channels, the model takes 2: CT, PET" in found.message

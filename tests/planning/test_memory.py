@@ -1,0 +1,106 @@
+"""More work takes more memory, and a plan is made to fit the memory there is, or refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.planning.drawing import plan_for
+from volunet.errors import ConfigError
+from volunet.planning.machine import GB, Machine, find_device, host_memory_bytes, this_machine
+from volunet.planning.make import MEMORY_SHARE, fit_memory
+from volunet.planning.memory import inference_bytes, training_bytes
+from volunet.space.labels import Labels
+
+few = settings(max_examples=6)
+patches = st.tuples(*[st.integers(2, 16).map(lambda n: 4 * n)] * 3)
+
+
+def machine_for(plan, factor: float = 1.0) -> Machine:
+    """A machine that holds just so much of the plan's training step."""
+    return Machine("cpu", 2, factor * training_bytes(plan) / MEMORY_SHARE / GB)
+
+
+@few
+@given(patches, st.integers(1, 8), st.integers(0, 2))
+def test_training_takes_more_for_a_larger_patch_or_batch(patch, batch, axis):
+    plan = plan_for(patch=patch, batch=batch)
+    grown = tuple(n + 4 * (a == axis) for a, n in enumerate(patch))
+    needed = training_bytes(plan)
+    assert training_bytes(plan_for(patch=grown, batch=batch)) > needed
+    assert training_bytes(plan_for(patch=patch, batch=batch + 1)) > needed
+    assert training_bytes(plan, half=False) > needed
+
+
+@few
+@given(patches)
+def test_training_memory_grows_evenly_with_the_batch(patch):
+    one, two, nine = (training_bytes(plan_for(patch=patch, batch=n)) for n in (1, 2, 9))
+    assert nine - one == pytest.approx(8 * (two - one))
+
+
+@few
+@given(patches, st.tuples(*[st.integers(1, 300)] * 3), st.integers(0, 2))
+def test_inference_takes_no_less_for_a_larger_scan_patch_or_more_classes(patch, shape, axis):
+    plan = plan_for(patch=patch)
+    grown = tuple(n + 32 * (a == axis) for a, n in enumerate(shape))
+    needed = inference_bytes(plan, shape, shape)
+    assert inference_bytes(plan, grown, shape) >= needed
+    assert inference_bytes(plan, shape, grown) > needed
+    larger = tuple(n + 4 * (a == axis) for a, n in enumerate(patch))
+    assert inference_bytes(plan_for(patch=larger), shape, shape) > needed
+    many = Labels(structures={str(n): n for n in range(1, 20)})
+    assert inference_bytes(plan_for(patch=patch, labels=many), shape, shape) > needed
+    assert inference_bytes(plan, shape, shape, half=False) > needed
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_the_largest_batch_that_fits_is_taken(batch):
+    machine = machine_for(plan_for(batch=batch), factor=1.000001)
+    assert fit_memory(plan_for(batch=9), machine).batch == batch
+    assert fit_memory(plan_for(batch=1), machine).batch == 1
+
+
+def test_a_plan_that_fits_is_not_changed():
+    plan = plan_for(batch=3)
+    assert fit_memory(plan, machine_for(plan, factor=10)) == plan
+
+
+def test_a_step_that_does_not_fit_is_refused_with_the_memory_that_it_takes():
+    small = machine_for(plan_for(batch=1), factor=0.9)
+    needed = training_bytes(plan_for(batch=1)) / GB
+    with pytest.raises(ConfigError, match=rf"batch 1 would take about {needed:.1f} GB.*smaller"):
+        fit_memory(plan_for(batch=9), small)
+
+
+def test_a_batch_that_somebody_wants_is_not_made_smaller():
+    fits_two = machine_for(plan_for(batch=2), factor=1.0001)
+    assert fit_memory(plan_for(batch=2), fits_two, free=False).batch == 2
+    with pytest.raises(ConfigError, match="batch 9 would take"):
+        fit_memory(plan_for(batch=9), fits_two, free=False)
+
+
+def test_a_machine_that_trains_in_four_bytes_holds_less():
+    plan = plan_for(batch=4, patch=(64, 64, 64))
+    memory = training_bytes(plan) / MEMORY_SHARE / GB * 1.0001
+    assert fit_memory(plan, Machine("cpu", 2, memory, half=True)).batch == 4
+    assert fit_memory(plan, Machine("cpu", 2, memory, half=False)).batch < 4
+
+
+def test_this_machine_has_cores_and_memory():
+    machine = this_machine(torch.device("cpu"))
+    assert (machine.device, machine.cores >= 1) == ("cpu", True)
+    assert machine.memory_gb == host_memory_bytes() / GB > 0.1
+
+
+def test_the_best_device_works_and_one_that_is_named_is_taken():
+    torch.ones(1, device=find_device())
+    assert find_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "", "cpu:x"])
+def test_a_device_that_is_not_there_is_refused_by_name(name):
+    with pytest.raises(ConfigError, match=f"'{name}' cannot be used here: "):
+        find_device(name)

@@ -1,0 +1,48 @@
+"""What a training run is asked for, and who is told how it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from volunet.api.planning import Counted, quiet
+from volunet.training.handlers import Progress
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told how a run goes; by default nobody.
+
+    Args:
+        say: a sentence about what begins or is done.
+        counted: what is done, how many of it, of how many.
+        report: a line of the history.
+        should_stop: asked after every step.
+    """
+
+    say: Callable[[str], None] = lambda _: None
+    counted: Counted = quiet
+    report: Callable[[Progress], None] = lambda _: None
+    should_stop: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a run is asked for, beside its dataset and recipe.
+
+    Args:
+        fold: of five, or of `splits`; None holds out one part in five.
+        splits: a splits_final.json.
+        seed: of split, weights and draws.
+        device: "cpu", "cuda", "mps"; None for the best there is.
+        accept: codes of refusals to waive.
+        cache: folder of prepared cases; None for the user's cache.
+    """
+
+    fold: int | None = None
+    splits: Path | None = None
+    seed: int = 0
+    device: str | None = None
+    accept: tuple[str, ...] = ()
+    cache: Path | None = None

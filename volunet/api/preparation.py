@@ -1,0 +1,100 @@
+"""What a training run needs before its first step: its plan, and its cases prepared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from volunet.api.asked import Wanted, Watch
+from volunet.api.planning import plan_for
+from volunet.api.run_folder import RunFolder
+from volunet.data.cache import PreparedCases
+from volunet.data.cases import Dataset
+from volunet.data.splits import Split
+from volunet.errors import ConfigError, DatasetError
+from volunet.findings import Finding
+from volunet.planning.fingerprint import Fingerprint
+from volunet.planning.machine import find_device
+from volunet.planning.plan import Plan
+from volunet.recipe import Recipe
+from volunet.training.fit import Job
+
+
+def plan_run(
+    run: RunFolder, dataset: Dataset, split: Split, recipe: Recipe, wanted: Wanted, watch: Watch
+) -> tuple[Plan, Fingerprint, tuple[Finding, ...]]:
+    """The plan in the run's folder (a person may have put it there), or the one the rules make.
+
+    Raises:
+        ConfigError: a plan that lies there is for other channels or labels.
+    """
+    kept, fingerprint = run.read_plan(), run.read_fingerprint()
+    if kept is not None:
+        _check_fits(kept, dataset)
+        if fingerprint is not None:
+            return kept, fingerprint, ()
+        watch.say(f"The plan is the one in {run.path / 'plan.json'}.")
+    planned = plan_for(
+        dataset,
+        [dataset.case(case_id) for case_id in split.train],
+        recipe,
+        device=wanted.device,
+        accept=wanted.accept,
+        counted=watch.counted,
+    )
+    plan, fingerprint = kept or planned.plan, planned.survey.fingerprint
+    run.write_plan(plan, fingerprint)
+    return plan, fingerprint, planned.survey.findings
+
+
+def _check_fits(plan: Plan, dataset: Dataset) -> None:
+    assert dataset.labels is not None, "open_dataset declares labels"
+    for what, planned, found in (
+        ("channels", plan.channels, dataset.channels),
+        ("labels", plan.labels.structures, dataset.labels.structures),
+    ):
+        if planned != found:
+            raise ConfigError(
+                f"plan.json is for the {what} {planned}, and the dataset has {found}. Mend the "
+                "plan, or take it out of the run's folder to have one made."
+            )
+
+
+def prepare_job(
+    run: RunFolder,
+    dataset: Dataset,
+    split: Split,
+    plan: Plan,
+    recipe: Recipe,
+    wanted: Wanted,
+    watch: Watch,
+) -> tuple[Job, tuple[Finding, ...]]:
+    """The job of a run, its cases prepared now or earlier, and what was found about them.
+
+    Raises:
+        DatasetError: not one training case could be prepared.
+    """
+    cache = wanted.cache or Path.home() / ".cache" / "volunet" / "prepared"
+    watch.say(f"Prepared cases are kept in {cache}.")
+    prepared = PreparedCases(cache, plan, accept=wanted.accept)
+    sides = []
+    findings: list[Finding] = []
+    for ids in (split.train, split.validation):
+        made = prepared.prepare_all(
+            [dataset.case(case_id) for case_id in ids],
+            progress=lambda a, b: watch.counted("preparing cases", a, b),
+        )
+        sides.append(list(made.ready))
+        findings += made.findings
+    if not sides[0]:
+        raise DatasetError(f"No case is left to train on. {'; '.join(map(str, findings[:3]))}")
+    job = Job(
+        plan=plan,
+        settings=recipe.training,
+        train=sides[0],
+        validation=sides[1],
+        budget=recipe.time,
+        folder=run.path,
+        device=find_device(wanted.device),
+        seed=wanted.seed,
+    )
+    return job, tuple(findings)

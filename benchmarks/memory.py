@@ -19,10 +19,9 @@ RESULTS = Path(__file__).parent / "results"
 PLANS = {
     "hippocampus": {"patch": [40, 56, 40], "features": [16, 32, 64, 128], "classes": 2},
     "ct organs": {"patch": [64, 64, 48], "features": [16, 32, 64, 128, 256], "classes": 7},
-    "wide": {"patch": [64, 64, 64], "features": [32, 64, 128, 256], "classes": 4},
     "many classes": {"patch": [64, 64, 64], "features": [16, 32, 64, 128], "classes": 30},
 }
-SCANS = {"hippocampus": (40, 56, 40), "ct organs": (192, 192, 128), "wide": (160, 160, 160)}
+SCANS = {"hippocampus": (40, 56, 40), "ct organs": (192, 192, 128)}
 SCANS["many classes"] = (160, 160, 128)
 
 
@@ -47,6 +46,9 @@ def main() -> None:
 def measure(what: str, name: str) -> dict[str, float]:
     """Predicted and measured peak of this process, 10^9 bytes."""
     import resource
+
+    import volunet.api.training  # what the command loads
+    import volunet.io.read  # noqa: F401
 
     plan = make(name)
     predicted = train(plan) if what == "train" else segment(plan, SCANS[name])

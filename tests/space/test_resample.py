@@ -227,7 +227,7 @@ def test_far_outside_there_is_the_border_or_nothing(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("orientation", ["RAS", "LPI", "IRP"])
+@pytest.mark.parametrize("orientation", ["RAS", "RAI", "LPI", "IRP"])
 def test_a_single_slice_may_run_backwards(method, orientation):
     voxels = np.random.default_rng(0).standard_normal((1, 8, 9, 1)).astype(np.float32)
     turned = Volume(voxels, Grid((8, 9, 1), np.eye(4))).reoriented(orientation)

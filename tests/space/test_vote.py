@@ -106,3 +106,13 @@ def test_three_labels_that_meet_go_to_the_one_with_the_most():
     affine[:2, 3] = 0.45  # shares: 1 has 0.3025, 2 has 0.2475, 3 has 0.45
     seen = resample_labels(labels, Grid((1, 1, 1), affine))
     assert seen.voxels.item() == 3
+
+
+@given(st.floats(0.05, 0.95), st.booleans())
+def test_equal_shares_are_equal_however_they_are_rounded(share, swapped):
+    one, other = (4, 1) if swapped else (1, 4)
+    corners = np.array([[[one, one], [one, other]], [[one, other], [other, other]]], dtype="u1")
+    labels = Volume(corners[None], Grid((2, 2, 2), np.eye(4)))
+    between = np.eye(4)
+    between[:3, 3] = (share, 1 - share, 0.5)  # both have a half
+    assert resample_labels(labels, Grid((1, 1, 1), between)).voxels.item() == 1

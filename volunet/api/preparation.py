@@ -9,6 +9,7 @@ from volunet.api.planning import plan_for
 from volunet.api.run_folder import RunFolder
 from volunet.data.cache import PreparedCases
 from volunet.data.cases import Dataset
+from volunet.data.occurrence import find_untrained
 from volunet.data.splits import Split
 from volunet.errors import ConfigError, DatasetError
 from volunet.findings import Finding
@@ -85,6 +86,9 @@ def prepare_job(
         )
         sides.append(list(made.ready))
         findings += made.findings
+    values = plan.labels.values
+    train, held_out = ({values[c - 1] for case in side for c in case.foreground} for side in sides)
+    findings += find_untrained(train, held_out, plan.labels)
     if not sides[0]:
         raise DatasetError(f"No case is left to train on. {'; '.join(map(str, findings[:3]))}")
     job = Job(

@@ -14,7 +14,7 @@ from volunet.cli.predict import run_predict
 from volunet.cli.speaker import Speaker
 from volunet.cli.train import tell_summary, watch_for
 
-BUDGET = "100s"
+BUDGET = "150s"
 
 
 def demo(

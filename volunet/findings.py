@@ -105,8 +105,8 @@ def accept(found: Iterable[Finding], codes: Collection[str]) -> list[Finding]:
 
 
 def worst_first(found: Iterable[Finding]) -> list[Finding]:
-    """Findings sorted by severity, then case, then code."""
-    return sorted(found, key=lambda f: (-RANK[f.severity], f.accepted, f.case, f.code))
+    """Findings sorted: those that refuse, then by severity, then case, then code."""
+    return sorted(found, key=lambda f: (not f.refuses, -RANK[f.severity], f.case, f.code))
 
 
 class Refused(VolunetError, ValueError):  # noqa: N818 - the house's name

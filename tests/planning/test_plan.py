@@ -113,11 +113,12 @@ def straight() -> Grid:
 
 @pytest.mark.parametrize("grid", [straight(), oblique()], ids=["straight", "oblique"])
 @pytest.mark.parametrize("interpolation", ["linear", "cubic"])
-def test_all_48_orientations_of_a_scan_are_prepared_bit_for_bit_alike(grid, interpolation):
+@pytest.mark.parametrize("spacing", [(1.3, 1.1, 1.7), None], ids=["respaced", "only turned"])
+def test_all_48_orientations_of_a_scan_are_prepared_bit_for_bit_alike(grid, interpolation, spacing):
     plan = plan_for(
         channels=("CT", "MR"),
         intensities=(CT, Intensity(scheme="image")),
-        spacing=(1.3, 1.1, 1.7),
+        spacing=spacing or grid.spacing,
         interpolation=interpolation,
     )
     scan = noise(grid, channels=2)

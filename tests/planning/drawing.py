@@ -9,6 +9,7 @@ from volunet.planning.fingerprint import CaseFacts, Fingerprint, take_facts
 from volunet.planning.intensity import Intensity
 from volunet.planning.machine import Machine
 from volunet.planning.plan import Plan
+from volunet.planning.rules import choose_kernels, choose_strides
 from volunet.space.grid import Grid
 from volunet.space.labels import Labels
 from volunet.space.volume import Volume
@@ -65,3 +66,9 @@ def plan_for(**changes) -> Plan:
 
 
 seeds = st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=6, unique=True)
+
+
+def choose_stages(patch, spacing):
+    """Strides of every stage after the first, and kernels of every stage."""
+    strides = choose_strides(patch, spacing)
+    return strides, choose_kernels(spacing, strides)

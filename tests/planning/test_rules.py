@@ -10,7 +10,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.planning.drawing import GPU, LABELS, SMALL, case_facts, fingerprint_of, seen
+from tests.planning.drawing import (
+    GPU,
+    LABELS,
+    SMALL,
+    case_facts,
+    choose_stages,
+    fingerprint_of,
+    seen,
+)
 from volunet.errors import ConfigError
 from volunet.models.unet import UNet
 from volunet.planning.fingerprint import Fingerprint
@@ -25,7 +33,6 @@ from volunet.planning.rules import (
     choose_patch,
     choose_shape,
     choose_spacing,
-    choose_stages,
     choose_strides,
     largest_batch,
     patch_voxels,

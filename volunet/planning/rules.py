@@ -90,14 +90,6 @@ def choose_strides(patch: Size, spacing: Triple, *, most: int = MOST_STRIDES) ->
     return tuple(strides) or ((1, 1, 1),)
 
 
-def choose_stages(
-    patch: Size, spacing: Triple, *, most: int = MOST_STRIDES
-) -> tuple[tuple[Size, ...], tuple[Size, ...]]:
-    """Strides of every stage after the first, and kernels of every stage."""
-    strides = choose_strides(patch, spacing, most=most)
-    return strides, choose_kernels(spacing, strides)
-
-
 def choose_kernels(spacing: Triple, strides: Sequence[Size]) -> tuple[Size, ...]:
     """Kernels of every stage: 3 along an axis once it is less than twice as coarse as the finest.
 

@@ -112,6 +112,7 @@ def segment(plan, shape: tuple[int, int, int]) -> float:
     import numpy as np
     import torch
 
+    from volunet.inference.effort import Effort
     from volunet.inference.engines.torch_engine import TorchEngine
     from volunet.inference.segmenter import Segmenter
     from volunet.models.unet import UNet
@@ -125,7 +126,9 @@ def segment(plan, shape: tuple[int, int, int]) -> float:
     channel = ChannelFacts(image=quantiles, foreground=quantiles, count=1, mean=0, sd=1)
     facts = CaseFacts(shape=shape, spacing=(1, 1, 1), channels=(channel,), volumes_ml={})
     engine = TorchEngine(UNet(**plan.network), device="cpu", dtype=choose_dtype("cpu"))
-    segmenter = Segmenter(engine, plan, Fingerprint(cases={"1": facts}), "noise")
+    segmenter = Segmenter(
+        (engine,), plan, Fingerprint(cases={"1": facts}), "noise", Effort(overlap=plan.overlap)
+    )
     torch.manual_seed(0)
     noise = np.random.default_rng(0).standard_normal((1, *shape), dtype=np.float32)
     segmenter(Volume(noise, Grid(shape, np.eye(4))))

@@ -12,6 +12,7 @@ from torch import nn
 
 import volunet as vn
 from volunet.findings import Refused
+from volunet.inference.effort import Effort
 from volunet.inference.engines.torch_engine import TorchEngine
 from volunet.inference.segmenter import Segmenter
 from volunet.planning.fingerprint import CaseFacts, ChannelFacts, Fingerprint
@@ -47,7 +48,9 @@ def segmenter(patch=(24, 24, 24)) -> Segmenter:
         shape=(48, 50, 20), spacing=(1.2, 1.2, 2.2), channels=(channel,), volumes_ml={"ball": 7.2}
     )
     engine = TorchEngine(Threshold(), device="cpu")
-    return Segmenter(engine, plan, Fingerprint(cases={"1": facts}), "threshold")
+    return Segmenter(
+        (engine,), plan, Fingerprint(cases={"1": facts}), "threshold", Effort(overlap=plan.overlap)
+    )
 
 
 def tilted_scan(orientation: str) -> tuple[vn.Volume, np.ndarray]:

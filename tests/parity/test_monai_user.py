@@ -1,16 +1,17 @@
 """A user of MONAI drops volunet's parts into a pipeline of their own."""
 
+from functools import reduce
 from pathlib import Path
 
 import pytest
 import torch
-from monai.inferers import SlidingWindowInferer
+from monai.inferers import SlidingWindowInferer, sliding_window_inference
 from monai.transforms import Compose, EnsureTyped, LoadImaged, NormalizeIntensityd, Orientationd
 
 from volunet.findings import Refused
 from volunet.inference.engines.torch_engine import TorchEngine
 from volunet.inference.stitch import stitch_slabs
-from volunet.inference.windows import gaussian, look, plan_windows
+from volunet.inference.windows import Tiling, axis_weights, look
 from volunet.io.monai_reader import VerifiedNiftiReader
 from volunet.models.unet import UNet
 
@@ -47,11 +48,11 @@ def test_our_windows_and_stitching_give_what_monai_gives_where_both_cut_the_same
     image = pipeline()({"image": str(SCAN)})["image"].as_tensor()
     image = image[:, :32, :24, :24]  # sides at which both cut the same windows
     net = network()
-    monai = SlidingWindowInferer(PATCH, overlap=0.5, mode="gaussian")(image[None], net)[0]
-    shape = tuple(image.shape[1:])
-    tiles = look(TorchEngine(net, device="cpu"), image, plan_windows(shape, PATCH, 0.5))
-    slabs = stitch_slabs(tiles, shape, gaussian(PATCH))
-    ours = torch.cat([rows for _, rows in slabs], dim=1)
+    bell = reduce(lambda grown, side: grown[..., None] * side, map(axis_weights, PATCH))
+    monai = sliding_window_inference(image[None], PATCH, 1, net, 0.5, roi_weight_map=bell)[0]
+    tiling = Tiling.regular(tuple(image.shape[1:]), PATCH, 0.5)
+    tiles = look([TorchEngine(net, device="cpu")], image, tiling.boxes())
+    ours = torch.cat([rows.clone() for _, rows in stitch_slabs(tiles, tiling)], dim=1)
     torch.testing.assert_close(ours, torch.as_tensor(monai), rtol=1e-5, atol=1e-5)
 
 

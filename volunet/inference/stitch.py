@@ -7,7 +7,8 @@ A ring as long as a window holds the others::
                         |given away |   in the ring   | not yet seen
                                     ^ start of the current window
 
-Maps are (classes, *S); sums are float32, on the device that the tiles are on.
+Maps are (classes, *S). Sums are computed in float32 and kept in the accumulator's type, on the
+device and in the memory layout that the tiles have.
 """
 
 from __future__ import annotations
@@ -18,90 +19,117 @@ import torch
 from torch import Tensor
 
 from volunet.errors import ShapeError
-from volunet.inference.windows import Tile
+from volunet.inference.windows import Tile, Tiling
 from volunet.space.box import Box
 
 Slab = tuple[Box, Tensor]
 """Whole rows of a map: where they are, and (classes, rows, ...)."""
 
 
-def stitch_slabs(tiles: Iterable[Tile], shape: tuple[int, ...], weights: Tensor) -> Iterator[Slab]:
+def stitch_slabs(
+    tiles: Iterable[Tile],
+    tiling: Tiling,
+    *,
+    region: Box | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Iterator[Slab]:
     """The weighted mean of overlapping tiles, as slabs that follow one another along axis 0.
 
-    A slab is yielded as soon as no later window touches it. Its numbers are those of a sum over the
-    whole map, bit for bit.
+    A slab is yielded as soon as no later window touches it, and is valid until the next one is
+    asked for. Its numbers are those of a sum over the whole map, bit for bit. Tiles may be left
+    out: logits keep their order among the classes where some of the windows that touch a voxel are
+    missing, and are all 0 where all are.
 
     Args:
-        tiles: windows, in order along axis 0, each with (classes, *window).
-        shape: of the map, S.
-        weights: of the voxels of a window, (*window), above 0.
+        tiles: windows of `tiling`, in its order, each with (classes, *window). One at least.
+        region: part of the map that is wanted; all of it by default.
+        dtype: of the sums; float16 halves their memory for an error of about 2^-11 of a logit at
+            each of the additions.
 
     Raises:
-        ShapeError: tiles leave voxels uncovered, reach outside, are not of the weights' size, or
-            come out of order.
+        ShapeError: a tile is not of its window's size, not of the tiling, or out of order.
     """
+    region = region or Box.whole(tiling.shape)
     ring: _Ring | None = None
     for box, tile in tiles:
-        _check(box, tile, shape, weights)
+        _check(box, tile, tiling)
         if ring is None:
-            ring = _Ring(tile, shape, weights)
-        if box.start[0] < ring.first:
+            ring = _Ring(tile, tiling, region, dtype)
+        if box.start[0] < ring.window:
             raise ShapeError(
-                f"A window at row {box.start[0]} comes after one at row {ring.first}. Give windows "
-                f"in order along the first axis."
+                f"A window at row {box.start[0]} comes after one at row {ring.window}. Give "
+                f"windows in order along the first axis."
             )
-        if box.start[0] > ring.first:
-            yield ring.give(box.start[0])
+        yield from ring.give(box.start[0])
         ring.add(box, tile)
     if ring is None:
-        raise ShapeError(f"There are no tiles to cover {shape}.")
-    yield ring.give(shape[0])
+        raise ShapeError(f"There are no tiles to cover {tiling.shape}.")
+    yield from ring.give(region.stop[0])
 
 
 class _Ring:
     """Weighted sums of the rows from `first` on; row r lies at r modulo the ring's length."""
 
-    def __init__(self, tile: Tensor, shape: tuple[int, ...], weights: Tensor) -> None:
-        self.shape, self.weights = shape, weights.to(tile.device, torch.float32)
-        self.length, self.first = len(weights), 0
-        size = (self.length, *shape[1:])
-        self.total = torch.zeros((len(tile), *size), device=tile.device)
-        self.mass = torch.zeros(size, device=tile.device)
+    def __init__(self, tile: Tensor, tiling: Tiling, region: Box, dtype: torch.dtype) -> None:
+        self.tiling, self.region = tiling, region
+        self.length = min(tiling.patch[0], region.shape[0])
+        self.first, self.window = region.start[0], 0
+        size = (self.length, *region.shape[1:])
+        if tile.ndim > 1 and tile.stride(0) == 1 and len(tile) > 1:
+            self.total = torch.zeros((*size, len(tile)), dtype=dtype, device=tile.device)
+            self.total = self.total.movedim(-1, 0)
+        else:
+            self.total = torch.zeros((len(tile), *size), dtype=dtype, device=tile.device)
 
     def add(self, box: Box, tile: Tensor) -> None:
-        """Adds a tile that starts at the ring's first row."""
-        across = box.index[2:]
-        weighted = tile.float() * self.weights
-        for there, here in self._spans(box.stop[0]):
-            self.total[:, there, *across] += weighted[:, here]
-            self.mass[there, *across] += self.weights[here]
+        """Adds a tile that starts at or before the ring's first row."""
+        self.window = box.start[0]
+        low = [max(a, b) for a, b in zip(box.start, self.region.start, strict=True)]
+        high = [min(a, b) for a, b in zip(box.stop, self.region.stop, strict=True)]
+        if any(a >= b for a, b in zip(low, high, strict=True)):
+            return
+        weights = self.tiling.weights(box).to(tile.device)
+        here = [slice(a - s, b - s) for a, b, s in zip(low, high, box.start, strict=True)][1:]
+        there = [slice(a - s, b - s) for a, b, s in zip(low, high, self.region.start, strict=True)]
+        for row, (start, stop) in self._spans(low[0], high[0]):
+            part = (slice(row - box.start[0], row - box.start[0] + stop - start), *here)
+            rows = self.total[:, start:stop, *there[1:]]
+            _accumulate(rows, tile[:, *part], weights[part])
 
-    def give(self, stop: int) -> Slab:
+    def give(self, stop: int) -> Iterator[Slab]:
         """The mean of the rows from `first` up to `stop`, whose places are free from then on."""
-        box = Box((self.first, *[0] * (len(self.shape) - 1)), (stop, *self.shape[1:]))
-        spans = [there for there, _ in self._spans(stop)]
-        if stop - self.first > self.length or not all(self.mass[s].all() for s in spans):
-            raise ShapeError(f"The tiles leave voxels of rows {self.first} to {stop} uncovered.")
-        rows = torch.cat([self.total[:, s] / self.mass[s] for s in spans], dim=1)
-        for span in spans:
-            self.total[:, span] = 0
-            self.mass[span] = 0
-        self.first = stop
-        return box, rows
+        stop = min(stop, self.region.stop[0])
+        while self.first < stop:
+            row, (start, end) = next(self._spans(self.first, min(stop, self.first + self.length)))
+            rows = self.total[:, start:end]
+            across = self.region.start[1:], self.region.stop[1:]
+            yield Box((row, *across[0]), (row + end - start, *across[1])), rows
+            rows.zero_()
+            self.first = row + end - start
 
-    def _spans(self, stop: int) -> list[tuple[slice, slice]]:
-        """Where the rows from `first` up to `stop` lie in the ring, and in a tile."""
-        start, count = self.first % self.length, stop - self.first
-        head = min(count, self.length - start)
-        spans = [(slice(start, start + head), slice(0, head))]
-        return spans if head == count else [*spans, (slice(0, count - head), slice(head, count))]
+    def _spans(self, first: int, stop: int) -> Iterator[tuple[int, tuple[int, int]]]:
+        """Rows from `first` up to `stop`: the first row of each span, and where it lies."""
+        while first < stop:
+            start = first % self.length
+            count = min(stop - first, self.length - start)
+            yield first, (start, start + count)
+            first += count
 
 
-def _check(box: Box, tile: Tensor, shape: tuple[int, ...], weights: Tensor) -> None:
-    if not box.shape == tuple(weights.shape) == tuple(tile.shape[1:]):
+def _accumulate(total: Tensor, tile: Tensor, weights: Tensor) -> None:
+    """Adds `tile * weights`, reading and writing each sum once."""
+    if total.dtype == tile.dtype:
+        total.addcmul_(tile, weights)
+        return
+    for sums, seen in zip(total, tile, strict=True):
+        sums.copy_(torch.addcmul(sums.float(), seen.float(), weights))
+
+
+def _check(box: Box, tile: Tensor, tiling: Tiling) -> None:
+    if not box.shape == tuple(tile.shape[1:]) == tiling.patch:
         raise ShapeError(
-            f"A window of {box.shape} has a tile of {tuple(tile.shape[1:])} and weights of "
-            f"{tuple(weights.shape)}; all three must be one size."
+            f"A window of {box.shape} has a tile of {tuple(tile.shape[1:])}, and the tiling's "
+            f"windows are {tiling.patch}; all three must be one size."
         )
-    if min(box.start) < 0 or any(b > n for b, n in zip(box.stop, shape, strict=True)):
-        raise ShapeError(f"The window {box.start} to {box.stop} reaches outside a map of {shape}.")
+    if any(a not in starts for a, starts in zip(box.start, tiling.starts, strict=True)):
+        raise ShapeError(f"The window at {box.start} is none of a tiling of {tiling.shape}.")

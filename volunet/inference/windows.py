@@ -1,52 +1,99 @@
 """Where to look, and how much each voxel of a window is worth when windows are blended.
 
 Images are (C, *S). Sources: evenly spaced windows and Gaussian weights, Isensee et al. 2021
-(nnU-Net, 10.1038/s41592-020-01008-z), the weights with the formula of MONAI's importance map.
+(nnU-Net, 10.1038/s41592-020-01008-z).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import reduce
-from itertools import product
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from itertools import islice, product
 from math import ceil
 
 import torch
 from torch import Tensor
 
 from volunet.errors import ShapeError
-from volunet.inference.engines.torch_engine import Engine
+from volunet.inference.engines.engine import Engine
 from volunet.space.box import Box
 
 Tile = tuple[Box, Tensor]
 """A window, and (classes, *window) of what the network says of it."""
 
 
-def plan_windows(shape: tuple[int, ...], patch: tuple[int, ...], overlap: float = 0.5) -> list[Box]:
-    """Windows of size `patch` that cover an image of size `shape`, in order along the first axis.
+@dataclass(frozen=True)
+class Tiling:
+    """A regular set of windows that covers an image.
+
+    Each axis has its own starts, and the windows stand at all combinations of these. So the weights
+    of all windows that touch a voxel add up axis by axis, and each window's can be divided by their
+    sum beforehand: blending is a plain sum, and no map of weights is kept.
 
     Args:
-        overlap: least part of a window's side that it shares with the next one, in [0, 1).
-
-    Raises:
-        ShapeError: the patch is larger than the image, or the overlap is out of range.
+        shape: of the image, S.
+        patch: size of a window.
+        starts: of the windows, for each axis in ascending order.
     """
-    if not 0 <= overlap < 1:
-        raise ShapeError(f"The overlap must be in [0, 1), got {overlap}.")
-    if len(shape) != len(patch) or any(p > n for n, p in zip(shape, patch, strict=True)):
-        needed = tuple(map(max, shape, patch))
-        raise ShapeError(f"Patch {patch} does not fit image {shape}; pad the image to {needed}.")
-    starts = (_starts(n, p, overlap) for n, p in zip(shape, patch, strict=True))
-    return [
-        Box(at, tuple(a + p for a, p in zip(at, patch, strict=True))) for at in product(*starts)
-    ]
+
+    shape: tuple[int, ...]
+    patch: tuple[int, ...]
+    starts: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def regular(
+        cls, shape: tuple[int, ...], patch: tuple[int, ...], overlap: float = 0.5
+    ) -> Tiling:
+        """The fewest evenly spaced windows that keep the overlap and reach both ends.
+
+        Args:
+            overlap: least part of a window's side that it shares with the next one, in [0, 1).
+
+        Raises:
+            ShapeError: the patch is larger than the image, or the overlap is out of range.
+        """
+        if not 0 <= overlap < 1:
+            raise ShapeError(f"The overlap must be in [0, 1), got {overlap}.")
+        if len(shape) != len(patch) or any(p > n for n, p in zip(shape, patch, strict=True)):
+            needed = tuple(map(max, shape, patch))
+            raise ShapeError(
+                f"Patch {patch} does not fit image {shape}; pad the image to {needed}."
+            )
+        starts = (_starts(n, p, overlap) for n, p in zip(shape, patch, strict=True))
+        return cls(tuple(shape), tuple(patch), tuple(starts))
+
+    def boxes(self) -> list[Box]:
+        """The windows, in order along the first axis."""
+        return [
+            Box(at, tuple(a + p for a, p in zip(at, self.patch, strict=True)))
+            for at in product(*self.starts)
+        ]
+
+    def weights(self, box: Box) -> Tensor:
+        """What each voxel of a window is worth, (*patch) float32 in (0, 1].
+
+        At every voxel of the image the weights of all windows add up to 1.
+        """
+        lines = (by[start] for by, start in zip(self._shares, box.start, strict=True))
+        return reduce(lambda grown, side: grown[..., None] * side, lines)
+
+    @cached_property
+    def _shares(self) -> tuple[dict[int, Tensor], ...]:
+        """For each axis, the weights of a window's side by the window's start."""
+        shares = []
+        for length, patch, starts in zip(self.shape, self.patch, self.starts, strict=True):
+            bell, mass = axis_weights(patch).double(), torch.zeros(length, dtype=torch.float64)
+            for start in starts:
+                mass[start : start + patch] += bell
+            shares.append({s: (bell / mass[s : s + patch]).float() for s in starts})
+        return tuple(shares)
 
 
-def _starts(length: int, patch: int, overlap: float) -> list[int]:
-    """The fewest evenly spaced starts that keep the overlap and reach both ends."""
+def _starts(length: int, patch: int, overlap: float) -> tuple[int, ...]:
     stride = max(1, int(patch * (1 - overlap)))
     gaps = ceil((length - patch) / stride)
-    return [round(i * (length - patch) / gaps) for i in range(gaps + 1)] if gaps else [0]
+    return tuple(round(i * (length - patch) / gaps) for i in range(gaps + 1)) if gaps else (0,)
 
 
 def axis_weights(length: int, *, sigma: float = 0.125) -> Tensor:
@@ -59,21 +106,41 @@ def axis_weights(length: int, *, sigma: float = 0.125) -> Tensor:
     return torch.exp(-(from_centre**2) / (2 * (sigma * length) ** 2))
 
 
-def gaussian(patch: tuple[int, ...], *, floor: float = 1e-3) -> Tensor:
-    """Weights of a window (*patch): the product of its sides' Gaussians, at least `floor`."""
-    weights = reduce(lambda grown, side: grown[..., None] * side, map(axis_weights, patch))
-    return weights.clamp_min(floor)
-
-
 def look(
-    engine: Engine, image: Tensor, windows: Sequence[Box], *, batch: int = 1
+    engines: Sequence[Engine],
+    image: Tensor,
+    windows: Iterable[Box],
+    *,
+    mirrors: Sequence[tuple[int, ...]] = ((),),
+    batch: int = 1,
 ) -> Iterator[Tile]:
-    """What the engine says of each window of `image` (C, *S), as it is asked for.
+    """What the engines say of each window of `image` (C, *S), as it is asked for.
 
     Args:
-        batch: windows given to the engine at once.
+        engines: the networks of an ensemble, whose logits are averaged.
+        mirrors: sets of axes of S to flip a window along before each look; the answers are flipped
+            back and averaged.
+        batch: windows given to an engine at once.
+
+    Yields:
+        The window and its logits, which an engine may write over after the next is asked for.
     """
-    for first in range(0, len(windows), batch):
-        group = windows[first : first + batch]
-        logits = engine(torch.stack([image[window.index] for window in group]))
+    passes = [(engine, axes) for engine in engines for axes in mirrors]
+    coming = iter(windows)
+    while group := tuple(islice(coming, batch)):
+        seen = torch.stack([image[window.index] for window in group])
+        logits = _answer(*passes[0], seen)
+        if len(passes) > 1:
+            logits = logits.clone()
+            for engine, axes in passes[1:]:
+                logits += _answer(engine, axes, seen)
+            logits /= len(passes)
         yield from zip(group, logits, strict=True)
+
+
+def _answer(engine: Engine, axes: tuple[int, ...], windows: Tensor) -> Tensor:
+    """The engine's logits of windows (B, C, *S) that it sees flipped."""
+    if not axes:
+        return engine(windows)
+    along = [2 + axis for axis in axes]
+    return engine(windows.flip(along)).flip(along)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -22,13 +22,18 @@ from torch import Tensor
 
 from volunet.config import Settings, build, read_values, to_json
 from volunet.errors import ConfigError, ModelError
+from volunet.inference.effort import Effort
+from volunet.inference.engines.engine import Engine, Network
 from volunet.inference.engines.torch_engine import TorchEngine
+from volunet.inference.postprocess import UNTIDIED, Tidy
 from volunet.inference.segmenter import Segmenter
 from volunet.io.atomic import write_bytes, write_text
 from volunet.models.unet import UNet
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.machine import choose_dtype
 from volunet.planning.plan import Plan
+
+MakeEngine = Callable[[Network], Engine]
 
 PACKAGES = ("volunet", "torch", "monai", "numpy", "nibabel")
 
@@ -59,6 +64,7 @@ class ModelFile(Settings):
         fingerprint: of the training set, its cases numbered, not named.
         licence: of the weights, such as "CC-BY-4.0"; empty where nobody said.
         intended_use: what the model is for, in its maker's words; empty where nobody said.
+        tidy: what is done to its label maps, chosen on held-out cases.
     """
 
     format: Literal[1] = 1
@@ -70,6 +76,13 @@ class ModelFile(Settings):
     versions: dict[str, str]
     licence: str = ""
     intended_use: str = ""
+    tidy: Tidy = UNTIDIED
+
+    @model_validator(mode="after")
+    def _tidies_what_it_finds(self) -> Self:
+        if unknown := set(self.tidy.structures) - set(self.plan.labels.names):
+            raise ValueError(f"tidy names {sorted(unknown)}, which are not among the labels")
+        return self
 
 
 def save_model(  # noqa: PLR0913 - a model file has this many parts
@@ -108,6 +121,17 @@ def save_model(  # noqa: PLR0913 - a model file has this many parts
         if old.name != file_name:
             old.unlink()
     return path
+
+
+def amend_model(folder: Path, *, tidy: Tidy) -> None:
+    """Adds to `model.json` what was learnt about the model once it was written.
+
+    Raises:
+        ModelError: there is no model here.
+        WriteError: it could not be written; the model is as it was.
+    """
+    model = read_model_file(folder).model_copy(update={"tidy": tidy})
+    write_text(find_model(folder) / "model.json", to_json(model))
 
 
 def read_model_file(folder: Path) -> ModelFile:
@@ -164,21 +188,34 @@ def load_weights(folder: Path, model: ModelFile) -> dict[str, Tensor]:
     return weights
 
 
-def load_model(folder: Path, *, device: torch.device) -> Segmenter:
+def load_model(
+    folder: Path, *, device: torch.device, make_engine: MakeEngine | None = None
+) -> Segmenter:
     """A model, ready to segment scans.
+
+    Args:
+        make_engine: what runs the network; by default torch, in the type `choose_dtype` says.
 
     Raises:
         ModelError: it is missing, damaged, or its weights do not fit its plan.
     """
     place = find_model(folder)
     model = read_model_file(place)
-    return make_segmenter(model, load_weights(place, model), device=device)
+    weights = load_weights(place, model)
+    return make_segmenter(model, weights, device=device, make_engine=make_engine)
 
 
 def make_segmenter(
-    model: ModelFile, weights: Mapping[str, Tensor], *, device: torch.device
+    model: ModelFile,
+    weights: Mapping[str, Tensor],
+    *,
+    device: torch.device,
+    make_engine: MakeEngine | None = None,
 ) -> Segmenter:
     """A segmenter from what a model says and its weights.
+
+    Args:
+        make_engine: as in `load_model`.
 
     Raises:
         ModelError: the weights do not fit the plan.
@@ -188,7 +225,16 @@ def make_segmenter(
         network.load_state_dict(dict(weights))
     except RuntimeError as error:
         raise ModelError(f"The weights do not fit the plan in model.json: {error}") from error
-    engine = TorchEngine(network, device=device, dtype=choose_dtype(device))
-    said = json.dumps([model.plan.model_dump(mode="json"), model.weights], sort_keys=True)
-    identity = hashlib.sha256(said.encode()).hexdigest()
-    return Segmenter(engine, model.plan, model.fingerprint, identity)
+    engine: Engine
+    if make_engine is None:
+        engine = TorchEngine(network, device=device, dtype=choose_dtype(device))
+    else:
+        made_of = json.dumps([model.plan.network, model.weights], sort_keys=True)
+        digest = hashlib.sha256(made_of.encode()).hexdigest()
+        engine = make_engine(Network(network, network.in_channels, model.plan.patch, digest))
+    facts = [model.plan.model_dump(mode="json"), model.weights]
+    if model.tidy:
+        facts.append(model.tidy.model_dump(mode="json")["structures"])
+    identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    effort = Effort(overlap=model.plan.overlap)
+    return Segmenter((engine,), model.plan, model.fingerprint, identity, effort, model.tidy)

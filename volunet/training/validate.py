@@ -14,6 +14,7 @@ from torch import nn
 from volunet.data.cache import Prepared
 from volunet.evaluation.overlap import overlaps
 from volunet.inference.cover import classify
+from volunet.inference.effort import Effort
 from volunet.inference.engines.torch_engine import TorchEngine
 from volunet.planning.plan import Plan
 
@@ -53,10 +54,11 @@ def score_cases(
     """
     started = time.monotonic()
     engine = TorchEngine(network, device=device, dtype=dtype)
+    effort = Effort(overlap=plan.overlap)
     classes = range(1, plan.labels.classes)
     rows = []
     for case in cases:
-        found = classify(engine, case.image, plan.patch, overlap=plan.overlap)
+        found = classify([engine], case.image, plan.patch, effort)
         seen = overlaps(case.label, found, tuple(classes), ignore=plan.labels.ignore_index)
         rows.append([seen[c].dice for c in classes])
         if time.monotonic() - started > most_s:

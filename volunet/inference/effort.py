@@ -1,0 +1,45 @@
+"""How hard to look at a scan: what trades time and memory against the last bit of quality."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import chain, combinations
+
+import torch
+
+from volunet.space.box import Box
+
+Wanted = Callable[[Box], bool]
+"""Whether a window of the padded image is worth a look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How a prepared image is looked at.
+
+    Args:
+        overlap: least part of a window's side shared with the next one, in [0, 1).
+        mirror: axes of the image (0 to 2) along which windows are also seen flipped, in all
+            combinations.
+        skip_air: windows of nothing but air are left out, and are background.
+        crop: only the box around the body is looked at; the rest is background.
+        accumulator: type of the sums of logits; float16 halves their memory.
+        strips: parts that the image is worked through in, along its second axis. Memory shrinks
+            with them; windows across a border are looked at twice, and the answer is the same.
+        batch: windows given to the network at once.
+    """
+
+    overlap: float = 0.5
+    mirror: tuple[int, ...] = ()
+    skip_air: bool = False
+    crop: bool = False
+    accumulator: torch.dtype = torch.float32
+    strips: int = 1
+    batch: int = 1
+
+    @property
+    def mirrors(self) -> tuple[tuple[int, ...], ...]:
+        """All sets of axes to flip, the empty one first."""
+        axes = self.mirror
+        return tuple(chain.from_iterable(combinations(axes, n) for n in range(len(axes) + 1)))

@@ -1,0 +1,47 @@
+"""What inference asks of whatever runs a network, and what engines are told about the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from torch import Tensor, nn
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+class Engine(Protocol):
+    """Windows (B, C, *patch) to logits (B, classes, *patch), both float32.
+
+    The windows lie in the computer's memory. The logits may stay on the engine's device and have
+    any memory layout; the engine may write the next answer into the same tensor.
+    """
+
+    def __call__(self, windows: Tensor, /) -> Tensor: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A network that several engines can run.
+
+    Args:
+        module: (B, channels, *patch) to (B, classes, *patch).
+        patch: the only size of window it will be given.
+        identity: SHA-256 of its structure and weights, under which conversions of it are kept;
+            "" where nobody knows, and nothing is kept.
+    """
+
+    module: nn.Module
+    channels: int
+    patch: tuple[int, ...]
+    identity: str = ""
+
+    @property
+    def example_shape(self) -> tuple[int, ...]:
+        """The least windows (1, channels, *S) that show what the network does."""
+        divisor = getattr(self.module, "divisor", self.patch)
+        return (
+            1,
+            self.channels,
+            *(min(2 * d, p) for d, p in zip(divisor, self.patch, strict=True)),
+        )

@@ -33,6 +33,7 @@ class Aims:
 class Made:
     labels: Volume
     findings: tuple[Finding, ...] = ()
+    steps: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass

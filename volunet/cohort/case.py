@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from volunet.cohort.failures import (
@@ -19,14 +19,14 @@ from volunet.cohort.failures import (
     traceback_of,
 )
 from volunet.cohort.journal import CaseRecord, Measurement
-from volunet.cohort.protocol import Model
+from volunet.cohort.protocol import Model, Segmented
 from volunet.cohort.resources import watch_memory
 from volunet.cohort.run_record import version_of
 from volunet.data.cases import Scan
 from volunet.data.content import sum_of_file, sum_of_files
 from volunet.data.read_case import read_images
 from volunet.errors import Stopped
-from volunet.findings import Refused
+from volunet.findings import Finding, Refused
 from volunet.io.masks import label_counts
 from volunet.io.names import composed
 from volunet.io.reading import Reading
@@ -121,29 +121,73 @@ def make_ready(scan: Scan, work: Work) -> Ready:
     return Ready(scan, found, key, time.monotonic() - started)
 
 
-def finish(ready: Ready, work: Work) -> CaseRecord:
-    """Segments a scan and writes its mask; gives an earlier record back where it still holds.
+@dataclass(frozen=True)
+class Made:
+    """A scan after it was segmented, and before its mask is kept; it holds no voxels of the scan.
+
+    Args:
+        found: its labels; or the record of an earlier run; or why there are none.
+        findings: about its files.
+        steps: seconds by step so far.
+        peak_gb: the most memory the process held while it was segmented.
+    """
+
+    scan: Scan
+    found: Segmented | CaseRecord | Exception
+    key: str
+    findings: tuple[Finding, ...] = ()
+    steps: Mapping[str, float] = field(default_factory=dict)
+    peak_gb: float | None = None
+
+
+def segment(ready: Ready, work: Work) -> Made:
+    """Segments a scan that was read. Never raises an Exception."""
+    steps = {"read": ready.seconds}
+    if not isinstance(ready.found, Reading):
+        return Made(ready.scan, ready.found, ready.key, ready.scan.findings, steps)
+    started, peak_gb = time.monotonic(), watch_memory()
+    found: Segmented | Exception
+    inside: Mapping[str, float] = {}
+    try:
+        found = work.model(ready.found.volume, accept=work.accept)
+        inside = found.steps
+    except Exception as error:  # whatever it is, it must not stop the other scans
+        found = error
+    rest = time.monotonic() - started - sum(inside.values())
+    steps |= {**inside, "other": max(rest, 0.0)}
+    findings = (*ready.scan.findings, *ready.found.findings)
+    return Made(ready.scan, found, ready.key, findings, steps, peak_gb())
+
+
+def keep(made: Made, work: Work) -> CaseRecord:
+    """Writes the mask of a scan; gives an earlier record back where it still holds.
 
     Raises:
         Stopped: the disk is full; nothing is left of the case.
     """
-    if isinstance(ready.found, CaseRecord):
-        return ready.found
-    case_id, started = ready.scan.case_id, time.monotonic()
-    peak_gb = watch_memory()
-    record = CaseRecord(case_id=case_id, status="failed", key=ready.key, input=work.inputs[case_id])
+    if isinstance(made.found, CaseRecord):
+        return made.found
+    scan, started = made.scan, time.monotonic()
+    record = CaseRecord(
+        case_id=scan.case_id, status="failed", key=made.key, input=work.inputs[scan.case_id]
+    )
     try:
-        if isinstance(ready.found, Exception):
-            raise ready.found
-        record = _segment(ready.scan, ready.found, work, record)
+        if isinstance(made.found, Exception):
+            raise made.found
+        record = _write(made, made.found, work, record)
     except Exception as error:  # whatever it is, it must not stop the other scans
         if is_disk_full(error):
             raise Stopped(
                 "The disk is full. Finished cases are kept: free some space and run it again."
             ) from error
-        record = _with(record, _judge(error, ready.scan, work))
-    seconds = ready.seconds + time.monotonic() - started
-    return replace(record, seconds=round(seconds, 3), peak_gb=_rounded(peak_gb()))
+        record = _with(record, _judge(error, scan, work))
+    steps = {**made.steps, "write": time.monotonic() - started}
+    return replace(
+        record,
+        seconds=round(sum(steps.values()), 3),
+        steps={name: round(s, 4) for name, s in steps.items()},
+        peak_gb=_rounded(made.peak_gb),
+    )
 
 
 def measure(labels: Volume, of: Labels) -> tuple[Measurement, ...]:
@@ -159,15 +203,13 @@ def measure(labels: Volume, of: Labels) -> tuple[Measurement, ...]:
     )
 
 
-def _segment(scan: Scan, reading: Reading, work: Work, record: CaseRecord) -> CaseRecord:
-    made = work.model(reading.volume, accept=work.accept)
-    path = write(made.labels, work.out / output_name(scan.case_id))
-    found = (*scan.findings, *reading.findings, *made.findings)
+def _write(made: Made, found: Segmented, work: Work, record: CaseRecord) -> CaseRecord:
+    path = write(found.labels, work.out / output_name(made.scan.case_id))
     return replace(
-        _with(record, judge_findings(found)),
+        _with(record, judge_findings((*made.findings, *found.findings))),
         output=path.name,
         output_sha256=sum_of_file(path),
-        measurements=measure(made.labels, work.model.plan.labels),
+        measurements=measure(found.labels, work.model.plan.labels),
     )
 
 

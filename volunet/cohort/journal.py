@@ -8,8 +8,8 @@ written when the power went, is as good as none: its case is done again.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self
 
@@ -41,7 +41,8 @@ class CaseRecord:
     Args:
         codes: of its findings that are a warning or worse, worst first.
         message: what they say, or what failed, in one line.
-        seconds: reading, segmenting and writing.
+        seconds: reading, segmenting and writing, all of them together.
+        steps: these seconds by step; steps of neighbouring cases overlap in time.
         peak_gb: the most memory the process held meanwhile (10^9 bytes), the next scan included;
             None where the system does not tell.
         input: the scan's files below the input folder, with ";" between.
@@ -57,6 +58,7 @@ class CaseRecord:
     codes: tuple[str, ...] = ()
     message: str = ""
     seconds: float = 0.0
+    steps: Mapping[str, float] = field(default_factory=dict)
     peak_gb: float | None = None
     input: str = ""
     output: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from volunet.findings import Finding
@@ -32,6 +32,10 @@ class Segmented(Protocol):
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What is unusual about the scan for this model."""
+
+    @property
+    def steps(self) -> Mapping[str, float]:
+        """Seconds spent, by step."""
 
 
 class Model(Protocol):

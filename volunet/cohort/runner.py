@@ -1,7 +1,8 @@
 """A folder of scans through one model, case by case, where no scan can stop the others.
 
 Masks, journal, tables and run record go to one folder, on which one process works at a time. While
-a scan is segmented the next one is read, so the memory of one more scan is needed. A run that was
+a scan is segmented the next one is read and the last one's mask is written, so the memory of one
+more scan and one more mask is needed. A run that was
 stopped or killed goes on when it is started again: a case whose files, model and waivers are the
 same, and whose mask is still as it was written, is not done again, nor is one that was refused.
 Cases that failed or ran out of memory are tried again.
@@ -16,7 +17,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from volunet.cohort.case import Ready, Work, finish, make_ready, name_input, output_name
+from volunet.cohort.case import (
+    Made,
+    Ready,
+    Work,
+    keep,
+    make_ready,
+    name_input,
+    output_name,
+    segment,
+)
 from volunet.cohort.journal import NAME, CaseRecord, Journal
 from volunet.cohort.ledger import Ledger
 from volunet.cohort.lock import Lock, locked
@@ -81,7 +91,7 @@ def predict_cohort(
         out: made if it is not there; its name is given in no table.
         accept: codes of refusals to waive.
         report: called with each finished case, those kept from an earlier run included, and how
-            many of how many are done.
+            many of how many are done, from the thread that writes masks.
         should_stop: asked before each case; the case at work is always finished.
         asked: what else the tables and the run record tell.
 
@@ -154,18 +164,37 @@ def _keep_books(scans: Sequence[Scan], work: Work, ledger: Ledger, watcher: Watc
 
 
 def _do_all(scans: Sequence[Scan], work: Work, ledger: Ledger, watcher: Watcher) -> None:
-    with closing(_read_ahead(scans, work)) as coming:
-        for done in range(len(scans)):
-            if watcher.should_stop():
-                raise Stopped(
-                    f"Stopped after {done} of {len(scans)} cases. The same command goes on."
-                )
-            ready = next(coming)
-            record = finish(ready, work)
-            ledger.add(record, kept=record is ready.found)
-            del ready  # its voxels go before the scan after the next is read
-            watcher.lock.refresh()
-            watcher.report(record, done + 1, len(scans))
+    """Each scan in turn, while the next one is read and the mask of the last one is written.
+
+    Raises:
+        Stopped: asked to, or the disk is full. The masks begun are kept.
+    """
+
+    def settle(made: Made) -> None:
+        record = keep(made, work)
+        ledger.add(record, kept=record is made.found)
+        watcher.lock.refresh()
+        watcher.report(record, len(ledger.finished), len(scans))
+
+    going, settled = True, Future[None]()
+    settled.set_result(None)
+    with (
+        closing(_read_ahead(scans, work)) as coming,
+        ThreadPoolExecutor(max_workers=1, thread_name_prefix="volunet-write") as writer,
+    ):
+        try:
+            while (going := not watcher.should_stop()) and (ready := next(coming, None)):
+                made = segment(ready, work)
+                del ready  # its voxels go before the scan after the next is read
+                settled.result()
+                settled = writer.submit(settle, made)
+        finally:
+            settled.result()
+        if not going and len(ledger.finished) < len(scans):
+            raise Stopped(
+                f"Stopped after {len(ledger.finished)} of {len(scans)} cases. The same command "
+                "goes on."
+            )
 
 
 def _read_ahead(scans: Sequence[Scan], work: Work) -> Generator[Ready, None, None]:

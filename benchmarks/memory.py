@@ -115,10 +115,11 @@ def segment(plan, shape: tuple[int, int, int]) -> float:
     from volunet.inference.effort import Effort
     from volunet.inference.engines.torch_engine import TorchEngine
     from volunet.inference.segmenter import Segmenter
+    from volunet.io.header import Header
     from volunet.models.unet import UNet
     from volunet.planning.fingerprint import CaseFacts, ChannelFacts, Fingerprint
+    from volunet.planning.foresight import Way, inference_demand
     from volunet.planning.machine import choose_dtype
-    from volunet.planning.memory import inference_bytes
     from volunet.space.grid import Grid
     from volunet.space.volume import Volume
 
@@ -132,7 +133,8 @@ def segment(plan, shape: tuple[int, int, int]) -> float:
     torch.manual_seed(0)
     noise = np.random.default_rng(0).standard_normal((1, *shape), dtype=np.float32)
     segmenter(Volume(noise, Grid(shape, np.eye(4))))
-    return inference_bytes(plan, shape, shape)
+    header = Header(Grid(shape, np.eye(4)), 1, np.dtype("f4"))
+    return inference_demand(plan, header, Way(engines=(str(engine),))).total
 
 
 if __name__ == "__main__":

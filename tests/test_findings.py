@@ -25,7 +25,7 @@ from volunet.findings import (
 )
 
 PACKAGE = Path(__file__).parents[1] / "volunet"
-FAMILIES = {"IO", "NII", "GEO", "IMG", "LBL", "SET", "MDL", "OOD", "RUN"}
+FAMILIES = {"IO", "NII", "GEO", "IMG", "LBL", "SET", "MDL", "OOD", "RES", "ROI", "RUN"}
 
 found = st.lists(
     st.builds(

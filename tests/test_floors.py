@@ -30,6 +30,9 @@ PLACES = {
     "ignite": ("training/",),
     "matplotlib": ("reporting/",),
     "nibabel": ("io/", "space/"),
+    "onnx": ("inference/engines/",),
+    "onnxruntime": ("inference/engines/",),
+    "openvino": ("inference/engines/",),
     "rich": ("cli/", "training/progress.py"),
     "typer": ("cli/",),
 }

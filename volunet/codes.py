@@ -1,7 +1,7 @@
 """The table of finding codes: what each means, how severe it usually is, and what to do.
 
 Codes are stable: scripts rely on them. Families: IO bytes, NII header, GEO geometry, IMG voxels,
-LBL labels, SET datasets, MDL models, RUN the run itself.
+LBL labels, SET datasets, MDL models, OOD what models did not see, RES memory, RUN the run itself.
 """
 
 from __future__ import annotations
@@ -178,6 +178,11 @@ CODES: dict[str, Code] = {
         "The scan's channels are not the model's.",
         "Give the channels that the model names.",
     ),
+    "MDL-UNJUDGED": Code(
+        "info",
+        "The model came without facts about the scans it was trained on; the scan was not judged.",
+        "Make sure that it is of the kind the model was made for.",
+    ),
     "OOD-SPACING": Code(
         "warn",
         "The spacing lies outside what the model was trained on.",
@@ -191,7 +196,30 @@ CODES: dict[str, Code] = {
         "The intensities lie outside what the model was trained on.",
         "Check modality and units.",
     ),
+    "ROI-ABSENT": Code(
+        "warn",
+        "A structure that was asked for was not found in a first, quick look.",
+        "Look at the scan; without a region of interest all of it is looked at twice.",
+    ),
+    "ROI-OUTSIDE": Code(
+        "refuse",
+        "The region of interest holds no voxel of the scan.",
+        "Give a mask that lies in the scan, or none.",
+    ),
     "RUN-FAILED": Code("fault", "The case failed.", "See the message; the other cases went on."),
+    "RES-MEMORY": Code(
+        "refuse",
+        "The case would need more memory than it may take.",
+        "Allow more memory, or use a machine that has it.",
+    ),
+    "RUN-HURRIED": Code(
+        "warn",
+        "The deadline left no time to look at all of the scan twice.",
+        "Allow more time where every detail matters.",
+    ),
+    "RUN-TIMEOUT": Code(
+        "fault", "The deadline was too near to look at all of the scan once.", "Allow more time."
+    ),
     "RUN-OOM": Code(
         "fault", "The case needed more memory than there was.", "Use a larger machine."
     ),

@@ -9,6 +9,7 @@ VolunetError
     ShapeError          voxels, patches or windows that do not fit each other
     TrainingDiverged    the loss is no longer a finite number
     Stopped             the work was asked to stop, and can go on later
+    OutOfTime           a deadline that is too near for any answer
     WriteError          a file that could not be written whole and read back
     MissingExtra        a part of volunet whose packages are not installed
     Refused             a scan or label file refused with its findings (in `volunet.findings`)
@@ -51,6 +52,10 @@ class TrainingDiverged(VolunetError, ArithmeticError):  # noqa: N818 - the house
 
 class Stopped(VolunetError, InterruptedError):  # noqa: N818 - the house's name
     """The work was asked to stop; what is done is kept and the same call goes on."""
+
+
+class OutOfTime(VolunetError, TimeoutError):  # noqa: N818 - the house's name
+    """A deadline that is too near for any answer."""
 
 
 class WriteError(VolunetError, OSError):

@@ -47,7 +47,8 @@ def masks(home, run, scans):
 def test_train_leaves_the_files_of_the_contract(run):
     for name in ("model/model.json", "plan.json", "splits.json", "history.csv", "run.json"):
         assert (run / name).is_file(), name
-    assert (run / "validation" / "metrics.csv").is_file()
+    for name in ("metrics.csv", "tidy.json"):
+        assert (run / "validation" / name).is_file(), name
 
 
 def test_the_same_train_command_on_an_ended_run_changes_nothing(run, home):
@@ -101,9 +102,25 @@ def test_predict_keeps_what_was_asked_and_names_scans_below_their_folder(run, ho
     assert told["device"] == "cpu"
     assert told["arguments"] == {
         "input": "scans", "model": "run", "output": "out", "device": "cpu", "accept": [],
+        "engine": "auto", "precision": None, "effort": None, "max_memory": None,
     }  # fmt: skip
     with (out / "cases.csv").open() as file:
         assert [row["input"] for row in csv.DictReader(file)] == [f"day 1/{source.name}"]
+
+
+def test_train_measures_what_fast_and_best_are_and_predict_says_what_they_cost(run, home, tmp_path):
+    model = json.loads((run / "model" / "model.json").read_text())
+    looks = [row["look"]["overlap"] for row in model["calibration"]["rows"]]
+    assert looks[0] == model["plan"]["overlap"]
+    assert 0.25 in looks
+    assert json.loads((run / "run.json").read_text())["calibration_s"] > 0
+    source = min((SAMPLE / "mr" / "images").glob("*.nii.gz"))
+    words = ("predict", "-i", source, "-m", run, "-o", tmp_path, "--engine", "torch", "--fast")
+    done = volunet(*words, home=home)
+    assert done.returncode == 0, done.stderr
+    assert "fast: " in done.stderr
+    assert "held-out case" in " ".join(done.stderr.split())
+    assert json.loads((tmp_path / "run.json").read_text())["arguments"]["effort"] == "fast"
 
 
 def test_predict_again_does_nothing_twice(masks, run, scans, home):
@@ -175,6 +192,10 @@ def test_info_tells_what_a_thing_is(what, says, run, home):
         (("train", SAMPLE / "mr", "-o", "out", "-d", "gpu9"), "cannot be used here"),
         (("predict", "-i", SAMPLE, "-m", "nowhere", "-o", "out"), "There is no model in"),
         (("predict", "-i", "nowhere", "-m", "nowhere", "-o", "out"), "There is no model in"),
+        (
+            ("predict", "-i", SAMPLE, "-m", "nowhere", "-o", "out", "--fast", "--best"),
+            "give one of them",
+        ),
         (("plan", SAMPLE / "mr", "-r", "nowhere.toml"), "cannot be read"),
         (("evaluate", "-p", "nowhere", "-r", SAMPLE, "-o", "out"), "nowhere"),
         (("info", "nowhere"), "is not there"),

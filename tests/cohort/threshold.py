@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,6 +45,10 @@ class Threshold:
     pause_s: float = 0.0
     before: Callable[[int], None] = lambda call: None
     calls: list[float] = field(default_factory=list)
+    overlaps: bool = True
+
+    def admit(self, images: Sequence[Path], *, accept: Collection[str] = ()) -> None:
+        """Every scan is small enough."""
 
     def __call__(self, scan: Volume, *, accept: Collection[str] = ()) -> Made:
         self.calls.append(float(scan.voxels.mean()))

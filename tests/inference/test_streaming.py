@@ -15,8 +15,8 @@ from scipy.spatial.transform import Rotation
 from tests.inference.drawing import tilings
 from volunet.inference.cover import classify, cover
 from volunet.inference.effort import Effort
+from volunet.inference.labelling import strips_of
 from volunet.inference.native import label_native
-from volunet.inference.segmenter import strips_of
 from volunet.inference.windows import Tiling
 from volunet.space.box import Box
 from volunet.space.grid import Grid

@@ -9,10 +9,16 @@ from hypothesis import strategies as st
 
 from tests.planning.drawing import plan_for
 from volunet.errors import ConfigError
-from volunet.planning.machine import GB, Machine, find_device, host_memory_bytes, this_machine
+from volunet.planning.machine import (
+    GB,
+    Machine,
+    find_device,
+    host_memory_bytes,
+    read_bytes,
+    this_machine,
+)
 from volunet.planning.make import MEMORY_SHARE, fit_memory
-from volunet.planning.memory import inference_bytes, training_bytes
-from volunet.space.labels import Labels
+from volunet.planning.memory import training_bytes
 
 few = settings(max_examples=6)
 patches = st.tuples(*[st.integers(2, 16).map(lambda n: 4 * n)] * 3)
@@ -39,21 +45,6 @@ def test_training_takes_more_for_a_larger_patch_or_batch(patch, batch, axis):
 def test_training_memory_grows_evenly_with_the_batch(patch):
     one, two, nine = (training_bytes(plan_for(patch=patch, batch=n)) for n in (1, 2, 9))
     assert nine - one == pytest.approx(8 * (two - one))
-
-
-@few
-@given(patches, st.tuples(*[st.integers(1, 300)] * 3), st.integers(0, 2))
-def test_inference_takes_no_less_for_a_larger_scan_patch_or_more_classes(patch, shape, axis):
-    plan = plan_for(patch=patch)
-    grown = tuple(n + 32 * (a == axis) for a, n in enumerate(shape))
-    needed = inference_bytes(plan, shape, shape)
-    assert inference_bytes(plan, grown, shape) >= needed
-    assert inference_bytes(plan, shape, grown) > needed
-    larger = tuple(n + 4 * (a == axis) for a, n in enumerate(patch))
-    assert inference_bytes(plan_for(patch=larger), shape, shape) > needed
-    many = Labels(structures={str(n): n for n in range(1, 20)})
-    assert inference_bytes(plan_for(patch=patch, labels=many), shape, shape) > needed
-    assert inference_bytes(plan, shape, shape, half=False) > needed
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5])
@@ -87,6 +78,29 @@ def test_a_machine_that_trains_in_four_bytes_holds_less():
     memory = training_bytes(plan) / MEMORY_SHARE / GB * 1.0001
     assert fit_memory(plan, Machine("cpu", 2, memory, half=True)).batch == 4
     assert fit_memory(plan, Machine("cpu", 2, memory, half=False)).batch < 4
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ("4GB", 4e9),
+        ("3.5 GB", 3.5e9),
+        ("4GiB", 2.0**32),
+        ("800MB", 8e8),
+        (" .5gib ", 2.0**29),
+        ("1tb", 1e12),
+        (5e9, 5e9),
+        (10, 10.0),
+    ],
+)
+def test_sizes_of_memory_are_read(size, expected):
+    assert read_bytes(size) == expected
+
+
+@pytest.mark.parametrize("size", ["", "4", "GB", "-4GB", "4 G B", "4PB", "0GB", "4GBs", 0, -1.0])
+def test_what_is_no_size_of_memory_is_refused(size):
+    with pytest.raises(ConfigError, match="is no size of memory"):
+        read_bytes(size)
 
 
 def test_this_machine_has_cores_and_memory():

@@ -137,3 +137,12 @@ def test_what_is_no_grid_is_refused(shape, affine, complaint):
 def test_a_spacing_that_is_none_is_refused(spacing):
     with pytest.raises(GeometryError, match="above 0 mm"):
         Grid((2, 2, 2), np.eye(4)).respaced(spacing)
+
+
+@given(grids(), st.tuples(*[st.integers(1, 9)] * 3))
+def test_a_grid_with_another_shape_has_the_same_edges(grid, shape):
+    other = grid.with_shape(shape)
+    assert other.shape == shape
+    for ends in (np.zeros(3), np.ones(3)):
+        own, others = (g.to_world(ends * g.shape - 0.5) for g in (grid, other))
+        np.testing.assert_allclose(others, own, atol=1e-6 * np.abs(own).max() + 1e-6)

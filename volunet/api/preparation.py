@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from volunet.api.asked import Wanted, Watch
 from volunet.api.planning import plan_for
 from volunet.api.run_folder import RunFolder
@@ -13,6 +11,7 @@ from volunet.data.occurrence import find_untrained
 from volunet.data.splits import Split
 from volunet.errors import ConfigError, DatasetError
 from volunet.findings import Finding
+from volunet.io.user_cache import cache_folder
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.machine import find_device
 from volunet.planning.plan import Plan
@@ -74,7 +73,7 @@ def prepare_job(
     Raises:
         DatasetError: not one training case could be prepared.
     """
-    cache = wanted.cache or Path.home() / ".cache" / "volunet" / "prepared"
+    cache = wanted.cache or cache_folder("prepared")
     watch.say(f"Prepared cases are kept in {cache}.")
     prepared = PreparedCases(cache, plan, accept=wanted.accept)
     sides = []

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 
 from volunet.api.asked import Wanted, Watch
+from volunet.api.calibration import SHARE, calibrate_run
 from volunet.api.planning import open_dataset
 from volunet.api.preparation import plan_run, prepare_job
 from volunet.api.run_folder import RunFolder
@@ -20,6 +22,7 @@ from volunet.data.cases import Case, Dataset
 from volunet.data.content import sum_of_files, sums_of_images
 from volunet.data.splits import Split, find_leaks, read_splits, split_cases
 from volunet.findings import Finding, Refused, refuse_if_needed
+from volunet.inference.calibration import Calibration
 from volunet.io.atomic import write_text
 from volunet.packaging import model_file
 from volunet.planning.fingerprint import Fingerprint
@@ -36,12 +39,14 @@ class TrainedRun:
         trained: None where the run had ended before.
         validated: scores of the held-out cases on their own grids; None without such cases.
         findings: about the cases; refused cases were left out.
+        calibration: what `--fast` and `--best` stand for; None without held-out cases.
     """
 
     folder: Path
     trained: Trained | None = None
     validated: Validated | None = None
     findings: tuple[Finding, ...] = field(default_factory=tuple)
+    calibration: Calibration | None = None
 
     @property
     def model(self) -> Path:
@@ -111,10 +116,37 @@ def _train(
         accept=wanted.accept,
         counted=watch.counted,
     )
+    calibration = _calibrate(run, held_out, trained, job, wanted, watch)
     about = (*opened.findings, *unreadable, *found, *skipped)
     findings = _once((*about, *(validated.findings if validated else ())))
     run.write_record({"status": "finished", **_facts(trained, findings)})
-    return TrainedRun(run.path, trained, validated, findings)
+    return TrainedRun(run.path, trained, validated, findings, calibration)
+
+
+def _calibrate(
+    run: RunFolder,
+    held_out: Sequence[Case],
+    trained: Trained,
+    job: Job,
+    wanted: Wanted,
+    watch: Watch,
+) -> Calibration | None:
+    """Looks at held-out cases again, harder and less hard; its time is no part of the budget."""
+    if not held_out:
+        return None
+    started, most_s = time.monotonic(), SHARE * trained.seconds
+    watch.say(f"Calibrating --fast and --best: {most_s:.0f} s, or one held-out case, at most.")
+    found = calibrate_run(
+        run.path,
+        model_file.load_model(run.path, device=job.device),
+        held_out,
+        mirror=job.settings.augmentation.mirror,
+        most_s=most_s,
+        accept=wanted.accept,
+        counted=watch.counted,
+    )
+    run.write_record({"calibration_s": round(time.monotonic() - started, 2)})
+    return found
 
 
 def _asked(

@@ -9,17 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from volunet.cli.exits import NONE_OK, exits
-from volunet.cli.options import Json, Quiet, Verbose
+from volunet.cli.options import Device, Json, Quiet, Verbose
 from volunet.cli.speaker import Speaker
 
 if TYPE_CHECKING:
     from volunet.findings import Finding
+    from volunet.inference.calibration import Calibration
 
 Row = tuple[str, str]
 
 
 def info(
     path: Annotated[Path, typer.Argument(help="A scan, a folder of scans, a dataset or a model.")],
+    engines: Annotated[
+        bool, typer.Option("--engines", help="Try all engines on a model; which is taken, and why.")
+    ] = False,
+    device: Device = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
     as_json: Json = False,
@@ -35,6 +40,8 @@ def info(
 
         if any((place / "model.json").is_file() for place in (path, path / "model")):
             _tell(speaker, "model", _model(path))
+            if engines:
+                _tell_engines(speaker, path, device)
         elif is_dataset(path):
             _tell_dataset(speaker, path)
         elif path.is_file():
@@ -62,13 +69,50 @@ def _model(path: Path) -> dict[str, Any]:
         "spacing_mm": list(plan.spacing),
         "patch": list(plan.patch),
         "features": list(plan.features),
-        "trained_on": f"{training.cases} cases, {training.steps} steps",
+        "trained_on": str(training),
         "validation_dice": training.validation_dice,
-        "weights_sha256": next(iter(model.weights.values())),
+        "tidying": {name: model.tidy.say(name) for name in model.tidy.structures},
+        "calibration": _calibration(model.calibration),
+        "weights_sha256": list(model.weights.values()),
         "licence": model.licence or "not stated",
         "intended_use": model.intended_use or "not stated",
         "versions": model.versions,
     }
+
+
+def _calibration(measured: Calibration | None) -> dict[str, str] | str:
+    """What looking less or more gave, and what the presets stand for."""
+    from volunet.inference.calibration import PRESETS
+
+    if measured is None:
+        return "none, so that --fast and --best are not known"
+    rows = {str(row.look): str(row) for row in measured.rows}
+    presets = {f"--{preset}": str(measured.chosen(preset).look) for preset in PRESETS}
+    return {"held-out cases": str(measured.cases), **rows, **presets}
+
+
+def _tell_engines(speaker: Speaker, path: Path, device: str | None) -> None:
+    from volunet.api.models import try_engines
+
+    choice = try_engines(path, device=device)
+    speaker.give({"engines": choice.model_dump(mode="json")})
+    columns = ("engine", "s a window", "logits differ", "same class", "Dice", "verdict")
+    rows = [
+        (
+            str(row),
+            _number(row.seconds, ".3g"),
+            _number(row.difference, ".1e"),
+            _number(row.equal, ".3%"),
+            _number(row.dice, ".4f"),
+            row.verdict,
+        )
+        for row in choice.rows
+    ]
+    speaker.table(f"engines, tried on {choice.seen}, against torch fp32", columns, rows)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
 
 
 def _tell_scan(speaker: Speaker, path: Path) -> None:

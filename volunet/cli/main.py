@@ -10,6 +10,7 @@ import typer
 from volunet.cli.check import check
 from volunet.cli.demo import demo
 from volunet.cli.evaluate import evaluate
+from volunet.cli.import_nnunet import import_nnunet
 from volunet.cli.info import info
 from volunet.cli.plan import plan
 from volunet.cli.predict import predict
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (demo, info, check, plan, train, predict, evaluate):
+for verb in (demo, info, check, plan, train, predict, evaluate, import_nnunet):
     app.command()(verb)
 
 

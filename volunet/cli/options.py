@@ -3,13 +3,59 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from volunet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from volunet.inference.calibration import Preset
 
 Device = Annotated[
     str | None,
     typer.Option("-d", "--device", help="cpu, cuda, cuda:1 or mps; by default the best there is."),
+]
+Engine = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        help="torch, openvino or onnx; auto tries them once and takes the fastest that agrees.",
+    ),
+]
+Precision = Annotated[
+    str | None,
+    typer.Option("--precision", help="fp32, bf16 or fp16; by default the fastest that agrees."),
+]
+Fast = Annotated[
+    bool,
+    typer.Option("--fast", help="The cheapest way of looking that held-out cases hardly lost by."),
+]
+Best = Annotated[
+    bool, typer.Option("--best", help="The way of looking that was best on held-out cases.")
+]
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(
+        "--max-memory",
+        help="Most memory to hold, such as 4GB (10^9 bytes each) or 800MB; a scan that cannot be "
+        "segmented in it is refused before it is read.",
+    ),
+]
+Roi = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--roi",
+        help="Name of a structure (may be given several times), or a file with a mask: only these "
+        "are found, and only there is looked closely.",
+    ),
+]
+Deadline = Annotated[
+    str | None,
+    typer.Option("--deadline", help="Time for a scan, such as 60s: the best mask within it."),
+]
+Everywhere = Annotated[
+    bool, typer.Option("--everywhere", help="Look at air too, which is left out by default.")
 ]
 Accept = Annotated[
     list[str] | None,
@@ -26,3 +72,14 @@ Seed = Annotated[int, typer.Option("--seed", help="Of the split, the weights and
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more, with tracebacks.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON, one object a line, for scripts.")]
+
+
+def preset_of(fast: bool, best: bool) -> Preset | None:
+    """Which preset was asked for; None for the default.
+
+    Raises:
+        ConfigError: both were.
+    """
+    if fast and best:
+        raise ConfigError("--fast and --best ask for two different things; give one of them.")
+    return "fast" if fast else "best" if best else None

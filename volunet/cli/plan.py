@@ -10,10 +10,11 @@ import typer
 
 from volunet.cli.exits import SOME_NOT_OK, exits
 from volunet.cli.info import tell_findings
-from volunet.cli.options import Accept, Change, Device, Json, Quiet, RecipeFile, Verbose
+from volunet.cli.options import Accept, Change, Device, Json, MaxMemory, Quiet, RecipeFile, Verbose
 from volunet.cli.speaker import Speaker
 
 if TYPE_CHECKING:
+    from volunet.planning.fingerprint import Fingerprint
     from volunet.planning.plan import Plan
     from volunet.recipe import Recipe
 
@@ -35,6 +36,7 @@ def plan(
         Path | None, typer.Option("-o", "--output", help="Write the plan to this JSON file.")
     ] = None,
     device: Device = None,
+    max_memory: MaxMemory = None,
     accept: Accept = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -46,21 +48,17 @@ def plan(
         from volunet.api.planning import open_dataset, plan_for
         from volunet.config import to_json
         from volunet.io.atomic import write_text
+        from volunet.planning.machine import read_bytes
 
-        wanted = read_recipe(recipe, change)
+        wanted, waived = read_recipe(recipe, change), accept or ()
+        limit = None if max_memory is None else read_bytes(max_memory)
         if output is not None:
             output.parent.mkdir(parents=True, exist_ok=True)
-        opened = open_dataset(dataset, wanted, accept=accept or (), counted=speaker.counted)
-        planned = plan_for(
-            opened,
-            opened.cases,
-            wanted,
-            device=device,
-            accept=accept or (),
-            counted=speaker.counted,
-        )
+        told = speaker.counted
+        opened = open_dataset(dataset, wanted, accept=waived, counted=told)
+        planned = plan_for(opened, opened.cases, wanted, device=device, accept=waived, counted=told)
         tell_findings(speaker, (*opened.findings, *planned.survey.findings))
-        tell_plan(speaker, planned.plan, wanted.budget)
+        tell_plan(speaker, planned.plan, wanted.budget, planned.survey.fingerprint, limit)
         if output is not None:
             write_text(output, to_json(planned.plan))
             speaker.say(f"The plan is in {output}.")
@@ -68,15 +66,25 @@ def plan(
             raise typer.Exit(SOME_NOT_OK)
 
 
-def tell_plan(speaker: Speaker, made: Plan, budget: str) -> None:
-    """A plan and what it will take."""
+def tell_plan(
+    speaker: Speaker,
+    made: Plan,
+    budget: str,
+    fingerprint: Fingerprint,
+    limit: float | None = None,
+) -> None:
+    """A plan and what it will take.
+
+    Args:
+        fingerprint: of the scans that it was made for.
+        limit: bytes that segmenting may take.
+    """
     from volunet.planning.machine import GB
-    from volunet.planning.memory import cost_of, inference_bytes, training_bytes
+    from volunet.planning.memory import cost_of, training_bytes
 
     speaker.give(made.model_dump(mode="json"))
     cost = cost_of(made)
     work = 2 * 3 * cost.multiply_adds * made.batch / 1e9
-    shape = tuple(2 * side for side in made.patch)
     rows = [
         ("channels", ", ".join(made.channels)),
         ("labels", ", ".join(f"{v} {n}" for n, v in made.labels.structures.items())),
@@ -91,9 +99,32 @@ def tell_plan(speaker: Speaker, made: Plan, budget: str) -> None:
         ("time", f"{budget} of training and validation"),
         ("work of a training step", f"{work:.0f} GFLOP"),
         ("peak memory of training", f"about {training_bytes(made) / GB:.1f} GB"),
-        (
-            f"peak memory of segmenting {' x '.join(map(str, shape))}",
-            f"about {inference_bytes(made, shape, shape) / GB:.1f} GB",  # type: ignore[arg-type]
-        ),
+        *_segmenting(made, fingerprint, limit),
     ]
     speaker.table("plan", ("what", "value"), rows)
+
+
+def _segmenting(made: Plan, fingerprint: Fingerprint, limit: float | None) -> list[tuple[str, str]]:
+    """The peak memory of segmenting the largest scan of a dataset, with and without a limit."""
+    from volunet.findings import Refused
+    from volunet.inference.effort import Effort
+    from volunet.inference.engines.torch_engine import name_of
+    from volunet.inference.limit import foresee
+    from volunet.planning.machine import GB, choose_dtype
+
+    engine = f"torch {name_of(choose_dtype('cpu'))}"
+    largest = fingerprint.largest(len(made.channels))
+    rows = []
+    for most in dict.fromkeys((None, limit)):
+        what = f"peak memory of segmenting {' x '.join(map(str, largest.grid.shape))}"
+        try:
+            seen = foresee(made, largest, [engine], Effort(overlap=made.overlap), limit=most)
+            effort = seen.effort
+            kept = (
+                f", {effort.strips} strips, sums in {str(effort.accumulator)[6:]}" if most else ""
+            )
+            told = f"about {seen.demand.total / GB:.1f} GB{kept}"
+        except Refused as refused:
+            told = str(refused)
+        rows.append((what if most is None else f"the same in {most / GB:g} GB", told))
+    return rows

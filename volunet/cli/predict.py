@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from volunet.cli.exits import Stop, exits
-from volunet.cli.options import Accept, Device, Json, Quiet, Verbose
+from volunet.cli.options import (
+    Accept,
+    Best,
+    Deadline,
+    Device,
+    Engine,
+    Everywhere,
+    Fast,
+    Json,
+    MaxMemory,
+    Precision,
+    Quiet,
+    Roi,
+    Verbose,
+    preset_of,
+)
 from volunet.cli.speaker import Speaker
 
 if TYPE_CHECKING:
@@ -24,6 +40,14 @@ def predict(
     model: Annotated[Path, typer.Option("-m", "--model", help="A model or a run's folder.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for masks and tables.")],
     device: Device = None,
+    engine: Engine = "auto",
+    precision: Precision = None,
+    fast: Fast = False,
+    best: Best = False,
+    max_memory: MaxMemory = None,
+    roi: Roi = None,
+    deadline: Deadline = None,
+    everywhere: Everywhere = False,
     accept: Accept = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -35,8 +59,11 @@ def predict(
     """
     speaker = Speaker(quiet, verbose, as_json)
     with exits(speaker):
+        how = {"device": device, "engine": engine, "precision": precision}
+        how |= {"effort": preset_of(fast, best), "max_memory": max_memory}
+        asks = {"roi": roi or [], "deadline": deadline, "everywhere": everywhere}
         outcome = run_predict(
-            speaker, scans, model, output, device=device, accept=accept or (), stop=Stop()
+            speaker, scans, model, output, accept=accept or (), stop=Stop(), asks=asks, **how
         )
         if outcome.exit_code:
             raise typer.Exit(outcome.exit_code)
@@ -48,36 +75,51 @@ def run_predict(
     model: Path,
     output: Path,
     *,
-    device: str | None = None,
     accept: Collection[str] = (),
     stop: Callable[[], bool] = lambda: False,
+    asks: Mapping[str, Any] | None = None,
+    **how: Any,
 ) -> Outcome:
-    """Segments scans and says how it goes."""
+    """Segments scans and says how it goes.
+
+    Args:
+        asks: what `narrow` takes.
+        how: what `load` takes.
+    """
     from volunet.api.models import load
-    from volunet.cohort.journal import RECORD
+    from volunet.api.narrowing import narrow
+    from volunet.cohort.outlook import look_ahead
     from volunet.cohort.run_record import Asked
     from volunet.cohort.runner import predict_cohort
     from volunet.data.scans import find_scans
-    from volunet.planning.machine import find_device
+    from volunet.planning.machine import GB, find_device
 
-    segment = load(model, device=device)
+    asks = asks or {}
+    segment = narrow(load(model, **how, tell=speaker.say), **asks)
     found = find_scans(scans, channels=len(segment.plan.channels))
-    given = {"device": device, "accept": list(accept)}
+    segment, outlook = look_ahead(found, segment, accept=accept)
+    speaker.say(str(outlook))
+    given = {"input": scans, "model": model, "output": output, **how, **asks}
+    given |= {"accept": list(accept), "roi": [Path(name).name for name in asks.get("roi", ())]}
     asked = Asked(
         root=scans if scans.is_dir() else scans.parent,
-        arguments={"input": scans, "model": model, "output": output, **given},
-        device=str(find_device(device)),
+        arguments=given,
+        device=str(find_device(how.get("device"))),
+        predicted_gb=round(outlook.peak_bytes / GB, 3) or None,
     )
-
-    def report(record: CaseRecord, done: int, total: int) -> None:
-        speaker.give(RECORD.dump_python(record, mode="json"))
-        if not record.is_ok:
-            speaker.say(f"{record.case_id}: {record.status}: {record.message}")
-        speaker.counted("segmenting", done, total)
-
+    report = partial(_report, speaker)
     outcome = predict_cohort(
         found, segment, output, accept=accept, report=report, should_stop=stop, asked=asked
     )
     counts = ", ".join(f"{n} {status}" for status, n in sorted(outcome.counts.items()))
     speaker.say(f"{len(outcome.records)} scans: {counts}. Masks and cases.csv are in {output}.")
     return outcome
+
+
+def _report(speaker: Speaker, record: CaseRecord, done: int, total: int) -> None:
+    from volunet.cohort.journal import RECORD
+
+    speaker.give(RECORD.dump_python(record, mode="json"))
+    if not record.is_ok:
+        speaker.say(f"{record.case_id}: {record.status}: {record.message}")
+    speaker.counted("segmenting", done, total)

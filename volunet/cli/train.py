@@ -102,6 +102,14 @@ def tell_run(speaker: Speaker, run: TrainedRun) -> None:
     if run.validated is not None:
         result["validation"] = run.validated.summary
         tell_summary(speaker, "held-out cases", run.validated.summary)
+        result["tidying"] = {n: str(s) for n, s in run.validated.choice.tidy.structures.items()}
+        speaker.say(str(run.validated.choice))
+    if run.calibration is not None:
+        from volunet.inference.calibration import PRESETS
+
+        result["calibration"] = run.calibration.model_dump(mode="json")
+        for preset in PRESETS:
+            speaker.say(run.calibration.say(preset))
     speaker.give(result)
     speaker.show(f"The model is in {run.model}.")
 

@@ -104,6 +104,12 @@ def key_of(scan: Scan, work: Work) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
+def _read(scan: Scan, work: Work) -> Reading:
+    work.model.admit(scan.images, accept=work.accept)
+    channels = len(work.model.plan.channels)
+    return read_images(scan.images, channels=channels, accept=work.accept)
+
+
 def make_ready(scan: Scan, work: Work) -> Ready:
     """Reads a scan, unless an earlier record of it still holds. Never raises an Exception."""
     started, key = time.monotonic(), ""
@@ -112,10 +118,7 @@ def make_ready(scan: Scan, work: Work) -> Ready:
         if scan.refused:
             raise Refused(scan.findings)
         key = key_of(scan, work)
-        channels = len(work.model.plan.channels)
-        found = _still_holding(scan.case_id, key, work) or read_images(
-            scan.images, channels=channels, accept=work.accept
-        )
+        found = _still_holding(scan.case_id, key, work) or _read(scan, work)
     except Exception as error:  # whatever it is, it must not stop the other scans
         found = error
     return Ready(scan, found, key, time.monotonic() - started)
@@ -230,7 +233,7 @@ def _still_holding(case_id: str, key: str, work: Work) -> CaseRecord | None:
         path = work.out / record.output
         holds = path.is_file() and sum_of_file(path) == record.output_sha256
     else:
-        holds = record.status == "refused"
+        holds = record.status == "refused" and "RES-MEMORY" not in record.codes
     return replace(record, input=work.inputs[case_id]) if holds else None
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from volunet.cohort.journal import Status
-from volunet.errors import VolunetError
+from volunet.errors import OutOfTime, VolunetError
 from volunet.findings import RANK, Finding, Refused, Severity, worst_first
 
 LONGEST = 600
@@ -53,6 +53,8 @@ def judge_error(error: Exception, files: Iterable[Path]) -> Verdict:
     if _is_out_of_memory(error):
         advice = "The case needs more memory than there was."
         return Verdict("oom", ("RUN-OOM",), one_line(f"{advice} {message}"))
+    if isinstance(error, OutOfTime):
+        return Verdict("timeout", ("RUN-TIMEOUT",), message)
     if not isinstance(error, VolunetError):
         message = one_line(f"{type(error).__name__}: {message}")
     return Verdict("failed", ("RUN-FAILED",), message)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from volunet.findings import Finding
@@ -48,6 +49,17 @@ class Model(Protocol):
     @property
     def plan(self) -> Aims:
         """What the model takes and gives."""
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether other scans may be read and written while one is segmented."""
+
+    def admit(self, images: Sequence[Path], *, accept: Collection[str] = ()) -> None:
+        """Refuses a scan before any voxel of its files is read.
+
+        Raises:
+            Refused: it would take more memory than it may.
+        """
 
     def __call__(self, scan: Volume, /, *, accept: Collection[str] = ()) -> Segmented:
         """Labels of a scan (C, I, J, K).

@@ -29,11 +29,13 @@ class Asked:
         root: the folder that scans are named from in tables; None calls them by their names.
         arguments: of the command, by name; values that JSON knows, or paths.
         device: what computes, such as "cpu" or "cuda:0".
+        predicted_gb: peak memory of the scan that takes most (10^9 bytes); None where not known.
     """
 
     root: Path | None = None
     arguments: Mapping[str, object] = field(default_factory=dict)
     device: str = ""
+    predicted_gb: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,7 @@ class RunRecord:
             "model": self.model,
             "versions": versions(),
             "device": self.asked.device,
+            "predicted_peak_gb": self.asked.predicted_gb,
             "accepted": sorted(self.accepted),
             "started": self.started.isoformat(timespec="seconds"),
             "ended": self.ended.isoformat(timespec="seconds") if self.ended else None,

@@ -188,6 +188,9 @@ def _do_all(scans: Sequence[Scan], work: Work, ledger: Ledger, watcher: Watcher)
                 del ready  # its voxels go before the scan after the next is read
                 settled.result()
                 settled = writer.submit(settle, made)
+                if not work.model.overlaps:
+                    settled.result()
+                    del made
         finally:
             settled.result()
         if not going and len(ledger.finished) < len(scans):
@@ -198,7 +201,10 @@ def _do_all(scans: Sequence[Scan], work: Work, ledger: Ledger, watcher: Watcher)
 
 
 def _read_ahead(scans: Sequence[Scan], work: Work) -> Generator[Ready, None, None]:
-    """The scans made ready in their order, one ahead of the one in use."""
+    """The scans made ready in their order, one ahead of the one in use where the model overlaps."""
+    if not work.model.overlaps:
+        yield from (make_ready(scan, work) for scan in scans)
+        return
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="volunet-read") as pool:
         coming: Future[Ready] | None = None
         for scan in scans:

@@ -7,6 +7,7 @@ say. An image smaller than the patch is padded with 0 on both sides; the padding
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,52 @@ from volunet.inference.windows import Tiling, look
 from volunet.space.box import Box
 
 
+@dataclass(frozen=True)
+class Frame:
+    """Where windows stand on an image, which is padded where it is smaller than one.
+
+    Args:
+        shape: of the image.
+        tiling: of the padded image.
+        low: where the image starts in that.
+    """
+
+    shape: tuple[int, ...]
+    tiling: Tiling
+    low: tuple[int, ...]
+
+    @classmethod
+    def around(
+        cls,
+        shape: tuple[int, ...],
+        patch: tuple[int, ...],
+        overlap: float,
+        *,
+        nnunet: bool = False,
+    ) -> Frame:
+        """The frame of an image and windows of a size."""
+        padded = tuple(map(max, shape, patch))
+        low = tuple(max(p - n, 0) // 2 for n, p in zip(shape, patch, strict=True))
+        return cls(shape, Tiling.regular(padded, patch, overlap, nnunet=nnunet), low)
+
+    def windows(self, region: Box, wanted: Wanted | None = None) -> list[Box]:
+        """The windows of the padded image that touch a region of the image and are wanted.
+
+        One at least, be it wanted or not.
+        """
+        inner = _moved(region, self.low)
+        touching = [box for box in self.tiling.boxes() if _meet(box, inner)]
+        chosen = [box for box in touching if wanted is None or wanted(self.inside(box))]
+        return chosen or touching[:1]
+
+    def inside(self, box: Box) -> Box:
+        """A window of the padded image as the part of the image that it shows."""
+        return Box(
+            tuple(max(a - s, 0) for a, s in zip(box.start, self.low, strict=True)),
+            tuple(min(b - s, n) for b, s, n in zip(box.stop, self.low, self.shape, strict=True)),
+        )
+
+
 def cover(
     engines: Sequence[Engine],
     image: NDArray[np.float32],
@@ -31,6 +78,7 @@ def cover(
     *,
     region: Box | None = None,
     wanted: Wanted | None = None,
+    nnunet: bool = False,
 ) -> Iterator[Slab]:
     """Blended logits of an image, slab by slab along its first axis.
 
@@ -40,6 +88,7 @@ def cover(
         region: the part of the image whose logits are asked for; all of it by default.
         wanted: asked of each window, cut to the image; those it declines are left out, and logits
             that no window tells of are 0. One window is looked at in any case.
+        nnunet: windows and their weights are nnU-Net's, as in `Tiling.regular`.
 
     Yields:
         The rows' box in (I, J, K), and logits (classes, rows, J, K) in the accumulator's type, to
@@ -48,19 +97,16 @@ def cover(
     Raises:
         ModelError: a network answers with what is not a number.
     """
-    shape = image.shape[1:]
-    padded, low = _padded(image, patch)
-    region = region or Box.whole(shape)
-    inner = _moved(region, low)
-    tiling = Tiling.regular(tuple(padded.shape[1:]), patch, effort.overlap)
-    touching = [box for box in tiling.boxes() if _meet(box, inner)]
-    windows = [box for box in touching if wanted is None or wanted(_inside(box, low, shape))]
-    tiles = look(
-        engines, padded, windows or touching[:1], mirrors=effort.mirrors, batch=effort.batch
-    )
-    back = tuple(-start for start in low)
-    for box, logits in stitch_slabs(tiles, tiling, region=inner, dtype=effort.accumulator):
-        if not torch.isfinite(logits.sum(dtype=torch.float32)):
+    frame = Frame.around(image.shape[1:], patch, effort.overlap, nnunet=nnunet)
+    region = region or Box.whole(frame.shape)
+    inner = _moved(region, frame.low)
+    windows = frame.windows(region, wanted)
+    padded = _padded(image, frame)
+    tiles = look(engines, padded, windows, mirrors=effort.mirrors, batch=effort.batch)
+    back = tuple(-start for start in frame.low)
+    for box, logits in stitch_slabs(tiles, frame.tiling, region=inner, dtype=effort.accumulator):
+        sums = [rows.sum(dtype=torch.float32) for rows in logits.unbind(1)]  # copies a row at most
+        if not torch.isfinite(torch.stack(sums)).all():
             raise ModelError(
                 "The network's answer is not finite. Look for voxels that are not numbers in the "
                 "scan; if there are none, the model is damaged."
@@ -84,18 +130,13 @@ def classify(
     return index
 
 
-def _padded(
-    image: NDArray[np.float32], patch: tuple[int, ...]
-) -> tuple[Tensor, tuple[int, int, int]]:
-    """The image, padded where it is smaller than the patch, and where it starts in that."""
-    short = [max(p - n, 0) for n, p in zip(image.shape[1:], patch, strict=True)]
-    low = (short[0] // 2, short[1] // 2, short[2] // 2)
-    if not any(short):
-        return torch.from_numpy(np.ascontiguousarray(image)), low
-    whole = (n + s for n, s in zip(image.shape[1:], short, strict=True))
-    padded = torch.zeros(image.shape[0], *whole)
-    padded.numpy()[_moved(Box.whole(image.shape[1:]), low).index] = image
-    return padded, low
+def _padded(image: NDArray[np.float32], frame: Frame) -> Tensor:
+    """The image, with 0 around it where it is smaller than the patch."""
+    if frame.tiling.shape == frame.shape:
+        return torch.from_numpy(np.ascontiguousarray(image))
+    padded = torch.zeros(image.shape[0], *frame.tiling.shape)
+    padded.numpy()[_moved(Box.whole(frame.shape), frame.low).index] = image
+    return padded
 
 
 def _moved(box: Box, by: tuple[int, ...]) -> Box:
@@ -109,12 +150,4 @@ def _meet(one: Box, other: Box) -> bool:
     return all(
         a < d and c < b
         for a, b, c, d in zip(one.start, one.stop, other.start, other.stop, strict=True)
-    )
-
-
-def _inside(box: Box, low: tuple[int, ...], shape: tuple[int, ...]) -> Box:
-    """A window of the padded image as the part of the image that it shows."""
-    return Box(
-        tuple(max(a - s, 0) for a, s in zip(box.start, low, strict=True)),
-        tuple(min(b - s, n) for b, s, n in zip(box.stop, low, shape, strict=True)),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, combinations
 
 import torch
@@ -22,8 +22,10 @@ class Effort:
         overlap: least part of a window's side shared with the next one, in [0, 1).
         mirror: axes of the image (0 to 2) along which windows are also seen flipped, in all
             combinations.
-        skip_air: windows of nothing but air are left out, and are background.
-        crop: only the box around the body is looked at; the rest is background.
+        skip_air: windows of nothing but air are left out, and are background, where the training
+            set tells what air is.
+        crop: only the box around the body is looked at, where the same is known; the rest is
+            background.
         accumulator: type of the sums of logits; float16 halves their memory.
         strips: parts that the image is worked through in, along its second axis. Memory shrinks
             with them; windows across a border are looked at twice, and the answer is the same.
@@ -43,3 +45,8 @@ class Effort:
         """All sets of axes to flip, the empty one first."""
         axes = self.mirror
         return tuple(chain.from_iterable(combinations(axes, n) for n in range(len(axes) + 1)))
+
+    @property
+    def quick(self) -> Effort:
+        """The least look at all of an image: windows side by side, unmirrored."""
+        return replace(self, overlap=0.0, mirror=())

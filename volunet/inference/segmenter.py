@@ -6,27 +6,36 @@ steps two to nine; reading and keeping belong to whoever has the files.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from functools import partial
+from hashlib import sha256
 from math import inf
+from pathlib import Path
+from time import perf_counter
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from volunet.findings import Finding, refuse_if_needed
+from volunet.findings import Finding, refuse_if_needed, worst_first
+from volunet.inference.asked import Made, label_as_asked
 from volunet.inference.clock import Clock
-from volunet.inference.cover import cover
+from volunet.inference.deadline import Watch
 from volunet.inference.effort import Effort
 from volunet.inference.engines.auto import AutoEngine
 from volunet.inference.engines.engine import Engine
-from volunet.inference.native import Reach, label_native
+from volunet.inference.labelling import Labelling
+from volunet.inference.limit import Foreseen, foresee
+from volunet.inference.place import Place
 from volunet.inference.postprocess import UNTIDIED, Tidy, tidy_labels
+from volunet.inference.roi import Roi, Structures
+from volunet.inference.view import View, view_scan
+from volunet.io.header import Header
+from volunet.io.scan import read_header
+from volunet.planning.any_plan import AnyPlan
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.gate import judge
-from volunet.planning.plan import Plan
-from volunet.space.box import Box
+from volunet.planning.machine import GB
 from volunet.space.grid import Grid
 from volunet.space.volume import Volume
 
@@ -39,11 +48,13 @@ class Segmentation:
         labels: (1, I, J, K) label values on the scan's own grid.
         findings: what is unusual about the scan, worst first.
         how: numbers about how it was made, for records.
+        steps: seconds spent, by step.
     """
 
     labels: Volume
     findings: tuple[Finding, ...]
     how: Mapping[str, Any] = field(default_factory=dict)
+    steps: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,18 +67,92 @@ class Segmenter:
         identity: SHA-256 of plan and weights.
         effort: how hard to look.
         tidy: what is done to the label map at the end.
+        max_memory: bytes that the process may hold; None for no limit. A scan is looked at in the
+            cheapest way that keeps it, and refused where there is none.
+        beside: bytes of them for other scans that are read and written meanwhile.
+        roi: what is asked for, where that is not all of a scan.
+        limit_s: seconds for a scan, from its voxels to its labels; None for no limit.
     """
 
     engines: tuple[Engine, ...]
-    plan: Plan
+    plan: AnyPlan
     fingerprint: Fingerprint
     identity: str
     effort: Effort
     tidy: Tidy = UNTIDIED
+    max_memory: float | None = None
+    beside: float = 0.0
+    roi: Roi | None = None
+    limit_s: float | None = None
 
     def with_effort(self, effort: Effort) -> Segmenter:
         """The same model, looking so hard."""
         return replace(self, effort=effort)
+
+    def within(self, max_memory: float | None, *, beside: float = 0.0) -> Segmenter:
+        """The same model, in so much memory."""
+        return replace(self, max_memory=max_memory, beside=beside)
+
+    def only(self, roi: Sequence[str] | Volume) -> Segmenter:
+        """The same model for a part of each scan.
+
+        Args:
+            roi: names of structures, which alone are kept; or a mask (1, I, J, K) on any grid,
+                around which labels are made and kept.
+
+        Raises:
+            ConfigError: the model finds no structure of a name, or the mask is empty.
+        """
+        if isinstance(roi, Volume):
+            asked: Roi = Place.of_mask(roi)
+        else:
+            asked = Structures.named(roi, self.plan.labels)
+        return replace(self, roi=asked, identity=_renamed(self.identity, asked.key))
+
+    def by(self, limit_s: float) -> Segmenter:
+        """The same model, with so many seconds for a scan.
+
+        They count from the voxels to the labels: reading, writing and the first trial of engines
+        take their own time. A scan that cannot be looked at once in time raises `OutOfTime`.
+        """
+        return replace(
+            self, limit_s=limit_s, identity=_renamed(self.identity, f"limit {limit_s:g} s")
+        )
+
+    def everywhere(self) -> Segmenter:
+        """The same model, looking at air too."""
+        effort = replace(self.effort, crop=False, skip_air=False)
+        return replace(self, effort=effort, identity=_renamed(self.identity, "everywhere"))
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether other scans may be read and written while one is segmented."""
+        return self.max_memory is None or self.beside > 0
+
+    def foresee(self, scan: Header) -> Foreseen:
+        """How a scan will be looked at, and the peak memory of that.
+
+        Raises:
+            Refused: it would pass `max_memory` in any way (RES-MEMORY).
+        """
+        return foresee(
+            self.plan,
+            scan,
+            self.engines,
+            self.effort,
+            limit=self.max_memory,
+            beside=self.beside,
+        )
+
+    def admit(self, images: Sequence[Path], *, accept: Collection[str] = ()) -> None:
+        """Refuses a scan that would pass `max_memory`, by its header alone.
+
+        Raises:
+            Refused: it would, or its header cannot be read.
+        """
+        if self.max_memory is not None:
+            several = len(self.plan.channels) > 1
+            self.foresee(read_header(images, accept=accept, channels_in_file=several))
 
     def __call__(self, scan: Volume, *, accept: Collection[str] = ()) -> Segmentation:
         """Labels of a scan on its own grid.
@@ -78,58 +163,86 @@ class Segmenter:
 
         Raises:
             Refused: the scan is unfit for the model; the findings say why.
+            OutOfTime: there is a limit, and the scan cannot be looked at once in it.
         """
         clock = Clock()
         with clock.step("judge"):
             findings = refuse_if_needed(judge(scan, self.plan, self.fingerprint), accept)
-        grid = self.plan.grid_for(scan.grid)  # aim
-        with clock.step("prepare"):
-            seen = self.plan.prepare(scan)
+            foreseen = self.foresee(Header(scan.grid, scan.channels, scan.voxels.dtype))
+            effort = foreseen.effort
+        if self.limit_s is not None:
+            with clock.step("choose"):
+                self._choose(None, tried=foreseen.tried)
+        watch = Watch(inf if self.limit_s is None else self.limit_s - clock.seconds["judge"])
+        with clock.step("prepare"):  # aim, prepare
+            view = self._view(scan, effort, findings)
         with clock.step("choose"):
-            for engine in self.engines:
-                if isinstance(engine, AutoEngine):
-                    engine.settle(seen.voxels)
+            self._choose(view, tried=foreseen.tried)
         with clock.step("label"):  # cut, look, blend, return
-            index = self._label(seen.voxels, grid, scan.grid, clock)
+            engines = [clock.around(engine) for engine in self.engines]
+            labelling = Labelling(engines, self.plan, view, scan.grid)
+            ending_s = partial(self._ending_s, scan.grid)
+            made = label_as_asked(labelling, effort, watch, roi=self.roi, ending_s=ending_s)
         with clock.step("tidy"):
             voxel_ml = scan.grid.voxel_ml
-            tidied = tidy_labels(index, self.tidy, self.plan.labels, voxel_ml=voxel_ml)
-            labels = Volume(self.plan.labels.to_values(index)[None], scan.grid)
-        how: dict[str, Any] = {
-            "model": self.identity,
-            "engines": [str(engine) for engine in self.engines],
-            "plan_shape": list(grid.shape),
-            "plan_spacing_mm": list(grid.spacing),
+            tidied = tidy_labels(made.labels, self.tidy, self.plan.labels, voxel_ml=voxel_ml)
+            values = self.plan.labels.to_values(made.labels)
+            if isinstance(self.roi, Structures):
+                values = self.roi.keep(values)
+        how = {
+            **self._tell(made, foreseen),
             "windows": clock.windows,
             "tidied_ml": {name: t.in_ml(voxel_ml) for name, t in tidied.items()},
-            "seconds": {name: round(s, 4) for name, s in clock.seconds.items()},
         }
-        return Segmentation(labels, findings, how)
+        found = tuple(worst_first((*findings, *made.findings)))
+        return Segmentation(Volume(values[None], scan.grid), found, how, clock.seconds)
 
-    def _label(
-        self, image: NDArray[np.float32], grid: Grid, native: Grid, clock: Clock
-    ) -> NDArray[Any]:
-        """Class indices on the scan's grid, strip by strip."""
-        engines = [clock.around(engine) for engine in self.engines]
-        labels: NDArray[Any] | None = None
-        for region, reach in strips_of(grid.shape, self.effort.strips):
-            slabs = cover(engines, image, self.plan.patch, self.effort, region=region)
-            labels = label_native(slabs, grid, native, reach=reach, labels=labels)
-        assert labels is not None, "there is at least one strip"
-        return labels
+    def _view(self, scan: Volume, effort: Effort, findings: Collection[Finding]) -> View:
+        """What of a scan is looked at, prepared."""
+        return view_scan(
+            scan,
+            self.plan,
+            self.fingerprint,
+            effort,
+            trusted=not any(f.code == "OOD-INTENSITY" for f in findings),
+            place=self.roi if isinstance(self.roi, Place) else None,
+        )
+
+    def _tell(self, made: Made, foreseen: Foreseen) -> dict[str, Any]:
+        """How labels were made, for records."""
+        effort, seen = foreseen.effort, made.view.seen.grid
+        return {
+            "model": self.identity,
+            "engines": [str(engine) for engine in self.engines],
+            "plan_shape": list(seen.shape),
+            "plan_spacing_mm": list(seen.spacing),
+            **made.view.told(len(self.engines) * len(effort.mirrors)),
+            "limit_s": self.limit_s,
+            "sure_share": round(made.sure, 4),
+            "strips": effort.strips,
+            "sums": str(effort.accumulator).removeprefix("torch."),
+            "predicted_gb": round(foreseen.demand.total / GB, 3),
+        }
+
+    def _choose(self, view: View | None, *, tried: bool) -> None:
+        """Has engines chosen that are not chosen yet; those of an ensemble like the first."""
+        open_ones = [engine for engine in self.engines if isinstance(engine, AutoEngine)]
+        for engine in open_ones:
+            if tried:
+                like = open_ones[0] if engine is not open_ones[0] else None
+                engine.settle(None if view is None else view.seen.voxels, like=like)
+            else:
+                engine.settle_untried()
+
+    def _ending_s(self, grid: Grid, index: NDArray[Any]) -> float:
+        """How long it takes to tidy labels like these."""
+        if not self.tidy:
+            return 0.0
+        started = perf_counter()
+        tidy_labels(index.copy(), self.tidy, self.plan.labels, voxel_ml=grid.voxel_ml)
+        return perf_counter() - started
 
 
-def strips_of(shape: tuple[int, int, int], count: int) -> list[tuple[Box, Reach]]:
-    """The parts of a map that are worked through one after another, cut along the second axis.
-
-    Each is a box of voxels, and the coordinates that are labelled from it: up to the first column
-    of the next one, whose logits it holds too.
-    """
-    count = min(count, shape[1])
-    edges = [round(i * shape[1] / count) for i in range(count + 1)]
-    strips = []
-    for start, stop in pairwise(edges):
-        box = Box((0, start, 0), (shape[0], min(stop + 1, shape[1]), shape[2]))
-        across = (start if start else -inf, stop if stop < shape[1] else inf)
-        strips.append((box, ((-inf, inf), across, (-inf, inf))))
-    return strips
+def _renamed(identity: str, asked: str) -> str:
+    """The identity of a model that gives other labels by what is asked of it."""
+    return sha256(f"{identity} {asked}".encode()).hexdigest()

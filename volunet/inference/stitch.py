@@ -62,6 +62,7 @@ def stitch_slabs(
             )
         yield from ring.give(box.start[0])
         ring.add(box, tile)
+        del tile  # so that its logits go before the next ones are computed
     if ring is None:
         raise ShapeError(f"There are no tiles to cover {tiling.shape}.")
     yield from ring.give(region.stop[0])
@@ -121,8 +122,8 @@ def _accumulate(total: Tensor, tile: Tensor, weights: Tensor) -> None:
     if total.dtype == tile.dtype:
         total.addcmul_(tile, weights)
         return
-    for sums, seen in zip(total, tile, strict=True):
-        sums.copy_(torch.addcmul(sums.float(), seen.float(), weights))
+    for sums, seen, by in zip(total.unbind(1), tile.unbind(1), weights, strict=True):
+        sums.copy_(torch.addcmul(sums.float(), seen.float(), by))
 
 
 def _check(box: Box, tile: Tensor, tiling: Tiling) -> None:

@@ -35,20 +35,28 @@ class Tiling:
         shape: of the image, S.
         patch: size of a window.
         starts: of the windows, for each axis in ascending order.
+        upper: weights peak at voxel n // 2 of a window's n, as nnU-Net has it, not in its middle.
     """
 
     shape: tuple[int, ...]
     patch: tuple[int, ...]
     starts: tuple[tuple[int, ...], ...]
+    upper: bool = False
 
     @classmethod
     def regular(
-        cls, shape: tuple[int, ...], patch: tuple[int, ...], overlap: float = 0.5
+        cls,
+        shape: tuple[int, ...],
+        patch: tuple[int, ...],
+        overlap: float = 0.5,
+        *,
+        nnunet: bool = False,
     ) -> Tiling:
         """The fewest evenly spaced windows that keep the overlap and reach both ends.
 
         Args:
             overlap: least part of a window's side that it shares with the next one, in [0, 1).
+            nnunet: as nnU-Net has it: a stride may be half a voxel, and weights peak at n // 2.
 
         Raises:
             ShapeError: the patch is larger than the image, or the overlap is out of range.
@@ -60,8 +68,10 @@ class Tiling:
             raise ShapeError(
                 f"Patch {patch} does not fit image {shape}; pad the image to {needed}."
             )
-        starts = (_starts(n, p, overlap) for n, p in zip(shape, patch, strict=True))
-        return cls(tuple(shape), tuple(patch), tuple(starts))
+        strides = [max(1.0, p * (1 - overlap)) for p in patch]
+        whole = strides if nnunet else map(int, strides)
+        starts = (_starts(n, p, s) for n, p, s in zip(shape, patch, whole, strict=True))
+        return cls(tuple(shape), tuple(patch), tuple(starts), nnunet)
 
     def boxes(self) -> list[Box]:
         """The windows, in order along the first axis."""
@@ -83,26 +93,30 @@ class Tiling:
         """For each axis, the weights of a window's side by the window's start."""
         shares = []
         for length, patch, starts in zip(self.shape, self.patch, self.starts, strict=True):
-            bell, mass = axis_weights(patch).double(), torch.zeros(length, dtype=torch.float64)
+            bell, mass = (
+                axis_weights(patch, upper=self.upper).double(),
+                torch.zeros(length, dtype=torch.float64),
+            )
             for start in starts:
                 mass[start : start + patch] += bell
             shares.append({s: (bell / mass[s : s + patch]).float() for s in starts})
         return tuple(shares)
 
 
-def _starts(length: int, patch: int, overlap: float) -> tuple[int, ...]:
-    stride = max(1, int(patch * (1 - overlap)))
+def _starts(length: int, patch: int, stride: float) -> tuple[int, ...]:
     gaps = ceil((length - patch) / stride)
     return tuple(round(i * (length - patch) / gaps) for i in range(gaps + 1)) if gaps else (0,)
 
 
-def axis_weights(length: int, *, sigma: float = 0.125) -> Tensor:
+def axis_weights(length: int, *, sigma: float = 0.125, upper: bool = False) -> Tensor:
     """A Gaussian along one side of a window, (length,) float32, at most 1.
 
     Args:
         sigma: standard deviation, in sides of the window.
+        upper: it peaks at voxel length // 2 rather than in the middle.
     """
-    from_centre = torch.arange(length, dtype=torch.float32) - (length - 1) / 2
+    centre = length // 2 if upper else (length - 1) / 2
+    from_centre = torch.arange(length, dtype=torch.float32) - centre
     return torch.exp(-(from_centre**2) / (2 * (sigma * length) ** 2))
 
 
@@ -136,6 +150,7 @@ def look(
                 logits += _answer(engine, axes, seen)
             logits /= len(passes)
         yield from zip(group, logits, strict=True)
+        del logits  # which may be large, before the next are computed
 
 
 def _answer(engine: Engine, axes: tuple[int, ...], windows: Tensor) -> Tensor:

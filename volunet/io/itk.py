@@ -7,6 +7,7 @@ SimpleITK's axes run (k, j, i) in LPS+ mm; here they are turned to (i, j, k) in 
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from volunet.findings import Refused
 from volunet.io.geometry import Affine, judge_axes, judge_spacing, spans
+from volunet.io.header import Header
 from volunet.io.inquiry import Inquiry
 from volunet.io.itk_headers import (
     HEADER_MOST,
@@ -64,6 +66,34 @@ def open_itk(path: Path, kind: str, inquiry: Inquiry, *, channels_in_file: bool)
     affine = _affine(image, voxels.shape[1:], inquiry)
     inquiry.settle()
     return Volume(voxels, Grid(voxels.shape[1:], affine))
+
+
+def open_itk_header(path: Path, kind: str, inquiry: Inquiry) -> Header:
+    """What SimpleITK says of the voxels in an NRRD or MetaImage file, without reading them.
+
+    Raises:
+        Refused: the header cannot be read, or the geometry is in doubt and not accepted.
+    """
+    fields = _header(path, kind, inquiry).fields
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.SetImageIO(READERS[kind])
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        what = str(error).strip().splitlines()[-1]
+        raise inquiry.refusal("IO-FORMAT", f"SimpleITK cannot make sense of it: {what}") from error
+    size, parts = reader.GetSize(), reader.GetNumberOfComponents()
+    if len(size) == 2:
+        raise inquiry.refusal("IMG-2D", "The scan is a plane.", advice="Give a volume.")
+    name = fields.get("type" if kind == "NRRD" else "elementtype", "")
+    dtype = (nrrd_type if kind == "NRRD" else metaimage_type)(name)
+    if dtype is None:
+        raise inquiry.refusal("NII-DTYPE", f"Data type {name!r} is not read.")
+    shape = (size[0], size[1], size[2])
+    affine = _affine(reader, shape, inquiry)
+    inquiry.settle()
+    return Header(Grid(shape, affine), parts * prod(size[3:]), dtype, copies=1)
 
 
 def _header(path: Path, kind: str, inquiry: Inquiry) -> TextHeader:
@@ -188,7 +218,9 @@ def _voxels(
     return np.transpose(stored, (0, 3, 2, 1))
 
 
-def _affine(image: sitk.Image, shape: tuple[int, int, int], inquiry: Inquiry) -> Affine:
+def _affine(
+    image: sitk.Image | sitk.ImageFileReader, shape: tuple[int, int, int], inquiry: Inquiry
+) -> Affine:
     axes = image.GetDimension()
     directions = np.array(image.GetDirection()).reshape(axes, axes)[:3, :3]
     spacing, origin = np.array(image.GetSpacing())[:3], np.array(image.GetOrigin())[:3]

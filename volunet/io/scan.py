@@ -10,12 +10,13 @@ from typing import BinaryIO
 import numpy as np
 
 from volunet.findings import Severity, worst_first
+from volunet.io.header import Header
 from volunet.io.image_values import judge_image
 from volunet.io.inquiry import Inquiry
 from volunet.io.names import suffix
 from volunet.io.nifti_bytes import Stream
 from volunet.io.nifti_geometry import affine_of
-from volunet.io.nifti_header import layout, parse
+from volunet.io.nifti_header import Layout, layout, parse
 from volunet.io.nifti_voxels import read_voxels
 from volunet.io.pair import check_pair
 from volunet.io.reading import Reading
@@ -85,6 +86,56 @@ def read_channels(
     return Reading(first.with_voxels(voxels), tuple(worst_first(found)))
 
 
+def read_header(
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    accept: Collection[str] = (),
+    channels_in_file: bool = False,
+) -> Header:
+    """What the files of a scan say of its voxels, none of which is read.
+
+    Args:
+        paths: one file, or one for each channel.
+        accept: codes of refusals to waive.
+        channels_in_file: as in `inspect`.
+
+    Raises:
+        Refused: a header cannot be read, or its meaning is in doubt.
+    """
+    several = channels_in_file and len(paths) == 1
+    return Header.of_channels(
+        [
+            open_header(Path(path), Inquiry(Path(path).name, accept), channels_in_file=several)
+            for path in paths
+        ]
+    )
+
+
+def open_header(path: Path, inquiry: Inquiry, *, channels_in_file: bool) -> Header:
+    """The header of a file.
+
+    Raises:
+        Refused: it cannot be read, or its meaning is in doubt and that is not accepted.
+    """
+    try:
+        with _opened(path, inquiry) as file:
+            stream = Stream(file, inquiry)
+            kind = _kind(stream, path, inquiry)
+            if kind.startswith("NIfTI"):
+                grid, lying = _nifti(stream, kind, inquiry, channels_in_file=channels_in_file)
+                channels = lying.shape[3] if len(lying.shape) > 3 else 1
+                stored = lying.dtype.newbyteorder("=")
+                if lying.scale is None:
+                    return Header(grid, channels, stored)
+                return Header(grid, channels, np.dtype(np.float32), stored, copies=1)
+        from volunet.io.itk import open_itk_header  # SimpleITK takes a second to load
+
+        return open_itk_header(path, kind, inquiry)
+    except OSError as error:
+        message = f"The file could not be read: {error.strerror or error}."
+        raise inquiry.refusal("IO-FAULT", message) from error
+
+
 def open_volume(path: Path, inquiry: Inquiry, *, channels_in_file: bool) -> Volume:
     """The volume in a file, its values not yet judged.
 
@@ -96,7 +147,8 @@ def open_volume(path: Path, inquiry: Inquiry, *, channels_in_file: bool) -> Volu
             stream = Stream(file, inquiry)
             kind = _kind(stream, path, inquiry)
             if kind.startswith("NIfTI"):
-                return _nifti(stream, kind, inquiry, channels_in_file=channels_in_file)
+                grid, lying = _nifti(stream, kind, inquiry, channels_in_file=channels_in_file)
+                return Volume(read_voxels(stream, lying, inquiry), grid)
         from volunet.io.itk import open_itk  # SimpleITK takes a second to load
 
         return open_itk(path, kind, inquiry, channels_in_file=channels_in_file)
@@ -148,10 +200,13 @@ def _note_name(kind: str, wanted: str, inquiry: Inquiry, *, hidden: bool) -> Non
         inquiry.note("IO-NAME", message)
 
 
-def _nifti(stream: Stream, kind: str, inquiry: Inquiry, *, channels_in_file: bool) -> Volume:
+def _nifti(
+    stream: Stream, kind: str, inquiry: Inquiry, *, channels_in_file: bool
+) -> tuple[Grid, Layout]:
+    """Where the voxels sit, and how they lie in the file."""
     header = parse(stream.peek(HEAD), kind, inquiry)
     lying = layout(header, kind, inquiry, channels_in_file=channels_in_file)
     shape = (lying.shape[0], lying.shape[1], lying.shape[2])
     affine = affine_of(header, shape, inquiry)
     inquiry.settle()
-    return Volume(read_voxels(stream, lying, inquiry), Grid(shape, affine))
+    return Grid(shape, affine), lying

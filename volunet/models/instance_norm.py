@@ -43,12 +43,14 @@ class InstanceNorm(nn.Module):
                 f"One voxel has no variance: feature maps came down to {tuple(x.shape)}. Give the "
                 f"network a larger image or fewer stages."
             )
-        if x.device.type == "cpu" and _is_channels_last(x):
+        tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        ours = x.device.type == "cpu" and not tracing  # converters know torch's own
+        if ours and _is_channels_last(x):
             y: Tensor = _ChannelsLast.apply(  # type: ignore[no-untyped-call]
                 x, self.weight, self.bias, self.slope, self.eps
             )
             return y
-        if x.device.type == "cpu":
+        if ours:
             y = F.group_norm(x.contiguous(), x.shape[1], self.weight, self.bias, self.eps)
         else:
             y = F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)

@@ -73,9 +73,13 @@ class ConvNorm(nn.Module):
 
 
 def initialise(net: nn.Module) -> None:
-    """He's normal weights for the leaky ReLU in every convolution of `net`, biases 0."""
+    """He's normal weights for the leaky ReLU in every convolution of `net`, biases 0.
+
+    Weights on torch's meta device have no numbers to set, and asking for some loads its compiler.
+    """
+    kinds = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
     for layer in net.modules():
-        if isinstance(layer, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
+        if isinstance(layer, kinds) and not layer.weight.is_meta:
             nn.init.kaiming_normal_(layer.weight, a=SLOPE)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

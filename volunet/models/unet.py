@@ -9,7 +9,7 @@ plain form, kernels and strides by axis, Isensee et al. 2021 (nnU-Net, 10.1038/s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 from operator import mul
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from volunet.errors import ShapeError
 from volunet.models.blocks import AttentionGate, MakeBlock, PlainBlock, ResidualBlock
-from volunet.models.layers import Size, convolution, initialise, per_axis, upsampling
+from volunet.models.layers import Conv, Size, convolution, initialise, per_axis, upsampling
 
 
 class UpStage(nn.Module):
@@ -36,57 +36,29 @@ class UpStage(nn.Module):
         return out
 
 
-class UNet(nn.Module):
-    """Image (B, in_channels, *S) to logits (B, out_channels, *S).
+class UShape(nn.Module):
+    """What all U-Nets do once they are built: down through stages, and up again with the skips.
 
     Args:
-        features: channels of each stage, finest first.
-        strides: what each stage after the first divides S by; a tuple where axes differ, so that
-            thick slices can keep their axis for longer.
-        kernels: side of the convolutions, for all stages or one for each; a tuple where axes
-            differ, such as (1, 3, 3) while slices are thick.
-        residual: blocks add their input to their output.
-        attention: gates on the skip connections.
-
-    Raises:
-        ShapeError: features, strides and kernels do not tell of the same stages.
+        in_channels: of the image.
+        encoder: a block for each stage, finest first.
+        decoder: a step up to each stage but the coarsest, coarsest first.
+        head: features of the finest stage to logits.
+        factors: what each stage's size is the image's size divided by, along each axis.
     """
 
-    def __init__(  # noqa: PLR0913 - a plan is given as keywords, and MONAI's users expect them
+    def __init__(
         self,
-        spatial_dims: int,
         in_channels: int,
-        out_channels: int,
-        *,
-        features: tuple[int, ...] = (32, 64, 128, 256, 320),
-        strides: tuple[Size, ...] = (2, 2, 2, 2),
-        kernels: int | tuple[Size, ...] = 3,
-        residual: bool = False,
-        attention: bool = False,
+        encoder: Iterable[nn.Module],
+        decoder: Iterable[nn.Module],
+        head: Conv,
+        factors: tuple[tuple[int, ...], ...],
     ) -> None:
         super().__init__()
-        steps = [per_axis(1, spatial_dims), *(per_axis(s, spatial_dims) for s in strides)]
-        sides = (kernels,) * len(features) if isinstance(kernels, int) else tuple(kernels)
-        _check_stages(features=features, strides=steps, kernels=sides)
-        self.in_channels, self.features = in_channels, tuple(features)
-        self.factors = tuple(accumulate(steps, lambda f, s: tuple(map(mul, f, s))))
-        block: MakeBlock = ResidualBlock if residual else PlainBlock
-        channels = pairwise((in_channels, *features))
-        self.encoder = nn.ModuleList(
-            block(spatial_dims, c_in, c_out, kernel=side, stride=step)
-            for (c_in, c_out), side, step in zip(channels, sides, steps, strict=True)
-        )
-        self.decoder = nn.ModuleList(
-            UpStage(
-                AttentionGate(spatial_dims, fine) if attention else None,
-                upsampling(spatial_dims, coarse, fine, step),
-                block(spatial_dims, 2 * fine, fine, kernel=side),
-            )
-            for (fine, coarse), side, step in reversed(
-                list(zip(pairwise(features), sides[:-1], steps[1:], strict=True))
-            )
-        )
-        self.head = convolution(spatial_dims, features[0], out_channels, 1, bias=True)
+        self.in_channels, self.factors = in_channels, factors
+        self.encoder, self.decoder = nn.ModuleList(encoder), nn.ModuleList(decoder)
+        self.head = head
         initialise(self)
 
     @property
@@ -126,6 +98,63 @@ class UNet(nn.Module):
                 f"An image of {size} does not halve evenly; every axis must be a multiple of "
                 f"{self.divisor}. Pad it to {padded}."
             )
+
+
+class UNet(UShape):
+    """Image (B, in_channels, *S) to logits (B, out_channels, *S).
+
+    Args:
+        features: channels of each stage, finest first.
+        strides: what each stage after the first divides S by; a tuple where axes differ, so that
+            thick slices can keep their axis for longer.
+        kernels: side of the convolutions, for all stages or one for each; a tuple where axes
+            differ, such as (1, 3, 3) while slices are thick.
+        residual: blocks add their input to their output.
+        attention: gates on the skip connections.
+
+    Raises:
+        ShapeError: features, strides and kernels do not tell of the same stages.
+    """
+
+    def __init__(  # noqa: PLR0913 - a plan is given as keywords, and MONAI's users expect them
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        *,
+        features: tuple[int, ...] = (32, 64, 128, 256, 320),
+        strides: tuple[Size, ...] = (2, 2, 2, 2),
+        kernels: int | tuple[Size, ...] = 3,
+        residual: bool = False,
+        attention: bool = False,
+    ) -> None:
+        steps = [per_axis(1, spatial_dims), *(per_axis(s, spatial_dims) for s in strides)]
+        sides = (kernels,) * len(features) if isinstance(kernels, int) else tuple(kernels)
+        _check_stages(features=features, strides=steps, kernels=sides)
+        block: MakeBlock = ResidualBlock if residual else PlainBlock
+        channels = pairwise((in_channels, *features))
+        encoder = [
+            block(spatial_dims, c_in, c_out, kernel=side, stride=step)
+            for (c_in, c_out), side, step in zip(channels, sides, steps, strict=True)
+        ]
+        decoder = [
+            UpStage(
+                AttentionGate(spatial_dims, fine) if attention else None,
+                upsampling(spatial_dims, coarse, fine, step),
+                block(spatial_dims, 2 * fine, fine, kernel=side),
+            )
+            for (fine, coarse), side, step in reversed(
+                list(zip(pairwise(features), sides[:-1], steps[1:], strict=True))
+            )
+        ]
+        head = convolution(spatial_dims, features[0], out_channels, 1, bias=True)
+        super().__init__(in_channels, encoder, decoder, head, factors_of(steps))
+        self.features = tuple(features)
+
+
+def factors_of(steps: Iterable[tuple[int, ...]]) -> tuple[tuple[int, ...], ...]:
+    """What the size is divided by at each stage, from what each stage divides it by."""
+    return tuple(accumulate(steps, lambda f, s: tuple(map(mul, f, s))))
 
 
 def _check_stages(**lists: Sequence[object]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, Self
@@ -22,16 +22,18 @@ from torch import Tensor
 
 from volunet.config import Settings, build, read_values, to_json
 from volunet.errors import ConfigError, ModelError
+from volunet.inference.calibration import Calibration
 from volunet.inference.effort import Effort
 from volunet.inference.engines.engine import Engine, Network
 from volunet.inference.engines.torch_engine import TorchEngine
 from volunet.inference.postprocess import UNTIDIED, Tidy
+from volunet.inference.rule import LAST_POSITIVE, MOST_LIKELY
 from volunet.inference.segmenter import Segmenter
 from volunet.io.atomic import write_bytes, write_text
-from volunet.models.unet import UNet
+from volunet.planning.any_plan import AnyPlan, StoredPlan
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.machine import choose_dtype
-from volunet.planning.plan import Plan
+from volunet.planning.nnunet_plan import NnunetPlan
 
 MakeEngine = Callable[[Network], Engine]
 
@@ -43,40 +45,47 @@ class Training(Settings):
 
     Args:
         cases: number of cases trained on.
-        steps: taken.
-        seconds: of the budget spent.
-        seed: of weights and draws.
+        steps: taken; None where nobody kept it.
+        seconds: of the budget spent; None where nobody kept it.
+        seed: of weights and draws; None where nobody kept it.
         validation_dice: of each structure on the cases held out, by name.
+        elsewhere: for a model trained by another program: by which, and for how long.
     """
 
     cases: int
-    steps: int
-    seconds: float
-    seed: int
+    steps: int | None = None
+    seconds: float | None = None
+    seed: int | None = None
     validation_dice: dict[str, float | None]
+    elsewhere: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.cases} cases, {self.elsewhere or f'{self.steps} steps'}"
 
 
 class ModelFile(Settings):
     """What stands in `model.json`.
 
     Args:
-        weights: SHA-256 by file name.
+        weights: SHA-256 by file name; several files are an ensemble, whose logits are averaged.
         fingerprint: of the training set, its cases numbered, not named.
         licence: of the weights, such as "CC-BY-4.0"; empty where nobody said.
         intended_use: what the model is for, in its maker's words; empty where nobody said.
         tidy: what is done to its label maps, chosen on held-out cases.
+        calibration: what looking less or more gave on held-out cases; None where nobody measured.
     """
 
     format: Literal[1] = 1
     name: str
-    plan: Plan
-    weights: dict[str, str] = Field(min_length=1, max_length=1)
+    plan: StoredPlan
+    weights: dict[str, str] = Field(min_length=1)
     fingerprint: Fingerprint
     training: Training
     versions: dict[str, str]
     licence: str = ""
     intended_use: str = ""
     tidy: Tidy = UNTIDIED
+    calibration: Calibration | None = None
 
     @model_validator(mode="after")
     def _tidies_what_it_finds(self) -> Self:
@@ -90,47 +99,65 @@ def save_model(  # noqa: PLR0913 - a model file has this many parts
     weights: Mapping[str, Tensor],
     *,
     name: str,
-    plan: Plan,
+    plan: AnyPlan,
     fingerprint: Fingerprint,
     training: Training,
     licence: str = "",
     intended_use: str = "",
+    others: Sequence[Mapping[str, Tensor]] = (),
 ) -> Path:
     """Writes a model, in place of one that may be there; returns its `model.json`.
+
+    Args:
+        others: weights of further networks of an ensemble.
 
     Raises:
         WriteError: a file could not be written; an earlier model is still whole.
     """
-    content = save_tensors({key: value.contiguous() for key, value in weights.items()})
-    digest = hashlib.sha256(content).hexdigest()
-    file_name = f"weights_{digest[:12]}.safetensors"
+    folder.mkdir(parents=True, exist_ok=True)
+    digests = dict(_write_weights(folder, some) for some in (weights, *others))
     model = ModelFile(
         name=name,
         plan=plan,
-        weights={file_name: digest},
+        weights=digests,
         fingerprint=fingerprint.numbered(),
         training=training,
         versions={package: version(package) for package in PACKAGES},
         licence=licence,
         intended_use=intended_use,
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(folder / file_name, content)
     path = write_text(folder / "model.json", to_json(model))
     for old in folder.glob("weights_*.safetensors"):
-        if old.name != file_name:
+        if old.name not in digests:
             old.unlink()
     return path
 
 
-def amend_model(folder: Path, *, tidy: Tidy) -> None:
+def _write_weights(folder: Path, weights: Mapping[str, Tensor]) -> tuple[str, str]:
+    """The name of the file they are in, and its SHA-256."""
+    content = save_tensors({key: value.contiguous() for key, value in weights.items()})
+    digest = hashlib.sha256(content).hexdigest()
+    name = f"weights_{digest[:12]}.safetensors"
+    write_bytes(folder / name, content)
+    return name, digest
+
+
+def amend_model(
+    folder: Path, *, tidy: Tidy | None = None, calibration: Calibration | None = None
+) -> None:
     """Adds to `model.json` what was learnt about the model once it was written.
+
+    Args:
+        tidy: in place of what is there; None leaves that.
+        calibration: in place of what is there; None leaves that.
 
     Raises:
         ModelError: there is no model here.
         WriteError: it could not be written; the model is as it was.
     """
-    model = read_model_file(folder).model_copy(update={"tidy": tidy})
+    learnt = {"tidy": tidy, "calibration": calibration}
+    known = {key: value for key, value in learnt.items() if value is not None}
+    model = read_model_file(folder).model_copy(update=known)
     write_text(find_model(folder) / "model.json", to_json(model))
 
 
@@ -165,13 +192,16 @@ def find_model(folder: Path) -> Path:
     )
 
 
-def load_weights(folder: Path, model: ModelFile) -> dict[str, Tensor]:
-    """The weights by name, once their hash was checked.
+def load_weights(folder: Path, model: ModelFile) -> list[dict[str, Tensor]]:
+    """The weights of each network by name, once their hashes were checked.
 
     Raises:
         ModelError: a file is missing, or differs from what `model.json` says.
     """
-    ((name, digest),) = model.weights.items()
+    return [_read_weights(folder, name, digest) for name, digest in model.weights.items()]
+
+
+def _read_weights(folder: Path, name: str, digest: str) -> dict[str, Tensor]:
     path = folder / name
     if path.name != name or not path.is_file():
         raise ModelError(f"The weights {name!r} are not in {folder}. Copy the whole model folder.")
@@ -207,12 +237,12 @@ def load_model(
 
 def make_segmenter(
     model: ModelFile,
-    weights: Mapping[str, Tensor],
+    weights: Sequence[Mapping[str, Tensor]],
     *,
     device: torch.device,
     make_engine: MakeEngine | None = None,
 ) -> Segmenter:
-    """A segmenter from what a model says and its weights.
+    """A segmenter from what a model says and the weights of its networks.
 
     Args:
         make_engine: as in `load_model`.
@@ -220,21 +250,29 @@ def make_segmenter(
     Raises:
         ModelError: the weights do not fit the plan.
     """
-    network = UNet(**model.plan.network)
-    try:
-        network.load_state_dict(dict(weights))
-    except RuntimeError as error:
-        raise ModelError(f"The weights do not fit the plan in model.json: {error}") from error
-    engine: Engine
+    digests = model.weights.values()
+    networks = [_network(model.plan, *each) for each in zip(weights, digests, strict=True)]
+    engines: tuple[Engine, ...]
     if make_engine is None:
-        engine = TorchEngine(network, device=device, dtype=choose_dtype(device))
+        dtype = choose_dtype(device)
+        engines = tuple(TorchEngine(n.module, device=device, dtype=dtype) for n in networks)
     else:
-        made_of = json.dumps([model.plan.network, model.weights], sort_keys=True)
-        digest = hashlib.sha256(made_of.encode()).hexdigest()
-        engine = make_engine(Network(network, network.in_channels, model.plan.patch, digest))
+        engines = tuple(map(make_engine, networks))
     facts = [model.plan.model_dump(mode="json"), model.weights]
     if model.tidy:
         facts.append(model.tidy.model_dump(mode="json")["structures"])
     identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    effort = Effort(overlap=model.plan.overlap)
-    return Segmenter((engine,), model.plan, model.fingerprint, identity, effort, model.tidy)
+    effort = Effort(overlap=model.plan.overlap, skip_air=True, crop=True)
+    return Segmenter(engines, model.plan, model.fingerprint, identity, effort, model.tidy)
+
+
+def _network(plan: AnyPlan, weights: Mapping[str, Tensor], digest: str) -> Network:
+    network = plan.build_network()
+    try:
+        network.load_state_dict(dict(weights))
+    except RuntimeError as error:
+        raise ModelError(f"The weights do not fit the plan in model.json: {error}") from error
+    made_of = json.dumps([plan.network, digest], sort_keys=True)
+    identity = hashlib.sha256(made_of.encode()).hexdigest()
+    rule = LAST_POSITIVE if isinstance(plan, NnunetPlan) and plan.order else MOST_LIKELY
+    return Network(network, network.in_channels, plan.patch, identity, rule)

@@ -7,13 +7,15 @@ cases together, so a large set can be looked at in parts. Axes are R, A, S.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from volunet.config import Settings
 from volunet.errors import DatasetError
-from volunet.space.grid import Triple
+from volunet.io.header import Header
+from volunet.space.grid import Grid, Triple
 from volunet.space.labels import Labels
 from volunet.space.volume import Volume
 
@@ -83,6 +85,11 @@ class Fingerprint(Settings):
     def shapes(self) -> NDArray[np.float64]:
         """Shape of each case in voxels, (cases, 3)."""
         return np.array([case.shape for case in self.cases.values()], dtype=np.float64)
+
+    def largest(self, channels: int) -> Header:
+        """What the scan of most voxels would be like if it were stored in float32."""
+        case = max(self.cases.values(), key=lambda facts: prod(facts.shape))
+        return Header(Grid(case.shape, np.diag([*case.spacing, 1.0])), channels, np.dtype("f4"))
 
     def foreground_quantile(self, channel: int, share: float) -> float:
         """The intensity that a share of all labelled voxels stays below.

@@ -56,17 +56,27 @@ def normalise(voxels: NDArray[Any], intensity: Intensity) -> NDArray[np.float32]
     Returns:
         float32 (I, J, K); all zeros where the image is constant under the scheme "image".
     """
-    scaled = voxels.astype(np.float32)
-    if intensity.scheme == "set":
-        np.clip(scaled, intensity.low, intensity.high, out=scaled)
-        scaled -= np.float32(intensity.mean)
-        scaled /= np.float32(intensity.sd)
-        return scaled
-    mean = scaled.mean(dtype=np.float64)
-    scaled -= np.float32(mean)
-    sd = float(np.sqrt(np.mean(np.square(scaled), dtype=np.float64)))
-    if sd > 1e-6 * max(abs(float(mean)), 1e-30):
-        scaled /= np.float32(sd)
-    else:
-        scaled[:] = 0
+    scaled = voxels.astype(np.float32, order="C")
+    normalise_in_place(scaled, intensity)
     return scaled
+
+
+def normalise_in_place(voxels: NDArray[np.float32], intensity: Intensity) -> None:
+    """One channel scaled for the network, without a copy of it.
+
+    Args:
+        voxels: (I, J, K), finite; overwritten as `normalise` would scale them.
+    """
+    if intensity.scheme == "set":
+        np.clip(voxels, intensity.low, intensity.high, out=voxels)
+        voxels -= np.float32(intensity.mean)
+        voxels /= np.float32(intensity.sd)
+        return
+    mean = voxels.mean(dtype=np.float64)
+    voxels -= np.float32(mean)
+    squares = sum(float(np.mean(np.square(row), dtype=np.float64)) for row in voxels)
+    sd = float(np.sqrt(squares / len(voxels)))
+    if sd > 1e-6 * max(abs(float(mean)), 1e-30):
+        voxels /= np.float32(sd)
+    else:
+        voxels[:] = 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +14,9 @@ import torch
 from volunet.errors import ConfigError
 
 GB = 1e9
+UNITS = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+UNITS |= {"KIB": 2.0**10, "MIB": 2.0**20, "GIB": 2.0**30, "TIB": 2.0**40}
+SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]i?b)\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,20 @@ class Machine:
     cores: int
     memory_gb: float
     half: bool = True
+
+
+def read_bytes(size: str | float) -> float:
+    """The bytes of a size such as "4GB" (10^9 bytes each), "4GiB" (2^30) or "800 MB".
+
+    Raises:
+        ConfigError: it is none, or nothing.
+    """
+    match = SIZE.fullmatch(size) if isinstance(size, str) else None
+    found = float(match[1]) * UNITS[match[2].upper()] if match else 0.0
+    found = found if isinstance(size, str) else float(size)
+    if not 0 < found < inf:
+        raise ConfigError(f"{size!r} is no size of memory. Write it like 4GB, 3.5GiB or 800MB.")
+    return found
 
 
 def find_device(name: str | None = None) -> torch.device:

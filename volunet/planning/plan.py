@@ -13,10 +13,13 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from volunet.config import Settings
-from volunet.planning.intensity import Intensity, normalise
+from volunet.models.unet import UNet
+from volunet.planning.intensity import Intensity, normalise_in_place
+from volunet.planning.way_back import WayBack
+from volunet.space.box import Box
 from volunet.space.grid import Grid
 from volunet.space.labels import Labels
-from volunet.space.resample import resample
+from volunet.space.resample import resample_slabs
 from volunet.space.volume import Volume
 
 Millimetres = Annotated[float, Field(gt=0, le=100)]
@@ -96,6 +99,28 @@ class Plan(Settings):
             "attention": self.attention,
         }
 
+    @property
+    def nnunet_windows(self) -> bool:
+        """Whether windows stand and count as nnU-Net has it."""
+        return False
+
+    def build_network(self) -> UNet:
+        """The network, with weights drawn at random."""
+        return UNet(**self.network)
+
+    @property
+    def axis_names(self) -> str:
+        """What the axes of `oriented` are called."""
+        return "RAS"
+
+    def oriented(self, scan: Grid) -> Grid:
+        """The scan's grid with the axes that spacings are compared along: R, A and S."""
+        return scan.reoriented("RAS")
+
+    def way_back(self, scan: Grid) -> WayBack:
+        """The rules for the way back to the scan's own grid."""
+        return WayBack()
+
     def grid_for(self, scan: Grid) -> Grid:
         """The grid the network works on for a scan: RAS, at the plan's spacing. No voxel needed."""
         turned = scan.reoriented("RAS")
@@ -103,16 +128,26 @@ class Plan(Settings):
             return turned
         return turned.respaced(self.spacing)
 
-    def prepare(self, scan: Volume) -> Volume:
+    def prepare(self, scan: Volume, box: Box | None = None) -> Volume:
         """The scan as the network wants it: float32 (C, *grid_for(scan.grid).shape).
 
         The scan is turned first, which moves voxels without changing them, so that the result
-        does not depend on how a file's axes run.
+        does not depend on how a file's axes run. Beside the result no copy of the scan is made,
+        but for one in its own type where its grid is tilted against the plan's.
+
+        Args:
+            box: the part of that grid that is wanted. Where a channel is scaled by what the whole
+                image holds, the whole image is prepared first.
         """
+        whole = any(intensity.scheme == "image" for intensity in self.intensities)
+        if box is not None and whole:
+            return self.prepare(scan).crop(box)
         turned = scan.reoriented("RAS")
         grid = self.grid_for(scan.grid)
-        seen = resample(turned, grid, method=self.interpolation)
-        voxels = np.empty(seen.voxels.shape, dtype=np.float32)
-        for channel, intensity in enumerate(self.intensities):
-            voxels[channel] = normalise(np.ascontiguousarray(seen.voxels[channel]), intensity)
+        grid = grid if box is None else grid.crop(box)
+        voxels = np.empty((scan.channels, *grid.shape), dtype=np.float32)
+        for first, rows in resample_slabs(turned, grid, method=self.interpolation):
+            voxels[:, first : first + rows.shape[1]] = rows.numpy()
+        for channel, intensity in zip(voxels, self.intensities, strict=True):
+            normalise_in_place(channel, intensity)
         return Volume(voxels, grid)

@@ -112,6 +112,13 @@ class Grid:
         affine = from_matvec(directions, centre - directions @ ((shape - 1) / 2))
         return Grid((int(shape[0]), int(shape[1]), int(shape[2])), affine)
 
+    def with_shape(self, shape: Shape) -> Grid:
+        """The grid with other voxels between the same edges."""
+        if self.shape == tuple(shape):
+            return self
+        zoom = np.divide(self.shape, shape)
+        return Grid(shape, from_matvec(self.affine[:3, :3] * zoom, self.to_world(zoom / 2 - 0.5)))
+
     def at_least(self, shape: tuple[int, ...]) -> Grid:
         """The grid, grown evenly on both sides of each axis that is shorter than in `shape`."""
         short = [max(wanted - n, 0) for wanted, n in zip(shape, self.shape, strict=True)]

@@ -5,6 +5,7 @@ Tensors are (C, I, J, K); coordinates are computed in float64 and used in float3
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 from typing import Literal
 
@@ -21,19 +22,26 @@ TAPS = {"nearest": 1, "linear": 2, "cubic": 4}
 
 
 def sample_axes(
-    source: Tensor,
+    fetch: Callable[[int, int], Tensor],
+    lengths: tuple[int, ...],
     axes: Axes,
     rows: tuple[int, int],
     shape: tuple[int, int, int],
     method: Method,
     beyond: Beyond,
 ) -> Tensor:
-    """Rows `rows` of the target, one axis after another: (C, rows, J, K)."""
-    seen = source.permute(0, *(1 + a for a in axes.order))
-    ranges = (rows, (0, shape[1]), (0, shape[2]))
-    for axis, (first, stop) in enumerate(ranges):
-        where = axes.coordinates(axis, first, stop)
-        index, weight = taps(where, seen.shape[axis + 1], method, beyond)
+    """Rows `rows` of the target, one axis after another: (C, rows, J, K).
+
+    Args:
+        fetch: the source from one row to another, its axes in the order of the target's.
+        lengths: of the source's axes, in that order.
+    """
+    index, weight = taps(axes.coordinates(0, *rows), lengths[0], method, beyond)
+    first, last = min(int(at.min()) for at in index), max(int(at.max()) for at in index)
+    seen = _gather(fetch(first, last + 1), 1, [at - first for at in index], weight)
+    for axis in (1, 2):
+        where = axes.coordinates(axis, 0, shape[axis])
+        index, weight = taps(where, lengths[axis], method, beyond)
         seen = _gather(seen, axis + 1, index, weight)
     return seen
 
@@ -52,15 +60,14 @@ def sample_points(
     found = [taps(p, n, method, beyond) for p, n in zip(place, source.shape[1:], strict=True)]
     flat = source.reshape(source.shape[0], -1)
     strides = (source.shape[2] * source.shape[3], source.shape[3], 1)
-    seen = torch.zeros(
-        source.shape[0], int(np.prod(size)), dtype=source.dtype, device=source.device
-    )
+    kind = source.dtype if method == "nearest" else torch.float32
+    seen = torch.zeros(source.shape[0], int(np.prod(size)), dtype=kind, device=source.device)
     for chosen in product(range(TAPS[method]), repeat=3):
         index = sum(f[0][t] * s for f, t, s in zip(found, chosen, strides, strict=True))
         weight = np.prod([f[1][t] for f, t in zip(found, chosen, strict=True)], axis=0)
         at = torch.from_numpy(np.asarray(index)).to(source.device)
-        by = torch.from_numpy(weight).to(source)
-        seen.addcmul_(flat[:, at], by)
+        by = torch.from_numpy(weight).to(seen)
+        seen.addcmul_(flat[:, at].to(kind), by)
     return seen.reshape(source.shape[0], *size)
 
 
@@ -109,6 +116,9 @@ def _gather(
     """The weighted sum of rows of `source` along `dim`."""
     used = [tap for tap in zip(index, weight, strict=True) if tap[1].any()]
     first, *others = used or [(index[0], weight[0])]
+    as_it_is = np.array_equal(first[0], np.arange(source.shape[dim])) and (first[1] == 1).all()
+    if as_it_is and not others:
+        return source
     seen = _weighted(source, dim, *first)
     for tap in others:
         seen += _weighted(source, dim, *tap)

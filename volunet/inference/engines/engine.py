@@ -7,6 +7,8 @@ from typing import Literal, Protocol
 
 from torch import Tensor, nn
 
+from volunet.inference.rule import MOST_LIKELY, Rule
+
 Precision = Literal["fp32", "bf16", "fp16"]
 
 
@@ -29,12 +31,14 @@ class Network:
         patch: the only size of window it will be given.
         identity: SHA-256 of its structure and weights, under which conversions of it are kept;
             "" where nobody knows, and nothing is kept.
+        rule: how its logits make classes.
     """
 
     module: nn.Module
     channels: int
     patch: tuple[int, ...]
     identity: str = ""
+    rule: Rule = MOST_LIKELY
 
     @property
     def example_shape(self) -> tuple[int, ...]:

@@ -1,0 +1,278 @@
+"""The fastest engine that agrees is chosen once, and remembered as long as nothing has changed."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.inference.engines.nets import PATCH, blobs
+from volunet.errors import ConfigError, ModelError
+from volunet.inference.engines import auto, choose
+from volunet.inference.engines.auto import AutoEngine
+from volunet.inference.engines.openvino_engine import precisions
+from volunet.inference.engines.torch_engine import TorchEngine
+from volunet.inference.engines.trial import make_windows
+from volunet.io.user_cache import UNREAD_DAYS
+
+CPU = torch.device("cpu")
+half = pytest.mark.skipif("bf16" not in precisions(), reason="this CPU has no bfloat16")
+
+
+@pytest.fixture(autouse=True)
+def no_network_is_small(monkeypatch):
+    monkeypatch.setattr(auto, "SMALL", 0)
+
+
+@pytest.fixture
+def scan() -> np.ndarray:
+    return make_windows(1, PATCH)[0].numpy()
+
+
+def engine_of(network, cache: Path, **more) -> tuple[AutoEngine, list[str]]:
+    said: list[str] = []
+    return AutoEngine(network, CPU, cache=cache, tell=said.append, **more), said
+
+
+def was_tried(said: list[str]) -> bool:
+    return any(text.startswith("Trying") for text in said)
+
+
+def test_the_fastest_that_agrees_is_chosen_and_answers(tmp_path, scan):
+    engine, said = engine_of(blobs(), tmp_path)
+    assert str(engine) == "not chosen yet"
+    choice = engine.settle(scan)
+    row = choice.rows[choice.chosen]
+    agreeing = [r for r in choice.rows if r.verdict in ("chosen", "slower")]
+    assert row.verdict == "chosen"
+    assert row.seconds == min(r.seconds for r in agreeing)
+    assert str(engine) == str(row)
+    assert said[-1].startswith(f"Engine: {row}")
+    assert {r.engine for r in choice.rows} == {"torch", "openvino", "onnx"}
+    wanted = TorchEngine(blobs().module, device="cpu")(torch.from_numpy(scan)[None])
+    assert (
+        engine(torch.from_numpy(scan)[None]).argmax(1) == wanted.argmax(1)
+    ).float().mean() > 0.99
+
+
+@half
+def test_a_network_that_half_precision_breaks_runs_in_float32_and_it_is_said(tmp_path, scan):
+    engine, said = engine_of(blobs(offset=1e4), tmp_path)
+    choice = engine.settle(scan)
+    assert choice.winner.precision == "fp32"
+    broken = [row for row in choice.rows if row.precision == "bf16"]
+    assert {row.engine for row in broken} == {"torch", "openvino"}
+    assert all("are needed" in row.verdict for row in broken)
+    assert "bf16 was set aside: the same class in" in said[-1]
+    with pytest.raises(ModelError, match="openvino bf16: the same class in"):
+        engine_of(blobs(offset=1e4), tmp_path, engine="openvino", precision="bf16")[0].settle(scan)
+
+
+def test_a_choice_is_remembered_and_what_was_converted_is_not_converted_again(tmp_path, scan):
+    first, said = engine_of(blobs(), tmp_path, engine="openvino")
+    choice = first.settle(scan)
+    assert was_tried(said)
+    again, said = engine_of(blobs(), tmp_path, engine="openvino")
+    assert again.settle(scan) == choice
+    assert not was_tried(said)
+    windows = torch.from_numpy(scan)[None]
+    assert torch.equal(first(windows), again(windows))
+
+
+@pytest.mark.parametrize("harm", ["flipped", "cut", "empty", "gone", "another"])
+@pytest.mark.parametrize("which", ["choice", "network"])
+def test_what_is_kept_and_damaged_is_made_again(tmp_path, scan, harm, which):
+    engine_of(blobs(), tmp_path, engine="onnx")[0].settle(scan)
+    small, large = sorted(tmp_path.glob("*.kept"), key=lambda path: path.stat().st_size)
+    path = small if which == "choice" else large
+    content = path.read_bytes()
+    harmed = {
+        "flipped": content[:-20] + bytes([content[-20] ^ 1]) + content[-19:],
+        "cut": content[:-9],
+        "empty": b"",
+        "another": (large if which == "choice" else small).read_bytes(),
+    }
+    if harm == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(harmed[harm])
+    engine, said = engine_of(blobs(), tmp_path, engine="onnx")
+    engine.settle(scan)
+    assert was_tried(said)
+    engine, said = engine_of(blobs(), tmp_path, engine="onnx")
+    engine.settle(scan)
+    assert not was_tried(said)
+
+
+def test_a_network_that_is_whole_but_was_not_tried_is_not_used(tmp_path, scan):
+    """A conversion put under another's name proves its own bytes, and is refused all the same."""
+    other = replace(blobs(offset=0.5), identity=blobs().identity)
+    for network, place in ((blobs(), "here"), (other, "there")):
+        engine_of(network, tmp_path / place, engine="onnx")[0].settle(scan)
+    path = max((tmp_path / "there").glob("*.kept"), key=lambda path: path.stat().st_size)
+    (tmp_path / "here" / path.name).write_bytes(path.read_bytes())
+    engine, said = engine_of(blobs(), tmp_path / "here", engine="onnx")
+    engine.settle(scan)
+    assert was_tried(said)
+
+
+def test_another_model_patch_or_number_of_threads_is_another_choice(tmp_path, scan):
+    engine_of(blobs(), tmp_path, engine="onnx")[0].settle(scan)
+    for network in (replace(blobs(), identity="other"), blobs(patch=(16, 16, 16))):
+        engine, said = engine_of(network, tmp_path, engine="onnx")
+        engine.settle(scan)
+        assert was_tried(said)
+    torch.set_num_threads(2)
+    try:
+        engine, said = engine_of(blobs(), tmp_path, engine="onnx")
+        engine.settle(scan)
+    finally:
+        torch.set_num_threads(1)
+    assert was_tried(said)
+
+
+def test_a_choice_made_on_noise_holds_until_a_scan_is_seen(tmp_path, scan):
+    engine, said = engine_of(blobs(), tmp_path, engine="onnx")
+    assert engine.settle().seen == "noise"
+    again, said = engine_of(blobs(), tmp_path, engine="onnx")
+    assert again.settle().seen == "noise"
+    assert not was_tried(said)
+    engine, said = engine_of(blobs(), tmp_path, engine="onnx")
+    assert engine.settle(scan).seen == "scan"
+    assert was_tried(said)
+    again, said = engine_of(blobs(), tmp_path, engine="onnx")
+    assert again.settle().seen == "scan"
+    assert not was_tried(said)
+
+
+def test_the_first_windows_settle_what_nobody_has_settled(tmp_path, scan):
+    engine, said = engine_of(blobs(), tmp_path, engine="onnx")
+    logits = engine(torch.from_numpy(scan)[None])
+    assert logits.shape == (1, 3, *PATCH)
+    assert engine.settle().seen == "scan"
+    assert len(said) == 2
+
+
+def test_a_network_without_an_identity_leaves_nothing_behind(tmp_path, scan):
+    engine, said = engine_of(replace(blobs(), identity=""), tmp_path, engine="onnx")
+    engine.settle(scan)
+    assert was_tried(said)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, scan):
+    (tmp_path / "file").write_text("in the way")
+    engine, said = engine_of(blobs(), tmp_path / "file" / "engines", engine="onnx")
+    assert engine.settle(scan).winner.engine == "onnx"
+    assert was_tried(said)
+
+
+def test_what_nobody_reads_any_more_is_removed(tmp_path, scan):
+    engine_of(blobs(), tmp_path, engine="onnx")[0].settle(scan)
+    old = list(tmp_path.glob("*.kept"))
+    for path in old:
+        seconds = path.stat().st_mtime - (UNREAD_DAYS + 1) * 24 * 3600
+        os.utime(path, (seconds, seconds))
+    engine_of(replace(blobs(), identity="other"), tmp_path, engine="onnx")[0].settle(scan)
+    assert not any(path.exists() for path in old)
+    assert len(list(tmp_path.glob("*.kept"))) == 2
+
+
+def test_a_small_network_is_run_by_torch_and_nothing_is_converted(tmp_path, scan, monkeypatch):
+    monkeypatch.setattr(auto, "SMALL", 1e9)
+    engine, said = engine_of(blobs(), tmp_path)
+    choice = engine.settle(scan)
+    assert choice.winner.engine == "torch"
+    assert not was_tried(said)
+    assert list(tmp_path.iterdir()) == []
+    left_out = [row for row in choice.rows if row.engine != "torch"]
+    assert left_out
+    assert all(row.verdict == "not tried: the network is small" for row in left_out)
+    assert all(row.seconds is None for row in left_out)
+
+
+def test_a_precision_that_is_asked_for_is_the_only_one_tried(tmp_path, scan):
+    choice = engine_of(blobs(), tmp_path, precision="fp32")[0].settle(scan)
+    assert {row.precision for row in choice.rows} == {"fp32"}
+    torch_only = engine_of(blobs(), tmp_path, engine="torch", precision="bf16")[0]
+    assert str(torch_only.settle(scan).winner) == "torch bf16"
+    assert torch_only.settle(scan).seen == "none"
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "told"),
+    [
+        ("tensorrt", None, "no engine 'tensorrt' for cpu. Choose auto or onnx, openvino, torch"),
+        ("auto", "fp64", "no precision 'fp64'. Choose fp32, bf16, fp16"),
+        ("onnx", "bf16", "No onnx engine has bf16 on cpu. There are .*torch fp32"),
+    ],
+)
+def test_what_does_not_exist_is_refused_with_what_does(tmp_path, engine, precision, told):
+    with pytest.raises(ConfigError, match=told):
+        engine_of(blobs(), tmp_path, engine=engine, precision=precision)
+
+
+def test_an_engine_that_cannot_take_the_network_is_a_row_and_not_the_end(tmp_path, scan):
+    class Fickle(torch.nn.Module):
+        """Converters follow one path and do not come this way."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if torch.jit.is_tracing():
+                raise RuntimeError("this network will not be traced")
+            return torch.cat([x, -x], dim=1)
+
+    network = replace(blobs(), module=Fickle(), identity="fickle")
+    choice = engine_of(network, tmp_path)[0].settle(scan)
+    assert choice.winner.engine == "torch"
+    failed = [row for row in choice.rows if row.engine != "torch"]
+    assert failed
+    assert all(row.verdict.startswith("failed:") for row in failed)
+
+
+def test_an_engine_that_is_far_too_slow_is_not_tried_to_the_end(tmp_path, scan, monkeypatch):
+    monkeypatch.setattr(choose, "HOPELESS", 0.0)
+    choice = engine_of(blobs(), tmp_path)[0].settle(scan)
+    assert all(row.seconds for row in choice.rows)
+    assert all(row.equal > 0.99 for row in choice.rows)
+
+
+def test_the_networks_of_an_ensemble_try_what_the_first_one_chose(tmp_path, scan):
+    first, _ = engine_of(blobs(), tmp_path)
+    winner = first.settle(scan).winner
+    second, _ = engine_of(replace(blobs(offset=0.5), identity="fold 1"), tmp_path)
+    choice = second.settle(scan, like=first)
+    assert {str(row) for row in choice.rows} <= {str(winner), "torch fp32"}
+    assert second.settle(scan, like=first) is choice
+
+
+def test_what_may_run_is_known_before_it_is_chosen(tmp_path, scan):
+    engine, _ = engine_of(blobs(), tmp_path)
+    assert {"openvino fp32", "onnx fp32", "torch fp32"} <= set(engine.possible)
+    assert engine.needs_trial
+    chosen = str(engine.settle(scan).winner)
+    later, _ = engine_of(blobs(), tmp_path)
+    assert later.possible == (chosen,)
+    assert not later.needs_trial
+
+
+def test_what_there_is_no_room_to_try_is_run_by_torch_in_float32(tmp_path, scan):
+    engine, said = engine_of(blobs(), tmp_path)
+    engine.settle_untried()
+    assert str(engine) == "torch fp32"
+    assert not was_tried(said)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_threads_may_share_an_engine(tmp_path, scan):
+    engine, said = engine_of(blobs(), tmp_path, engine="openvino")
+    windows = [torch.from_numpy(scan)[None] * factor for factor in (1.0, 0.5, 2.0, -1.0)]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(engine, windows))
+    assert len(said) == 2
+    for window, answer in zip(windows, answers, strict=True):
+        assert torch.equal(answer, engine(window))

@@ -1,0 +1,102 @@
+"""The cheapest way that fits a limit is taken, and where none does, that is said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.planning.drawing import plan_for
+from volunet.findings import Refused, Severity
+from volunet.inference.effort import Effort
+from volunet.inference.limit import foresee
+from volunet.io.header import Header
+from volunet.planning.foresight import Way, inference_demand
+from volunet.space.grid import Grid
+from volunet.space.labels import Labels
+
+PLAN = plan_for(
+    patch=(96, 96, 96),
+    labels=Labels(structures={str(n): n for n in range(1, 104)}),
+    spacing=(0.8, 0.8, 0.8),
+)
+SCAN = Header(Grid((512, 512, 600), np.diag([-0.8, -0.8, 0.8, 1.0])), 1, np.dtype("i2"))
+
+
+def seen(limit, effort=Effort(), scan=SCAN, **more):  # noqa: B008 - a frozen value
+    return foresee(PLAN, scan, ["torch fp32"], effort, limit=limit, **more)
+
+
+@pytest.mark.parametrize(
+    ("limit_gb", "strips", "sums"),
+    [
+        (16, 1, torch.float32),
+        (10, 1, torch.float16),
+        (6, 2, torch.float16),
+        (4, 4, torch.float16),
+        (3, 8, torch.float16),
+    ],
+)
+def test_a_limit_picks_the_lever(limit_gb, strips, sums):
+    found = seen(limit_gb * 1e9)
+    assert (found.effort.strips, found.effort.accumulator) == (strips, sums)
+    assert found.demand.total <= limit_gb * 1e9
+
+
+def test_a_looser_limit_never_costs_more():
+    costs = []
+    for limit in np.linspace(2.8e9, 20e9, 30):
+        found = seen(limit)
+        assert found.demand.total <= limit
+        costs.append((found.effort.strips, found.effort.accumulator == torch.float16))
+    assert costs[-1] == (1, False)
+    assert [strips for strips, _ in costs] == sorted((s for s, _ in costs), reverse=True)
+
+
+def test_without_a_limit_nothing_is_changed():
+    effort = Effort(batch=3, mirror=(0, 1))
+    found = seen(None, effort)
+    assert found.effort is effort
+    assert found.demand == inference_demand(PLAN, SCAN, Way(("torch fp32",), batch=3, looks=4))
+
+
+def test_what_was_asked_for_is_kept():
+    effort = Effort(overlap=0.25, mirror=(2,), skip_air=True, accumulator=torch.bfloat16, batch=4)
+    found = seen(4e9, effort)
+    kept = replace(found.effort, strips=1, batch=4)
+    assert kept == effort
+
+
+def test_windows_come_one_at_a_time_where_a_batch_does_not_fit():
+    alone = seen(None).demand.total
+    assert seen(alone * 1.01, Effort(batch=8)).effort.batch == 1
+
+
+def test_memory_for_other_scans_counts():
+    free = seen(None).demand.total
+    assert seen(free * 1.01).effort.strips == 1
+    assert seen(free * 1.01, beside=0.3 * free).effort != Effort()
+
+
+def test_too_little_memory_is_refused_with_what_is_needed():
+    with pytest.raises(Refused) as refused:
+        seen(1e9)
+    (found,) = refused.value.findings
+    assert (found.code, found.severity) == ("RES-MEMORY", Severity.REFUSE)
+    assert "512 x 512 x 600 voxels into 104 classes" in found.message
+    assert "1.00 GB are allowed" in found.message
+    needed = found.numbers["needed_gb"]
+    assert found.numbers["limit_gb"] == 1
+    assert seen(needed * 1.001e9).demand.total <= needed * 1.001e9
+    with pytest.raises(Refused):
+        seen(needed * 0.99e9)
+
+
+def test_a_small_scan_has_no_more_strips_than_columns():
+    thin = Header(Grid((90, 2, 90), np.diag([0.8, 0.8, 0.8, 1.0])), 1, np.dtype("i2"))
+    plan = plan_for(patch=(32, 4, 32), strides=((2, 2, 2), (2, 1, 2)), spacing=(0.8, 0.8, 0.8))
+    least = foresee(plan, thin, ["torch fp32"], Effort()).demand.total
+    with pytest.raises(Refused):
+        foresee(plan, thin, ["torch fp32"], Effort(), limit=0.5 * least)

@@ -1,0 +1,107 @@
+"""What segmenting will take grows with the work, and shrinks with every lever."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.planning.drawing import plan_for
+from volunet.io.header import Header
+from volunet.planning.foresight import MAPS, Way, inference_demand
+from volunet.space.grid import Grid
+from volunet.space.labels import Labels
+
+few = settings(max_examples=15)
+shapes = st.tuples(*[st.integers(8, 300)] * 3)
+patches = st.tuples(*[st.integers(2, 16).map(lambda n: 4 * n)] * 3)
+TILTED = np.array([[0.8, -0.6, 0, 0], [0.6, 0.8, 0, 0], [0, 0, 1.0, 0], [0, 0, 0, 1]])
+
+
+def scan(shape, kind="i2", channels=1, affine=None, **more) -> Header:
+    grid = Grid(shape, np.eye(4) if affine is None else affine)
+    return Header(grid, channels, np.dtype(kind), **more)
+
+
+def classes(count: int) -> Labels:
+    return Labels(structures={str(n): n for n in range(1, count)})
+
+
+@few
+@given(patches, shapes, st.integers(0, 2), st.sampled_from(sorted(MAPS)))
+def test_more_work_takes_no_less(patch, shape, axis, engine):
+    plan, way = plan_for(patch=patch), Way(engines=(engine,))
+    needed = inference_demand(plan, scan(shape), way).total
+    grown = tuple(n + 32 * (a == axis) for a, n in enumerate(shape))
+    wider = tuple(n + 4 * (a == axis) for a, n in enumerate(patch))
+    assert inference_demand(plan, scan(grown), way).total > needed
+    assert inference_demand(plan, scan(shape, "f4"), way).total > needed
+    assert inference_demand(plan_for(patch=wider), scan(shape), way).total >= needed
+    assert inference_demand(plan_for(patch=patch, labels=classes(30)), scan(shape), way).total > (
+        needed
+    )
+    assert inference_demand(plan, scan(shape), replace(way, batch=4)).total >= needed
+    assert inference_demand(plan, scan(shape), replace(way, looks=8)).total >= needed
+    assert inference_demand(plan, scan(shape), replace(way, networks=5)).total > needed
+    assert inference_demand(plan, scan(shape), way, beside=1e6).total == needed + 1e6
+
+
+@few
+@given(patches, shapes, st.integers(1, 6))
+def test_every_lever_takes_no_more(patch, shape, strips):
+    plan, way = plan_for(patch=patch, labels=classes(60)), Way(strips=strips)
+    needed = inference_demand(plan, scan(shape), way).sums
+    assert inference_demand(plan, scan(shape), replace(way, accumulator=2)).sums == needed / 2
+    assert inference_demand(plan, scan(shape), replace(way, strips=2 * strips)).sums <= needed
+
+
+def test_the_parts_are_what_they_say():
+    plan = plan_for(patch=(32, 32, 32), labels=classes(10))
+    demand = inference_demand(plan, scan((200, 150, 100)), Way(accumulator=2, strips=3))
+    assert demand.scan == 200 * 150 * 100 * 2
+    assert demand.image == 200 * 150 * 100 * 4
+    assert demand.sums == 10 * 32 * 51 * 100 * 2
+    assert demand.gpu == 0
+    assert demand.largest == demand.total
+
+
+def test_sums_and_maps_lie_on_the_gpu_where_there_is_one():
+    plan = plan_for(patch=(64, 64, 64), labels=classes(50))
+    here, there = (
+        inference_demand(plan, scan((200, 200, 200)), Way(on_gpu=on_gpu))
+        for on_gpu in (False, True)
+    )
+    assert there.sums == there.network == 0
+    assert there.total < here.total
+    assert there.gpu > here.sums + here.network
+    assert there.largest == there.gpu
+
+
+def test_reading_may_be_the_peak():
+    plan = plan_for(patch=(8, 8, 8), spacing=(4.0, 4.0, 4.0))
+    plain = inference_demand(plan, scan((400, 400, 400), "f4"))
+    scaled = inference_demand(plan, scan((400, 400, 400), "f4", stored=np.dtype("i2"), copies=2))
+    assert scaled.total > plain.total
+
+
+def test_a_tilted_scan_is_copied_while_it_is_prepared():
+    plan = plan_for(patch=(8, 8, 8), spacing=(0.7, 0.7, 0.7))
+    straight, tilted = (
+        inference_demand(plan, scan((90, 90, 90), channels=1, affine=affine)).total
+        for affine in (np.eye(4), TILTED)
+    )
+    assert tilted >= straight
+
+
+@pytest.mark.parametrize("engines", [("torch fp32", "openvino bf16"), ("torch fp32",)])
+def test_a_trial_of_engines_is_counted(engines):
+    plan = plan_for(patch=(96, 96, 96), labels=classes(104))
+    way = Way(engines=engines)
+    needed = [
+        inference_demand(plan, scan((96, 96, 96)), replace(way, tried=tried)).total
+        for tried in (False, True)
+    ]
+    assert needed[1] > needed[0]

@@ -1,0 +1,50 @@
+"""What a user may ask of a model: a part of each scan, a time, and not to leave anything out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from volunet.errors import ConfigError
+from volunet.inference.segmenter import Segmenter
+from volunet.io.masks import read_mask
+from volunet.space.volume import Volume
+from volunet.training.budget import read_budget
+
+
+def narrow(
+    segment: Segmenter,
+    *,
+    roi: Sequence[str] = (),
+    deadline: str | None = None,
+    everywhere: bool = False,
+) -> Segmenter:
+    """The model as it was asked for.
+
+    Args:
+        roi: names of structures, or one file with a mask.
+        deadline: time for a scan, from its voxels to its labels, such as "60s" or "2m".
+        everywhere: look at air too.
+
+    Raises:
+        ConfigError: the model finds no structure of a name, the mask is empty, or the time is none.
+        Refused: the mask cannot be read.
+    """
+    if everywhere:
+        segment = segment.everywhere()
+    if roi:
+        segment = segment.only(_mask_in(roi, segment) or roi)
+    if deadline is not None:
+        limit_s = read_budget(deadline).seconds
+        if limit_s is None:
+            raise ConfigError(f"A deadline is a time such as 60s or 2m, got {deadline!r}.")
+        segment = segment.by(limit_s)
+    return segment
+
+
+def _mask_in(roi: Sequence[str], segment: Segmenter) -> Volume | None:
+    """The mask in the one file that is named; a structure of the same name comes first."""
+    labels, path = segment.plan.labels, Path(roi[0])
+    if len(roi) > 1 or roi[0] in (*labels.names, *labels.regions) or not path.is_file():
+        return None
+    return read_mask(path).volume

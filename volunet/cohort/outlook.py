@@ -1,0 +1,127 @@
+"""What a run over many scans will take at its peak, told by their headers before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+from volunet.data.cases import Scan
+from volunet.findings import Refused
+from volunet.inference.effort import Effort
+from volunet.inference.limit import Foreseen
+from volunet.inference.segmenter import Segmenter
+from volunet.io.header import Header
+from volunet.io.scan import read_header
+from volunet.planning.machine import GB
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """The predicted peak memory of a run.
+
+    Args:
+        peak_bytes: of the scan that takes most; 0 where no header could be read.
+        gpu_bytes: the same on a GPU.
+        case_id: that scan.
+        shape: of it.
+        how: it will be looked at.
+        refused: scans that would pass the limit in any way.
+        overlaps: the next scan is read, and the last mask written, while one is segmented.
+    """
+
+    peak_bytes: float = 0.0
+    gpu_bytes: float = 0.0
+    case_id: str = ""
+    shape: tuple[int, int, int] = (0, 0, 0)
+    how: str = ""
+    refused: int = 0
+    overlaps: bool = True
+
+    def __str__(self) -> str:
+        told = []
+        if self.peak_bytes:
+            gpu = f", and {self.gpu_bytes / GB:.2f} GB on the GPU" if self.gpu_bytes else ""
+            size = " x ".join(map(str, self.shape))
+            told.append(
+                f"Predicted peak memory: {self.peak_bytes / GB:.2f} GB{gpu} "
+                f"({self.case_id}, {size}, {self.how})."
+            )
+        if not self.overlaps:
+            told.append("One scan at a time is read, to keep the limit.")
+        if self.refused:
+            told.append(f"{self.refused} scans will be refused, as they would pass the limit.")
+        return " ".join(told)
+
+
+def look_ahead(
+    scans: Sequence[Scan], model: Segmenter, *, accept: Collection[str] = ()
+) -> tuple[Segmenter, Outlook]:
+    """The model, told what else will be in memory, and the peak that is to be expected.
+
+    Other scans are read and written meanwhile where that fits the limit, and makes no scan slower.
+
+    Args:
+        accept: codes of refusals to waive when headers are read.
+    """
+    headers = _headers(scans, model, accept)
+    alone = _foresee_all(headers, model)
+    if len(headers) < 2:
+        return model, _outlook(headers, alone, overlaps=True)
+    both = replace(model, beside=max(_beside(header) for header in headers.values()))
+    together = _foresee_all(headers, both)
+    if _efforts(together) == _efforts(alone):
+        return both, _outlook(headers, together, overlaps=True)
+    return model, _outlook(headers, alone, overlaps=model.overlaps)
+
+
+def _beside(header: Header) -> float:
+    """The next scan while it is read, and the mask of the last one while it is written."""
+    return float(header.reading_bytes + prod(header.grid.shape))
+
+
+def _headers(scans: Sequence[Scan], model: Segmenter, accept: Collection[str]) -> dict[str, Header]:
+    """Headers by case id; those that cannot be read are left for the reading to refuse."""
+    headers, several = {}, len(model.plan.channels) > 1
+    for scan in scans:
+        if not scan.refused:
+            try:
+                header = read_header(scan.images, accept=accept, channels_in_file=several)
+            except Exception:  # whatever it is, it must not stop the other scans
+                continue
+            headers[scan.case_id] = header
+    return headers
+
+
+def _foresee_all(headers: Mapping[str, Header], model: Segmenter) -> dict[str, Foreseen | None]:
+    """How each scan will be looked at; None where it will be refused."""
+    foreseen: dict[str, Foreseen | None] = {}
+    for case_id, header in headers.items():
+        try:
+            foreseen[case_id] = model.foresee(header)
+        except Refused:
+            foreseen[case_id] = None
+    return foreseen
+
+
+def _efforts(foreseen: Mapping[str, Foreseen | None]) -> list[Effort | None]:
+    return [None if seen is None else seen.effort for seen in foreseen.values()]
+
+
+def _outlook(
+    headers: Mapping[str, Header], foreseen: Mapping[str, Foreseen | None], *, overlaps: bool
+) -> Outlook:
+    known = {case_id: seen for case_id, seen in foreseen.items() if seen is not None}
+    refused = len(foreseen) - len(known)
+    if not known:
+        return Outlook(refused=refused, overlaps=overlaps)
+    case_id, seen = max(known.items(), key=lambda item: item[1].demand.total)
+    return Outlook(
+        peak_bytes=seen.demand.total,
+        gpu_bytes=seen.demand.gpu,
+        case_id=case_id,
+        shape=headers[case_id].grid.shape,
+        how=str(seen),
+        refused=refused,
+        overlaps=overlaps,
+    )

@@ -1,0 +1,183 @@
+"""Where in a scan there can be anything to find, by what the model was trained on.
+
+Two kinds of voxels are air. In channels of absolute units (CT) those below a level half-way between
+the air of the training scans and the dark end of the training foreground, of which at most 5 % may
+be darker. In all other channels only padding: the scan's lowest value, exactly, and only where at
+most 0.1 % of any training scan's foreground had that scan's lowest value. A voxel is air if it is
+so in every channel.
+
+Air is looked for on a lattice of about 4 mm, so whatever is at least 8 mm thick is found. What is
+found must hold together: a part counts where at least `SUPPORT` of the 27 lattice points around one
+of its points are no air, which specks of noise are not. Air that is closed in by the body within a
+plane of the grid, such as lungs, is not left out, however dark.
+
+So every window that shows a voxel of the body, or of what lies within reach of it, is looked at,
+and the logits of these voxels do not change when the others are left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from volunet.planning.any_plan import AnyPlan
+from volunet.planning.fingerprint import Fingerprint
+from volunet.space.box import Box
+from volunet.space.grid import Grid
+from volunet.space.volume import Volume
+
+LATTICE_MM = 4.0
+SUPPORT = 4
+MARGIN_MM = 8.0
+"""What a crop keeps around the body, beyond the reach of the lattice."""
+AIR_HU = -1000.0
+"""Of CT; what lies below is padding."""
+DARK_SHARE = 0.05
+"""Of the training foreground that may be darker than the dark end."""
+ABSOLUTE = ("set", "ct")
+"""Schemes of channels in absolute units."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The parts of a grid where there can be anything to find, in cells of a few voxels.
+
+    Args:
+        taken: (I, J, K), one for each cell.
+        cell: voxels of a cell along each axis.
+        shape: of the grid.
+    """
+
+    taken: NDArray[np.bool_]
+    cell: tuple[int, int, int]
+    shape: tuple[int, int, int]
+
+    def touch(self, box: Box) -> bool:
+        """Whether a box of the grid's voxels holds any of it."""
+        low = [a // c for a, c in zip(box.start, self.cell, strict=True)]
+        high = [-(-b // c) for b, c in zip(box.stop, self.cell, strict=True)]
+        (a, b, c), (i, j, k), s = low, high, self._sums
+        upper = s[i, j, k] - s[a, j, k] - s[i, b, k] + s[a, b, k]
+        return bool(upper - (s[i, j, c] - s[a, j, c] - s[i, b, c] + s[a, b, c]))
+
+    def box(self, margin_vox: tuple[int, int, int]) -> Box | None:
+        """The voxels around all of it; None where it is empty."""
+        around = Box.around(self.taken)
+        if around is None:
+            return None
+        ends = zip(around.start, around.stop, self.cell, margin_vox, self.shape, strict=True)
+        sides = [(max(a * c - m, 0), min(b * c + m, n)) for a, b, c, m, n in ends]
+        return Box(tuple(a for a, _ in sides), tuple(b for _, b in sides))
+
+    @cached_property
+    def _sums(self) -> NDArray[np.int64]:
+        """How many cells are taken before each corner."""
+        sums = np.zeros([n + 1 for n in self.taken.shape], dtype=np.int64)
+        sums[1:, 1:, 1:] = self.taken.cumsum(0).cumsum(1).cumsum(2)
+        return sums
+
+
+@dataclass(frozen=True)
+class Body:
+    """What is no air in a scan.
+
+    Args:
+        points_mm: (n, 3) RAS+, one at least; a lattice with gaps of up to `step_mm`.
+    """
+
+    points_mm: NDArray[np.float64]
+    step_mm: float
+
+    def on(self, grid: Grid) -> Cells:
+        """The cells of a grid that lie within reach: a step of the lattice, and a voxel more."""
+        spacing = np.array(grid.spacing)
+        cell = np.maximum(np.rint(LATTICE_MM / spacing), 1).astype(int)
+        count = -(-np.array(grid.shape) // cell)
+        reach = np.ceil((self.step_mm + spacing.max()) / (cell * spacing)).astype(int)
+        at = np.floor((grid.to_index(self.points_mm) + 0.5) / cell).astype(int) + reach
+        at = at[((at >= 0) & (at < count + 2 * reach)).all(axis=1)]
+        taken = np.zeros(count + 2 * reach, dtype=np.uint8)
+        taken[tuple(at.T)] = 1
+        taken = ndimage.maximum_filter(taken, size=tuple(2 * reach + 1))
+        own = taken[tuple(slice(r, r + n) for r, n in zip(reach, count, strict=True))] > 0
+        closed = [_closed_in(own, axis) for axis in range(3)]
+        a, b, c = cell.tolist()
+        return Cells(own | np.logical_or.reduce(closed), (a, b, c), grid.shape)
+
+
+def find_body(scan: Volume, plan: AnyPlan, fingerprint: Fingerprint) -> Body | None:
+    """What is no air in a scan (C, I, J, K) with the plan's channels.
+
+    Returns:
+        None where the model's training set does not tell what air is, or where all of the scan
+        would be air, which no scan of anything is: then everything should be looked at.
+    """
+    allowed = [air_level(plan, fingerprint, channel) for channel in range(scan.channels)]
+    if None in allowed:
+        return None
+    turned = scan.reoriented("RAS")
+    step = [max(1, int(LATTICE_MM / mm)) for mm in turned.grid.spacing]
+    i, j, k = step
+    lattice = turned.voxels[:, ::i, ::j, ::k]
+    no_air = np.zeros(lattice.shape[1:], dtype=np.bool_)
+    for voxels, level in zip(lattice, allowed, strict=True):
+        assert level is not None, "asked above"
+        no_air |= voxels > (voxels.min() if level == -np.inf else level)
+    kept = np.argwhere(_without_specks(no_air))
+    if not len(kept):
+        return None
+    step_mm = float(np.max(np.array(step) * turned.grid.spacing))
+    return Body(turned.grid.to_world(kept * step), step_mm)
+
+
+def air_level(plan: AnyPlan, fingerprint: Fingerprint, channel: int) -> float | None:
+    """The value up to which a voxel is air for a model.
+
+    Returns:
+        -inf where the scan's lowest value alone is air; None where not even that is known to be.
+    """
+    intensity = plan.intensities[channel]
+    known = [case.channels[channel] for case in fingerprint.cases.values() if case.channels]
+    labelled = [facts for facts in known if facts.count]
+    if intensity.scheme not in ABSOLUTE:
+        apart = all(facts.foreground[1] > facts.image[0] for facts in labelled)
+        return -np.inf if labelled and apart else None
+    if labelled:
+        dark = fingerprint.foreground_quantile(channel, DARK_SHARE)
+        air = max(fingerprint.image_range(channel)[0], AIR_HU)
+    else:
+        dark, air = float(intensity.low or 0), AIR_HU
+    return (air + dark) / 2 if air < dark else None
+
+
+def margin_vox(grid: Grid) -> tuple[int, int, int]:
+    """`MARGIN_MM` in voxels of a grid, rounded up."""
+    a, b, c = (ceil(MARGIN_MM / mm) for mm in grid.spacing)
+    return a, b, c
+
+
+def _without_specks(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The parts of a mask, connected by corners, that are thick somewhere."""
+    around = ndimage.uniform_filter(mask.astype(np.float32), size=3, mode="nearest") * 27
+    parts, count = ndimage.label(mask, np.ones((3, 3, 3)))
+    thick = np.zeros(count + 1, dtype=np.bool_)
+    thick[parts[mask & (around > SUPPORT - 0.5)]] = True
+    return np.asarray(thick[parts])
+
+
+def _closed_in(mask: NDArray[np.bool_], axis: int) -> NDArray[np.bool_]:
+    """What a mask closes in within each plane across an axis."""
+    within = ndimage.generate_binary_structure(3, 1)
+    within[(slice(None),) * axis + ([0, 2],)] = False
+    parts, count = ndimage.label(~mask, within)
+    outside = np.zeros(count + 1, dtype=np.bool_)
+    for other in {0, 1, 2} - {axis}:
+        for edge in (0, -1):
+            outside[np.take(parts, edge, axis=other)] = True
+    outside[0] = True
+    return np.asarray(~outside[parts])

@@ -1,0 +1,98 @@
+"""Whether an engine gives the masks that torch gives in float32, and by how much it differs.
+
+Logits are (B, heads, *S). Three questions are put, of which the last two matter to masks:
+
+- how far do logits lie apart, as a share of the range of the reference's (float32 only);
+- in how many voxels is the class the same;
+- what is the Dice of each structure that occurs, as most voxels are background.
+
+Where no structure occurs, the same class everywhere proves nothing. Each head's logits are then
+shifted to mean zero, so that all classes meet in the image, and the shifted classes are compared: a
+harder question, of voxels where the network has no opinion, and so with a lower bar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from volunet.inference.rule import MOST_LIKELY, Rule
+
+ENOUGH_VOXELS = 100
+"""Fewer voxels than these are too few to take a Dice of."""
+
+LEAST_DICE = 0.99
+LEAST_EQUAL = {"fp32": 0.9999, "bf16": 0.99, "fp16": 0.99}
+LEAST_EQUAL_SHIFTED = {"fp32": 0.999, "bf16": 0.95, "fp16": 0.95}
+MOST_DIFFERENT = 1e-3
+"""Of the range of logits, between two engines that both compute in float32."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How an engine's logits compare with the reference's.
+
+    Args:
+        difference: largest, as a share of the range of the reference's logits.
+        equal: share of voxels with the same class.
+        dice: least among structures with at least `ENOUGH_VOXELS` voxels; None where none has.
+    """
+
+    difference: float
+    equal: float
+    dice: float | None
+
+    def complaint(self, precision: str) -> str:
+        """Why masks would not be the same; "" where they are."""
+        bar = (LEAST_EQUAL if self.dice is not None else LEAST_EQUAL_SHIFTED)[precision]
+        if not self.equal >= bar:  # also where it is no number
+            return f"the same class in {self.equal:.2%} of voxels, {bar:.2%} are needed"
+        if self.dice is not None and not self.dice >= LEAST_DICE:
+            return f"a structure has a Dice of {self.dice:.4f}, {LEAST_DICE} is needed"
+        if precision == "fp32" and not self.difference <= MOST_DIFFERENT:
+            most = f"{MOST_DIFFERENT:g} is the most"
+            return f"logits differ by {self.difference:.1e} of their range, {most}"
+        return ""
+
+
+def compare(answer: Tensor, reference: Tensor, rule: Rule = MOST_LIKELY) -> Agreement:
+    """How `answer` compares with `reference`, both (B, heads, *S).
+
+    An answer that is not finite differs without limit and is equal nowhere.
+
+    Args:
+        rule: how logits make classes.
+    """
+    pairs = [(a.cpu().float(), r.cpu()) for a, r in zip(answer, reference, strict=True)]
+    heads = [heads for a, r in pairs for heads in zip(a, r, strict=True)]
+    if not all(a.isfinite().all() for a, _ in heads):
+        return Agreement(float("inf"), 0.0, None)
+    span = float(reference.max() - reference.min())
+    largest = max(float((a - r).abs().max()) for a, r in heads)
+    classes = [(rule.of_map(a), rule.of_map(r)) for a, r in pairs]
+    dice = _least_dice(classes, rule.most(reference.shape[1]) + 1)
+    if dice is None:
+        means = [r.flatten(1).mean(1).view(-1, *[1] * (r.ndim - 1)) for _, r in pairs]
+        classes = [
+            (rule.of_map(a - mean), rule.of_map(r - mean))
+            for (a, r), mean in zip(pairs, means, strict=True)
+        ]
+    equal = sum(float((got == wanted).float().mean()) for got, wanted in classes) / len(classes)
+    return Agreement(largest / max(span, torch.finfo().tiny), equal, dice)
+
+
+def _least_dice(pairs: list[tuple[Tensor, Tensor]], classes: int) -> float | None:
+    def count(maps: Iterable[Tensor]) -> Tensor:
+        return sum(
+            (torch.bincount(m.flatten(), minlength=classes) for m in maps),
+            torch.zeros(classes, dtype=torch.int64),
+        )
+
+    sizes = count(wanted for _, wanted in pairs)
+    shared = count(wanted[wanted == got] for got, wanted in pairs)
+    dice = 2 * shared / (sizes + count(got for got, _ in pairs))
+    large = [c for c in range(1, classes) if sizes[c] >= ENOUGH_VOXELS]
+    return min((float(dice[c]) for c in large), default=None)

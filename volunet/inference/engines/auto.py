@@ -1,0 +1,252 @@
+"""An engine that chooses among all that are installed when it first sees a scan, and remembers.
+
+The choice, and the converted network it fell on, are kept for the user under a hash of the model,
+the size of windows, the processor, the threads and all versions. A converted network that is not
+the one that was tried is not used: the engines are tried again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import threading
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from volunet.config import build as build_settings
+from volunet.config import to_json
+from volunet.errors import ConfigError
+from volunet.inference.engines.candidates import (
+    REFERENCE,
+    Candidate,
+    build,
+    list_candidates,
+    narrow,
+    versions,
+    why_not,
+)
+from volunet.inference.engines.choose import Bench, Choice, Evidence, Row
+from volunet.inference.engines.engine import Engine, Network
+from volunet.inference.engines.trial import cut_windows, make_windows
+from volunet.inference.engines.work import multiply_adds
+from volunet.io.user_cache import cache_folder, keep, recall
+
+SMALL = 2.5e9
+"""Multiply-adds of a window below which converting a network takes longer than it saves."""
+
+
+class AutoEngine:
+    """The fastest engine that gives the masks of torch in float32.
+
+    It costs nothing to make: engines are tried, or the choice recalled, once it is settled or first
+    called. Several threads may call it.
+
+    Args:
+        engine: the only one to choose from; "auto" for all.
+        precision: the only one to choose from; None for all.
+        cache: folder of what is kept; by default in the user's own.
+        tell: called with sentences about the choice.
+
+    Raises:
+        ConfigError: there is no such engine or precision on this device.
+        MissingExtra: the engine that is named is not installed.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        device: torch.device,
+        *,
+        engine: str = "auto",
+        precision: str | None = None,
+        cache: Path | None = None,
+        tell: Callable[[str], None] | None = None,
+    ) -> None:
+        self._network, self.device = network, device
+        self._all = list_candidates(device)
+        self._asked = engine, precision
+        self._candidates = narrow(self._all, engine, precision, device)
+        self._cache = cache or cache_folder("engines")
+        self._tell = tell or (lambda text: None)
+        self._engine: Engine | None = None
+        self._choice: Choice | None = None
+        self._lock = threading.RLock()
+
+    def __str__(self) -> str:
+        return str(self._engine) if self._engine is not None else "not chosen yet"
+
+    @property
+    def possible(self) -> tuple[str, ...]:
+        """The engine that was chosen, now or on another day; before that, all that may be."""
+        self._remember()
+        if self._engine is not None:
+            return (str(self._engine),)
+        able = [c for c in self._candidates if c.engine == "torch" or not self._is_small]
+        return tuple(str(c) for c in able if not why_not(c, self.device))
+
+    @property
+    def needs_trial(self) -> bool:
+        """Whether it has to be found out which engine agrees with torch in float32."""
+        self._remember()
+        alone = len(self._candidates) == 1 and self._candidates[0].engine == "torch"
+        return self._engine is None and not alone
+
+    def _remember(self) -> None:
+        """Makes the choice of another day, where there is one."""
+        with self._lock:
+            if self._choice is None and (found := self._recall(scan_at_hand=True)):
+                self._settled(*found)
+
+    def settle_untried(self) -> None:
+        """Takes torch in float32, which agrees with itself, unless an engine was chosen."""
+        with self._lock:
+            if self._choice is None and self.needs_trial:
+                choice = Choice(rows=(_row(REFERENCE, "chosen"),), chosen=0, seen="none")
+                self._settled(choice, build(REFERENCE, self._network, self.device))
+
+    def __call__(self, windows: Tensor, /) -> Tensor:
+        """Logits (B, classes, *patch), float32. The first windows settle the choice if need be."""
+        if self._engine is None:
+            self._settle_on(windows)
+        assert self._engine is not None
+        return self._engine(windows)
+
+    def settle(
+        self, image: NDArray[np.float32] | None = None, *, like: AutoEngine | None = None
+    ) -> Choice:
+        """Chooses, unless that is done.
+
+        Args:
+            image: (C, *S), a scan as the network wants it, to try engines on. Without one it is
+                noise, and the choice holds until a scan is seen.
+            like: an engine of the same ensemble: what it chose is tried alone, against torch.
+
+        Raises:
+            ModelError: no engine of those asked for agrees with torch in float32.
+        """
+        if like is not None and self._choice is None:
+            winner = like.settle(image).winner
+            kept = tuple(c for c in self._candidates if c in (winner, REFERENCE))
+            self._candidates = kept or self._candidates
+            self._asked = f"{self._asked[0]}, like {winner}", self._asked[1]
+        return self._settle_on(None if image is None else torch.from_numpy(image)[None])
+
+    def _settle_on(self, images: Tensor | None) -> Choice:
+        with self._lock:
+            if self._choice is None:
+                self._settled(*self._decide(images))
+            assert self._choice is not None
+            return self._choice
+
+    def _settled(self, choice: Choice, engine: Engine) -> None:
+        self._choice, self._engine = choice, engine
+        self._tell(str(choice))
+
+    @cached_property
+    def _is_small(self) -> bool:
+        auto = self._asked[0].startswith("auto")
+        return auto and multiply_adds(self._network) < SMALL
+
+    def _decide(self, images: Tensor | None) -> tuple[Choice, Engine]:
+        only = self._candidates[0]
+        if len(self._candidates) == 1 and only.engine == "torch":
+            choice = Choice(rows=(_row(only, "chosen"),), chosen=0, seen="none")
+            return choice, build(only, self._network, self.device)
+        if found := self._recall(images is not None):
+            return found
+        bench = Bench(self._network, self.device)
+        if self._is_small:
+            choice = self._choose_small(bench, images)
+        else:
+            self._tell("Trying engines for this model, once on this machine.")
+            choice = self._try(bench, self._candidates, images)
+            self._keep(choice, bench.content(choice.winner))
+        return choice, bench.build(choice.winner)
+
+    def _choose_small(self, bench: Bench, images: Tensor | None) -> Choice:
+        """The first of torch's that agrees: which is faster would be a matter of chance."""
+        able = tuple(c for c in self._candidates if c.engine == "torch")
+        choice = self._try(bench, able, images, by_time=False)
+        others = [c for c in self._candidates if c not in able]
+        left_out = [_row(c, "not tried: the network is small") for c in others]
+        return choice.model_copy(update={"rows": (*choice.rows, *left_out)})
+
+    def _try(
+        self,
+        bench: Bench,
+        candidates: tuple[Candidate, ...],
+        images: Tensor | None,
+        *,
+        by_time: bool = True,
+    ) -> Choice:
+        def windows(scout: Engine) -> Tensor:
+            if images is None:
+                return make_windows(self._network.channels, self._network.patch)
+            network = self._network
+            return cut_windows(images[0], network.patch, scout, network.rule)
+
+        seen: Evidence = "noise" if images is None else "scan"
+        return bench.choose(candidates, windows, seen=seen, by_time=by_time)
+
+    def _recall(self, scan_at_hand: bool) -> tuple[Choice, Engine] | None:
+        """A choice made earlier, if its network is still the one that was tried."""
+        said = recall(self._cache, self._key("choice")) if self._network.identity else None
+        if said is None:
+            return None
+        try:
+            choice = build_settings(Choice, json.loads(said), at="the engine's choice")
+            winner = choice.winner
+        except (ConfigError, ValueError, IndexError):
+            return None
+        if choice.seen != "scan" and scan_at_hand:
+            return None
+        content = b""
+        if choice.sha256:
+            content = recall(self._cache, self._key(winner.engine)) or b""
+            if hashlib.sha256(content).hexdigest() != choice.sha256:
+                return None
+        return choice, build(winner, self._network, self.device, content)
+
+    def _keep(self, choice: Choice, content: bytes) -> None:
+        if not self._network.identity:
+            return
+        if content:
+            keep(self._cache, self._key(choice.winner.engine), content)
+        keep(self._cache, self._key("choice"), to_json(choice).encode())
+
+    def _key(self, what: str) -> dict[str, Any]:
+        return {
+            "format": 1,
+            "what": what,
+            "model": self._network.identity,
+            "patch": list(self._network.patch),
+            "device": describe(self.device),
+            "threads": torch.get_num_threads(),
+            "versions": dict(versions()),
+            "asked": list(self._asked),
+        }
+
+
+def describe(device: torch.device) -> str:
+    """The name of a processor and a hash of what it can do."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text().splitlines() if told.is_file() else []
+    facts = dict(line.split(":", 1) for line in reversed(lines) if ":" in line)
+    known = {name.strip(): value.strip() for name, value in facts.items()}
+    flags = " ".join(sorted(known.get("flags", "").split()))
+    name = known.get("model name") or platform.processor() or platform.machine()
+    return f"{device.type} {name} {hashlib.sha256(flags.encode()).hexdigest()[:8]}"
+
+
+def _row(candidate: Candidate, verdict: str) -> Row:
+    return Row(engine=candidate.engine, precision=candidate.precision, verdict=verdict)

@@ -1,0 +1,76 @@
+"""Files that are kept for the user, under what they were made from, and checked when they are read.
+
+A file is one line of JSON, which says what it was made from and the SHA-256 of what follows, and
+then the content. One that is damaged, cut short or another's counts as missing. What nobody has
+read for `UNREAD_DAYS` is removed when something else is kept beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from volunet.errors import WriteError
+from volunet.io.atomic import sweep, write_bytes
+
+UNREAD_DAYS = 60
+
+
+def cache_folder(part: str) -> Path:
+    """Where things of a kind are kept for the user; the folder may not be there yet."""
+    return Path.home() / ".cache" / "volunet" / part
+
+
+def keep(folder: Path, key: Mapping[str, Any], content: bytes) -> bool:
+    """Keeps `content` for a later `recall`; a disk that is full or read-only is no error.
+
+    Args:
+        folder: made where it is missing.
+        key: what the content was made from, as JSON values.
+
+    Returns:
+        Whether it was kept.
+    """
+    about = {"key": dict(key), "sha256": hashlib.sha256(content).hexdigest()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _forget_unread(folder)
+        write_bytes(_path(folder, key), [json.dumps(about).encode() + b"\n", content])
+    except (OSError, WriteError):
+        return False
+    return True
+
+
+def recall(folder: Path, key: Mapping[str, Any]) -> bytes | None:
+    """What was kept for `key` if each of its bytes is as written, else None."""
+    path = _path(folder, key)
+    try:
+        line, _, content = path.read_bytes().partition(b"\n")
+        about = json.loads(line)
+        whole = about["sha256"] == hashlib.sha256(content).hexdigest()
+        if not whole or about["key"] != json.loads(json.dumps(dict(key))):
+            return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    with suppress(OSError):  # a cache that may only be read is of use all the same
+        os.utime(path)
+    return content
+
+
+def _path(folder: Path, key: Mapping[str, Any]) -> Path:
+    said = json.dumps(dict(key), sort_keys=True)
+    return folder / f"{hashlib.sha256(said.encode()).hexdigest()[:32]}.kept"
+
+
+def _forget_unread(folder: Path) -> None:
+    sweep(folder)
+    for path in folder.glob("*.kept"):
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > UNREAD_DAYS * 24 * 3600:
+                path.unlink()

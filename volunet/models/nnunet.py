@@ -1,0 +1,106 @@
+"""The two networks of nnU-Net v2, so that what was trained with it can be run.
+
+Tensors are (B, C, *S). The plain one is `volunet.models.unet.UNet` but for the number of its
+convolutions; the residual one begins with a stem, has several residual blocks in each stage of its
+encoder, and plain convolutions in its decoder. Sources: Isensee et al. 2021 (nnU-Net,
+10.1038/s41592-020-01008-z) and 2024 (residual encoders, arXiv:2404.09556).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import nn
+
+from volunet.errors import ShapeError
+from volunet.models.blocks import ResidualBlock
+from volunet.models.layers import ConvNorm, Size, convolution, per_axis, upsampling
+from volunet.models.unet import UpStage, UShape, factors_of
+
+
+class NnunetUNet(UShape):
+    """Image (B, in_channels, *S) to logits (B, out_channels, *S).
+
+    Args:
+        features: channels of each stage, finest first.
+        strides: what each stage after the first divides S by.
+        kernels: side of the convolutions of each stage.
+        depths: convolutions in each stage of the encoder; blocks of two, where it is residual.
+        decoder_depths: convolutions in each stage of the decoder, finest first.
+        residual: the encoder has a stem and residual blocks.
+
+    Raises:
+        ShapeError: the lists do not tell of the same stages.
+    """
+
+    def __init__(  # noqa: PLR0913 - a plan is given as keywords
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        *,
+        features: tuple[int, ...],
+        strides: tuple[Size, ...],
+        kernels: tuple[Size, ...],
+        depths: tuple[int, ...],
+        decoder_depths: tuple[int, ...],
+        residual: bool = False,
+    ) -> None:
+        _check_stages(len(features), kernels, depths, strides, decoder_depths)
+        dims = spatial_dims
+        steps = [per_axis(1, dims), *(per_axis(s, dims) for s in strides)]
+        stage = _residual_stage if residual else _plain_stage
+        first = features[0] if residual else in_channels
+        encoder: list[nn.Module] = [
+            stage(dims, c_in, c_out, side, step, depth)
+            for (c_in, c_out), side, step, depth in zip(
+                pairwise((first, *features)), kernels, steps, depths, strict=True
+            )
+        ]
+        if residual:
+            stem = ConvNorm(dims, in_channels, features[0], kernel=kernels[0])
+            encoder[0] = nn.Sequential(stem, encoder[0])
+        decoder = [
+            UpStage(
+                None,
+                upsampling(dims, coarse, fine, step),
+                _plain_stage(dims, 2 * fine, fine, side, 1, depth),
+            )
+            for (fine, coarse), side, step, depth in zip(
+                pairwise(features), kernels[:-1], steps[1:], decoder_depths, strict=True
+            )
+        ]
+        head = convolution(dims, features[0], out_channels, 1, bias=True)
+        super().__init__(in_channels, encoder, reversed(decoder), head, factors_of(steps))
+        self.residual = residual
+
+
+def _plain_stage(
+    dims: int, c_in: int, c_out: int, kernel: Size, stride: Size, depth: int
+) -> nn.Sequential:
+    """So many convolutions, the first of which takes the stride."""
+    first = ConvNorm(dims, c_in, c_out, kernel=kernel, stride=stride)
+    return nn.Sequential(
+        first, *(ConvNorm(dims, c_out, c_out, kernel=kernel) for _ in range(depth - 1))
+    )
+
+
+def _residual_stage(
+    dims: int, c_in: int, c_out: int, kernel: Size, stride: Size, depth: int
+) -> nn.Sequential:
+    """So many residual blocks, the first of which takes the stride."""
+    first = ResidualBlock(dims, c_in, c_out, kernel=kernel, stride=stride)
+    return nn.Sequential(
+        first, *(ResidualBlock(dims, c_out, c_out, kernel=kernel) for _ in range(depth - 1))
+    )
+
+
+def _check_stages(stages: int, *lists: Sequence[object]) -> None:
+    """Kernels and depths have as many entries as there are stages, strides and so on one less."""
+    found = tuple(map(len, lists))
+    if found != (stages, stages, stages - 1, stages - 1):
+        raise ShapeError(
+            f"{stages} stages need as many kernels and depths, and one stride and one depth of "
+            f"the decoder less; got {', '.join(map(str, found))} entries."
+        )

@@ -1,0 +1,185 @@
+"""How much memory segmenting a scan will take, from its header, before a voxel is read.
+
+What can be counted is counted: the scan in its own type, the prepared image, the labels, the ring
+of sums of logits. The constants stand for libraries, their buffers and the allocator, and were
+fitted to measured peaks (benchmarks/contract.py); they are a little on the safe side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, prod
+
+from volunet.io.header import Header
+from volunet.planning.any_plan import AnyPlan
+from volunet.planning.memory import count_weights
+from volunet.planning.nnunet_plan import NnunetPlan
+from volunet.space.grid import Grid
+from volunet.space.lookup import as_axes, index_map
+
+PROCESS_BYTES = 0.31e9
+"""A process that ran `volunet predict` up to its first scan."""
+ENGINE_BYTES = {"torch": 0.08e9, "openvino": 0.20e9, "onnx": 0.30e9}
+"""What an engine's library takes beside weights and feature maps, its conversion included."""
+WEIGHT_COPIES = {"torch": 1, "openvino": 4, "onnx": 4}
+"""Weights in float32: the network's own, and what conversion keeps."""
+MAPS = {"torch fp32": 10.0, "torch bf16": 4.6, "torch fp16": 4.6}
+MAPS |= {"openvino fp32": 3.9, "openvino bf16": 1.8, "onnx fp32": 5.0}
+"""Feature maps of the finest stage, counted in float32, that a window takes at its peak."""
+HEAD_SHARE = 0.45
+"""Part of the maps that is still there at the last layer."""
+ANSWERS = {"torch": 1.4, "openvino": 2.9, "onnx": 2.9}
+"""Logits of a window as the last layer makes them and as the engine gives them."""
+TRIAL_ANSWERS, TRIAL_BYTES = 3, 2.0**28
+"""Logits of each window that a trial holds, and of all its windows: there are two if they fit."""
+CUDA_BYTES = 0.6e9
+"""What a process takes of a GPU before it computes."""
+BLOCKS_BYTES = 0.05e9
+"""Blocks of the scan that are resampled, and blocks of labels that are written, at a time."""
+EDGE = 0.05
+"""Part of the voxels that lie at the edge of a structure, whose logits are blended one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How scans are segmented, as far as it takes memory.
+
+    Args:
+        engines: those that may run the network, such as "torch fp32".
+        tried: they are tried against each other first.
+        accumulator: bytes of a sum of logits.
+        strips: parts that an image is worked through in.
+        batch: windows given to the network at once.
+        networks: of an ensemble.
+        looks: at each window, by each network.
+        on_gpu: the network and the sums are on a GPU.
+    """
+
+    engines: tuple[str, ...] = ("torch fp32",)
+    tried: bool = False
+    accumulator: int = 4
+    strips: int = 1
+    batch: int = 1
+    networks: int = 1
+    looks: int = 1
+    on_gpu: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Predicted peak memory, in bytes, by what it is for.
+
+    Args:
+        process: Python, libraries, weights.
+        scan: voxels as they were read.
+        image: the scan as the network wants it.
+        labels: the label map, and what is needed to write it.
+        network: feature maps and logits of the windows at hand, or of a trial of engines.
+        sums: of logits, in the ring.
+        beside: other scans and masks that are read and written meanwhile.
+        gpu: all that lies on a GPU; not part of the total.
+    """
+
+    process: float
+    scan: float
+    image: float
+    labels: float
+    network: float
+    sums: float
+    beside: float = 0.0
+    gpu: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """Of the machine's own memory."""
+        parts = (self.process, self.scan, self.image, self.labels, self.network, self.sums)
+        return sum(parts) + self.beside
+
+    @property
+    def largest(self) -> float:
+        """What a limit must hold: the machine's memory, or the GPU's."""
+        return max(self.total, self.gpu)
+
+
+def inference_demand(
+    plan: AnyPlan, scan: Header, way: Way | None = None, *, beside: float = 0.0
+) -> Demand:
+    """Peak memory of segmenting a scan, the process included.
+
+    Args:
+        beside: bytes that other scans take meanwhile.
+    """
+    way = way or Way()
+    grid = plan.grid_for(scan.grid)
+    padded = tuple(map(max, grid.shape, plan.patch))
+    image = 4.0 * len(plan.channels) * (prod(grid.shape) + (padded != grid.shape) * prod(padded))
+    labels = float(prod(scan.grid.shape) * (1 if plan.network["out_channels"] <= 256 else 4))
+    slab, sums = _ring_bytes(plan, grid, scan.grid, way)
+    network, trial = _network_bytes(plan, way)
+    # One after another: reading, preparing, trying engines, looking, and tidying the labels.
+    steps = [
+        (scan.reading_bytes - scan.nbytes, 0.0, 0.0, 0.0),
+        (_preparing_bytes(plan, scan, image), 0.0, 0.0, 0.0),
+        (image, 0.0, trial, 0.0),
+        (image, labels + slab, network, sums),
+        (image, 2 * labels, 0.0, 0.0),
+    ]
+    gpu = 0.0
+    if way.on_gpu:
+        gpu = CUDA_BYTES + max(network + sums + slab, trial)
+        steps = [(image, labels, 0.0, 0.0) for image, labels, *_ in steps]
+    most = max(steps, key=sum)
+    process = _process_bytes(plan, way) + BLOCKS_BYTES
+    return Demand(process, scan.nbytes, *most, beside=beside, gpu=gpu)
+
+
+def _ring_bytes(plan: AnyPlan, grid: Grid, native: Grid, way: Way) -> tuple[float, float]:
+    """What is made of the rows that leave the ring, and the ring itself."""
+    heads, rows = plan.network["out_channels"], min(plan.patch[0], max(grid.shape[0], 1))
+    across = _across(grid.shape, way.strips)
+    slab = rows * across + 2.0 * heads * across * way.accumulator
+    if (axes := as_axes(index_map(grid, native))) is None or not axes.on_lattice:
+        slab += rows * across * (12 + EDGE * heads * 4)  # edges, and where they are
+    return slab, float(heads * rows * across * way.accumulator)
+
+
+def _network_bytes(plan: AnyPlan, way: Way) -> tuple[float, float]:
+    """Feature maps and logits of the windows at hand, and those of a trial of engines."""
+    window = 4.0 * prod(plan.patch)
+    logits = plan.network["out_channels"] * window
+    several = 2 * logits * (way.networks * way.looks > 1)
+    maps = plan.features[0] * window
+    network = way.batch * max(_window_bytes(name, maps, logits, several) for name in way.engines)
+    windows = 2 if 2 * logits <= TRIAL_BYTES else 1
+    trial = network + (1 + TRIAL_ANSWERS * windows) * logits
+    return network, trial if way.tried else 0.0
+
+
+def _window_bytes(engine: str, maps: float, logits: float, several: float) -> float:
+    """What an engine takes for a window, at its finest stage or at its last layer."""
+    held = MAPS[engine] * maps
+    return max(held, HEAD_SHARE * held + ANSWERS[engine.split()[0]] * logits + several)
+
+
+def _process_bytes(plan: AnyPlan, way: Way) -> float:
+    kinds = {engine.split()[0] for engine in way.engines}
+    weights = 4 * count_weights(plan) * way.networks
+    copies = max(WEIGHT_COPIES[kind] for kind in kinds)
+    return PROCESS_BYTES + sum(ENGINE_BYTES[kind] for kind in kinds) + copies * weights
+
+
+def _across(shape: tuple[int, ...], strips: int) -> int:
+    """Voxels of a row of the largest strip, which holds the first column of the next one."""
+    strips = min(strips, shape[1])
+    return min(ceil(shape[1] / strips) + (strips > 1), shape[1]) * shape[2]
+
+
+def _preparing_bytes(plan: AnyPlan, scan: Header, image: float) -> float:
+    """The prepared image, and what is held beside it while it is made."""
+    voxels = prod(scan.grid.shape)
+    if isinstance(
+        plan, NnunetPlan
+    ):  # a mask, a channel in float32, and the channel between two axes
+        return image + voxels * (1 + 4) + max(4.0 * voxels, image / len(plan.channels))
+    tilted = as_axes(index_map(scan.grid, plan.grid_for(scan.grid))) is None
+    return image + (scan.nbytes if tilted else 0)

@@ -20,7 +20,7 @@ from benchmarks.peers.measured import keep, processor
 from benchmarks.runs import Row, limit_to, measure_all, summary
 from benchmarks.settings import must_choose
 
-SLOW = ("--engine", "torch", "--precision", "fp32", "--whole", "--dense")
+SLOW = ("--engine", "torch", "--precision", "fp32", "--everywhere", "--dense")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ OFF = (
     Turn("engine", "without an engine (torch, bfloat16)", ("--engine", "torch")),
     Turn("half", "without bfloat16", ("--precision", "fp32")),
     Turn("streaming", "without streaming, cropping and skipping", ("--dense",)),
-    Turn("skipping", "without cropping and skipping", ("--whole",)),
+    Turn("skipping", "without cropping and skipping", ("--everywhere",)),
     Turn("threads", "with one thread", threads=1),
 )
 ON = (

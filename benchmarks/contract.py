@@ -151,6 +151,30 @@ def write_result(options: argparse.Namespace) -> None:
     result = {"date": datetime.now(UTC).date().isoformat(), "cores": os.cpu_count(), "rows": told}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=2) + "\n")
+    print(table(told))
+
+
+def table(rows: list[dict]) -> str:
+    """The rows for the documentation."""
+    lines = ["| classes | scan | limit GB | way | predicted GB | peak GB | minutes | equal |"]
+    lines.append("|" + "---|" * 8)
+    for row in rows:
+        size = " x ".join(map(str, row["shape"]))
+        way = row["said"].rpartition(f"{size}, ")[2].rstrip(").") if row["predicted_gb"] else ""
+        equal = f"{row['foreground_equal']:.4%}" if "foreground_equal" in row else ""
+        ok = row["status"].startswith("ok")
+        cells = (
+            row["structures"] + 1,
+            size,
+            f"{row['limit_gb']:g}" if row["limit_gb"] else "none",
+            f"{row['precision']}, {way}" if ok else row["status"],
+            row["predicted_gb"],
+            row["peak_gb"],
+            f"{row['seconds'] / 60:.1f}",
+            equal,
+        )
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
 
 
 def compare(one: Path, other: Path) -> tuple[float, int]:

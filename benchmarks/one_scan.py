@@ -1,7 +1,7 @@
 """One scan from file to file through volunet's Python API, with each measure switched on or off.
 
     python -m benchmarks.one_scan --scan SCAN --model MODEL --out OUT --json FACTS \\
-        --engine torch --precision fp32 --whole --dense --threads 1
+        --engine torch --precision fp32 --everywhere --dense --threads 1
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--precision")
-    parser.add_argument("--whole", action="store_true", help="neither crop nor skip air")
+    parser.add_argument("--everywhere", action="store_true", help="neither crop nor skip air")
     parser.add_argument("--dense", action="store_true", help="all logits at once, on both grids")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, required=True)
@@ -42,7 +42,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     with clock.step("model"):
         segment = load(options.model, engine=options.engine, precision=options.precision)
-        less = not options.whole
+        less = not options.everywhere
         segment = segment.with_effort(replace(segment.effort, crop=less, skip_air=less))
     with clock.step("read"):
         scan = read(options.scan)

@@ -28,18 +28,18 @@ class Setting:
     scan: str = "ct"
 
 
-WHOLE = ("--whole",)
+EVERYWHERE = ("--everywhere",)
 """Neither crop nor skip, which both are on by default."""
 
 CT = (
-    Setting("volunet", WHOLE, "cropping and skipping off"),
+    Setting("volunet", EVERYWHERE, "cropping and skipping off"),
     Setting("volunet-less", (), "cropping and skipping on"),
     Setting("volunet-less-noisy", (), "the same over a noisy, uneven air", scan="noisy"),
-    Setting("volunet-fp32", (*WHOLE, "--precision", "fp32"), "bfloat16 forced off"),
-    Setting("volunet-torch", (*WHOLE, "--engine", "torch"), "torch alone"),
+    Setting("volunet-fp32", (*EVERYWHERE, "--precision", "fp32"), "bfloat16 forced off"),
+    Setting("volunet-torch", (*EVERYWHERE, "--engine", "torch"), "torch alone"),
     Setting(
         "volunet-torch-fp32",
-        (*WHOLE, "--engine", "torch", "--precision", "fp32"),
+        (*EVERYWHERE, "--engine", "torch", "--precision", "fp32"),
         "torch alone, bfloat16 forced off",
     ),
 )
@@ -61,22 +61,17 @@ def volunet_row(setting: Setting, scans: Path, model: Path, known: str, *, small
     Args:
         small: a scan on which engines are tried once, before anything is measured.
     """
-    by_api = "--whole" in setting.flags and "--whole" not in known
     strange = [flag for flag in setting.flags if flag.startswith("--") and flag not in known]
 
     def words(scans: Path) -> tuple[str, ...]:
-        start: tuple[str, ...] = (VOLUNET, "predict", "-q")
         paths = ("-i", str(scans), "-m", str(model), "-o", "{out}")
-        if by_api:
-            start = (sys.executable, "-m", "benchmarks.one_scan", "--json", "{json}")
-            paths = ("--scan", str(scans), "--model", str(model), "--out", "{out}")
-        return (*start, *paths, *setting.flags)
+        return (VOLUNET, "predict", "-q", *paths, *setting.flags)
 
     return Row(
         setting.name,
         words(scans),
-        about=setting.about + (", by the Python API" if by_api else ""),
-        missing=f"this version has no {strange[0]}" if strange and not by_api else "",
+        about=setting.about,
+        missing=f"this version has no {strange[0]}" if strange else "",
         first=words(small) if must_choose(setting.flags) else (),
     )
 

@@ -1,7 +1,8 @@
 """The table of finding codes: what each means, how severe it usually is, and what to do.
 
 Codes are stable: scripts rely on them. Families: IO bytes, NII header, GEO geometry, IMG voxels,
-LBL labels, SET datasets, MDL models, OOD what models did not see, RES memory, RUN the run itself.
+LBL labels, SET datasets, MDL models, OOD what models did not see, RES memory, ROI regions of
+interest, RUN the run itself.
 """
 
 from __future__ import annotations

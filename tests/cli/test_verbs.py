@@ -103,6 +103,7 @@ def test_predict_keeps_what_was_asked_and_names_scans_below_their_folder(run, ho
     assert told["arguments"] == {
         "input": "scans", "model": "run", "output": "out", "device": "cpu", "accept": [],
         "engine": "auto", "precision": None, "effort": None, "max_memory": None,
+        "roi": [], "deadline": None, "everywhere": False,
     }  # fmt: skip
     with (out / "cases.csv").open() as file:
         assert [row["input"] for row in csv.DictReader(file)] == [f"day 1/{source.name}"]

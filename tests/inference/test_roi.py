@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.inference.less import CT, CT_SET, LESS, Bright, ball, ct, plan_of, segmenter
 from volunet.errors import ConfigError
 from volunet.findings import Refused
+from volunet.planning.fingerprint import Fingerprint
 from volunet.space.grid import Grid
 from volunet.space.volume import Volume
 
@@ -29,6 +32,19 @@ def test_a_named_structure_is_found_whole_with_fewer_windows_and_no_other_is_kep
     assert (some.labels.voxels == 5).any()
     assert np.prod(some.how["plan_shape"]) < np.prod(whole.how["plan_shape"]) / 4
     assert some.how["windows"] < whole.how["windows"]
+
+
+def test_a_speck_far_away_does_not_blow_up_the_box_but_a_small_part_does():
+    known = {"stone": 4.0}
+    case = next(iter(CT_SET.cases.values())).model_copy(update={"volumes_ml": known})
+    trained = replace(model(), fingerprint=Fingerprint(cases={"1": case}))
+    volume = scan()
+    volume.voxels[0, 70, 35, 30] = 200  # 0.008 ml, below a hundredth of 4 ml
+    sizes = [np.prod(trained.only(["stone"])(volume).how["plan_shape"])]
+    volume.voxels[0, 68:71, 33:36, 28:31] = 200
+    sizes.append(np.prod(trained.only(["stone"])(volume).how["plan_shape"]))
+    assert sizes[0] < sizes[1]
+    assert sizes[0] == np.prod(trained.only(["stone"])(scan()).how["plan_shape"])
 
 
 def test_a_name_of_a_region_stands_for_all_it_unites():

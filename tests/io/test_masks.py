@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +108,15 @@ def test_what_write_keeps_read_mask_gives_back(tmp_path: Path) -> None:
     reading = read_mask(write(volume, tmp_path / "mask.nii.gz"), accept=())
     np.testing.assert_array_equal(reading.volume.voxels, volume.voxels)
     np.testing.assert_array_equal(reading.volume.grid.affine, volume.grid.affine)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_counting_takes_no_eight_bytes_a_voxel(order: str) -> None:
+    rng = np.random.default_rng(0)
+    voxels = np.asarray(rng.integers(0, 9, (1, 180, 180, 180)), dtype="u1", order=order)[:, ::-1]
+    tracemalloc.start()
+    counts = label_counts(voxels)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3 * voxels.size
+    assert list(counts.values()) == np.unique(voxels, return_counts=True)[1].tolist()

@@ -174,6 +174,13 @@ def test_what_volunet_does_not_do_as_nnunet_does_is_refused_by_name(change, advi
         convert_plans(plans, case.dataset, name, ())
 
 
+def test_a_data_set_of_nnunets_first_version_is_told():
+    case = CASES["slices"]
+    dataset = {**case.dataset, "labels": {"0": "background", "1": "edge"}}
+    with pytest.raises(ModelError, match="not as nnU-Net v2 writes it"):
+        convert_plans(case.plans, dataset, "2d", ())
+
+
 @pytest.mark.parametrize(
     ("key", "value", "advice"),
     [

@@ -53,9 +53,10 @@ def test_more_work_takes_no_less(patch, shape, axis, engine):
 @given(patches, shapes, st.integers(1, 6))
 def test_every_lever_takes_no_more(patch, shape, strips):
     plan, way = plan_for(patch=patch, labels=classes(60)), Way(strips=strips)
-    needed = inference_demand(plan, scan(shape), way).sums
-    assert inference_demand(plan, scan(shape), replace(way, accumulator=2)).sums == needed / 2
-    assert inference_demand(plan, scan(shape), replace(way, strips=2 * strips)).sums <= needed
+    needed = inference_demand(plan, scan(shape), replace(way, batch=2)).total
+    for lever in ({"accumulator": 2}, {"strips": 2 * strips}, {"batch": 1}):
+        less = replace(way, **({"batch": 2} | lever))
+        assert inference_demand(plan, scan(shape), less).total <= needed
 
 
 def test_the_parts_are_what_they_say():

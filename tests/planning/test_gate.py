@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -87,3 +89,17 @@ def test_other_channels_are_refused_by_number_and_name():
     (found,) = judge(scan(), plan, fingerprint())
     assert (found.code, found.refuses) == ("MDL-CHANNELS", True)
     assert "has 1 channels, the model takes 2: CT, PET" in found.message
+
+
+@pytest.mark.parametrize("centre", [0.0, 600.0])
+def test_a_large_scan_is_judged_by_a_lattice_of_it_without_a_copy(centre):
+    large = scan((0.1, 0.1, 0.2), (200, 200, 150), centre=centre)
+    plan = plan_for(channels=("CT",), intensities=(WINDOW,))
+    tracemalloc.start()
+    seen = judge(large, plan, fingerprint())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    turned = judge(large.reoriented("SPL"), plan, fingerprint())
+    assert [f.message for f in turned] == [f.message for f in seen]
+    assert ("OOD-INTENSITY" in {f.code for f in seen}) == (centre > 0)
+    assert peak < large.voxels.nbytes / 2

@@ -26,7 +26,7 @@ def check(
     verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
-    """Every finding of a dataset or a folder of scans, worst first."""
+    """Every finding of a dataset or of scans, worst first."""
     speaker = Speaker(quiet, verbose, as_json)
     with exits(speaker):
         from volunet.findings import Refused

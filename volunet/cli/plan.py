@@ -42,7 +42,7 @@ def plan(
     verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
-    """What training will do with a dataset, and its predicted memory."""
+    """What training will do, and the memory it will take."""
     speaker = Speaker(quiet, verbose, as_json)
     with exits(speaker):
         from volunet.api.planning import open_dataset, plan_for

@@ -133,7 +133,7 @@ def classify(
 def _padded(image: NDArray[np.float32], frame: Frame) -> Tensor:
     """The image, with 0 around it where it is smaller than the patch."""
     if frame.tiling.shape == frame.shape:
-        return torch.from_numpy(np.ascontiguousarray(image))
+        return torch.from_numpy(np.require(image, requirements=("C", "W")))
     padded = torch.zeros(image.shape[0], *frame.tiling.shape)
     padded.numpy()[_moved(Box.whole(frame.shape), frame.low).index] = image
     return padded

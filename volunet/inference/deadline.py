@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,8 @@ from volunet.space.volume import Volume
 
 SLACK = 1.1
 """How much longer than measured so far a step may take."""
+TRIED = 3
+"""Windows after which the fastest tells what an engine can do; the first one is slow on many."""
 
 
 @dataclass
@@ -40,19 +42,25 @@ class Watch:
     """The time that is left, and how fast an engine is.
 
     Args:
-        limit_s: seconds from when the watch was made.
+        limit_s: seconds from the start.
+        spent_s: seconds that had passed when the watch was made.
+        now: the time in seconds, from any origin.
     """
 
     limit_s: float
-    started: float = field(default_factory=time.perf_counter)
+    spent_s: float = 0.0
+    now: Callable[[], float] = time.perf_counter
     windows: int = 0
     engine_s: float = 0.0
     fastest_s: float = np.inf
 
+    def __post_init__(self) -> None:
+        self.started = self.now() - self.spent_s
+
     @property
     def left_s(self) -> float:
         """Seconds until the deadline; negative once it is over."""
-        return self.limit_s - (time.perf_counter() - self.started)
+        return self.limit_s - (self.now() - self.started)
 
     @property
     def pace_s(self) -> float:
@@ -61,9 +69,9 @@ class Watch:
 
     def timed(self, engine: Engine, windows: Tensor) -> Tensor:
         """The engine's answer."""
-        before = time.perf_counter()
+        before = self.now()
         logits = engine(windows)
-        took = time.perf_counter() - before
+        took = self.now() - before
         self.windows += len(windows)
         self.engine_s += took
         self.fastest_s = min(self.fastest_s, took / len(windows))
@@ -101,12 +109,14 @@ def label_in_time(
     effort = replace(effort, batch=1)
     regions = bool(labelling.plan.way_back(labelling.native).regions)
     doubt = Doubt(labelling.frame(effort), labelling.view.shows, regions=regions)
-    before = time.perf_counter() - watch.engine_s
+    before = watch.now() - watch.engine_s
     labels = at_first_sight(labelling, effort, watch).run(effort.quick, tap=doubt.add)
-    own_s = time.perf_counter() - watch.engine_s - before
+    own_s = watch.now() - watch.engine_s - before
+    looks = len(labelling.engines) * len(effort.mirrors)
+    if looks == 1 and labelling.frame(effort) == labelling.frame(effort.quick):
+        return InTime(labels, 1.0)
     kept_back = SLACK * (own_s + ending_s(labels))
     at_first = float(doubt.parts.sum())
-    looks = len(labelling.engines) * len(effort.mirrors)
     while doubt.parts.any():
         time_s = watch.left_s - kept_back
         windows = doubt.choose(int(time_s / (SLACK * watch.pace_s * looks))) if time_s > 0 else []
@@ -123,7 +133,7 @@ def at_first_sight(labelling: Labelling, effort: Effort, watch: Watch) -> Labell
 
     def guarded(windows: Tensor, /) -> Tensor:
         nonlocal left
-        if watch.left_s < (left * watch.fastest_s if watch.windows else 0):
+        if watch.left_s < (left * watch.fastest_s if watch.windows >= TRIED else 0):
             pace = f", of {watch.fastest_s:.3g} s each at the least" if watch.windows else ""
             raise OutOfTime(
                 f"{watch.limit_s:.3g} s are too short: to look at all of the scan once, {left} "

@@ -79,7 +79,7 @@ class Doubt:
             if not self.parts[at] or not left:
                 break
             span = self._windows_of(at)
-            more = np.count_nonzero(self._open[span] & ~chosen[span])
+            more = int(np.count_nonzero(self._open[span] & ~chosen[span]))
             if more <= left:
                 chosen[span] |= self._open[span]
                 left -= more
@@ -101,7 +101,7 @@ class Doubt:
         self.parts[sure > 0] = 0
         for axis, edges in enumerate(self._edges):
             sure = np.repeat(sure, np.diff(edges), axis=axis)
-        return sure
+        return np.asarray(sure)
 
     def _windows_of(self, part: tuple[int, ...]) -> tuple[slice, ...]:
         return tuple(slice(*spans[at]) for spans, at in zip(self._spans, part, strict=True))

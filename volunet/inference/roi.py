@@ -3,8 +3,9 @@
 Only the box, grown by a quarter of a window on each side, is looked at as hard as ever; labels
 outside it are background. Structures that are asked for by name are kept, and no others.
 
-The quick look takes the fewest windows that cover the scan, side by side and unmirrored. Whatever
-it takes for a structure is in the box, be it a speck: that costs time, and loses no part.
+The quick look takes the fewest windows that cover the scan, side by side and unmirrored. Of what it
+takes for a structure, parts are specks that have less than `SPECK` of the least volume that the
+structure had in any training scan; these are left out of the box, if there are other parts.
 """
 
 from __future__ import annotations
@@ -21,8 +22,12 @@ from volunet.findings import Finding, finding
 from volunet.inference.effort import Effort
 from volunet.inference.labelling import Labelling
 from volunet.inference.place import Place
+from volunet.planning.fingerprint import Fingerprint
 from volunet.space.box import Box
+from volunet.space.components import label_components
 from volunet.space.labels import Labels
+
+SPECK = 0.01
 
 
 @dataclass(frozen=True)
@@ -30,16 +35,16 @@ class Structures:
     """What is asked for by name.
 
     Args:
-        names: of structures, or of regions that unite some.
         values: label values of all of them.
+        specks_ml: volume below which a part of each is a speck.
     """
 
-    names: tuple[str, ...]
     values: tuple[int, ...]
+    specks_ml: tuple[float, ...]
 
     @classmethod
-    def named(cls, names: Sequence[str], labels: Labels) -> Structures:
-        """The structures of these names.
+    def named(cls, names: Sequence[str], labels: Labels, fingerprint: Fingerprint) -> Structures:
+        """The structures, or all that are united in regions, of these names.
 
         Raises:
             ConfigError: the model has none of a name.
@@ -49,7 +54,8 @@ class Structures:
             raise ConfigError(
                 f"The model finds no {', '.join(map(repr, unknown))}; it finds {', '.join(known)}."
             )
-        return cls(tuple(names), tuple(sorted({v for name in names for v in known[name]})))
+        values = tuple(sorted({v for name in names for v in known[name]}))
+        return cls(values, tuple(SPECK * _least_ml(labels.name_of(v), fingerprint) for v in values))
 
     @property
     def key(self) -> str:
@@ -69,16 +75,23 @@ class Structures:
         """
         grid = labelling.view.seen.grid
         index = replace(labelling, native=grid).run(effort.quick)
-        numbers = [labels.values.index(value) + 1 for value in self.values]
-        there = np.flatnonzero(np.bincount(index.ravel(), minlength=labels.classes))
-        absent = [
-            labels.name_of(value)
-            for value, number in zip(self.values, numbers, strict=True)
-            if number not in there
-        ]
-        message = "A quick look at the whole scan found no {}."
-        found = [finding("ROI-ABSENT", message.format(name), structure=name) for name in absent]
-        return Box.around(np.isin(index, numbers)), tuple(found)
+        around, absent = [], []
+        for value, speck_ml in zip(self.values, self.specks_ml, strict=True):
+            mask = _without_specks(
+                index == labels.values.index(value) + 1, speck_ml / grid.voxel_ml
+            )
+            box = Box.around(mask)
+            if box is None:
+                name = labels.name_of(value)
+                message = f"A quick look at the whole scan found no {name}."
+                absent.append(finding("ROI-ABSENT", message, structure=name))
+            else:
+                around.append(box)
+        if not around:
+            return None, tuple(absent)
+        low = (min(sides) for sides in zip(*(box.start for box in around), strict=True))
+        high = (max(sides) for sides in zip(*(box.stop for box in around), strict=True))
+        return Box(tuple(low), tuple(high)), tuple(absent)
 
     def keep(self, labels: NDArray[Any]) -> NDArray[Any]:
         """Label values, of these structures alone."""
@@ -87,3 +100,21 @@ class Structures:
 
 Roi = Structures | Place
 """What `Segmenter.only` takes."""
+
+
+def _least_ml(name: str, fingerprint: Fingerprint) -> float:
+    """The least volume of a structure in the training scans that show it; 0 where none is known."""
+    volumes = (case.volumes_ml.get(name, 0.0) for case in fingerprint.cases.values())
+    return min((ml for ml in volumes if ml), default=0.0)
+
+
+def _without_specks(mask: NDArray[np.bool_], least_vox: float) -> NDArray[np.bool_]:
+    """A mask without its parts of fewer voxels, if there are others."""
+    box = Box.around(mask)
+    if box is None or least_vox <= 1:
+        return mask
+    parts, sizes = label_components(mask[box.index])
+    kept = int(np.count_nonzero(sizes >= least_vox)) or len(sizes)
+    large = np.zeros_like(mask)
+    large[box.index] = (parts > 0) & (parts <= kept)
+    return large

@@ -106,7 +106,7 @@ class Segmenter:
         if isinstance(roi, Volume):
             asked: Roi = Place.of_mask(roi)
         else:
-            asked = Structures.named(roi, self.plan.labels)
+            asked = Structures.named(roi, self.plan.labels, self.fingerprint)
         return replace(self, roi=asked, identity=_renamed(self.identity, asked.key))
 
     def by(self, limit_s: float) -> Segmenter:
@@ -173,7 +173,8 @@ class Segmenter:
         if self.limit_s is not None:
             with clock.step("choose"):
                 self._choose(None, tried=foreseen.tried)
-        watch = Watch(inf if self.limit_s is None else self.limit_s - clock.seconds["judge"])
+        limit_s = inf if self.limit_s is None else self.limit_s
+        watch = Watch(limit_s, clock.seconds["judge"])
         with clock.step("prepare"):  # aim, prepare
             view = self._view(scan, effort, findings)
         with clock.step("choose"):

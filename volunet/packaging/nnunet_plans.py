@@ -71,7 +71,9 @@ def convert_plans(
             **_labels(dataset),
             **_network(settings),
         }
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
+    except ModelError:
+        raise
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise ModelError(
             f"plans.json or dataset.json is not as nnU-Net v2 writes it: {type(error).__name__} "
             f"at {error}."
@@ -106,6 +108,7 @@ def _space(
     """Axes, spacing, patch and resampling."""
     reader = plans["image_reader_writer"]
     _require("the reader", reader, READERS)
+    _require("the label manager", plans.get("label_manager", "LabelManager"), ["LabelManager"])
     _require("the preprocessor", settings["preprocessor_name"], ["DefaultPreprocessor"])
     flat = 3 - len(settings["patch_size"])
     image, logits = (_resampling(settings, of) for of in ("data", "probabilities"))

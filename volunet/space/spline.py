@@ -58,15 +58,17 @@ def resize_edges(
         return image
     seen = torch.from_numpy(np.ascontiguousarray(image).reshape(image.shape))
     if nearest is None:
-        return _resize(seen, shape, order).numpy()
+        return _resize(seen, shape, order).clamp_(*seen.aminmax()).numpy()
     planes = seen.movedim(nearest, 0)
+    rows = torch.from_numpy(nearest_rows(planes.shape[0], shape[nearest]))
     target = [n for axis, n in enumerate(shape) if axis != nearest]
-    rows = nearest_rows(planes.shape[0], shape[nearest])
-    resized = torch.empty(shape[nearest], *target)
-    for row in np.unique(rows):
-        plane = _resize(planes[row : row + 1], (1, *target), order)
-        resized[torch.from_numpy(np.flatnonzero(rows == row))] = plane
-    return np.ascontiguousarray(resized.movedim(0, nearest).numpy())
+    resized = torch.empty(planes.shape[0], *target)
+    weights = [_weights(n, m, order) for n, m in zip(planes.shape[1:], target, strict=True)]
+    for some, made in zip(torch.split(planes, ROWS), torch.split(resized, ROWS), strict=True):
+        flat = some.flatten(1)
+        low, high = (ends[:, None, None] for ends in (flat.amin(dim=1), flat.amax(dim=1)))
+        made.copy_(_product(_product(some, 1, weights[0]), 2, weights[1]).clamp_(low, high))
+    return np.ascontiguousarray(resized[rows].movedim(0, nearest).numpy())
 
 
 def spline_matrix(source: int, target: int, order: Order) -> NDArray[np.float64]:
@@ -95,17 +97,22 @@ def _cubic(t: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     ]
 
 
+def _weights(source: int, target: int, order: Order) -> NDArray[np.float64] | None:
+    """The weights that resize an axis; None where it stays as it is."""
+    return None if source == target else spline_matrix(source, target, order)
+
+
 def _resize(image: Tensor, shape: tuple[int, ...], order: Order) -> Tensor:
-    low, high = image.aminmax()
-    seen = image
+    """Each axis in turn, those that shrink most first."""
     for axis in sorted(range(3), key=lambda a: shape[a] / image.shape[a]):
-        if image.shape[axis] != shape[axis]:
-            seen = _along(seen, axis, spline_matrix(image.shape[axis], shape[axis], order))
-    return seen.clamp_(low, high) if seen is not image else image
+        image = _product(image, axis, _weights(image.shape[axis], shape[axis], order))
+    return image
 
 
-def _along(image: Tensor, axis: int, weights: NDArray[np.float64]) -> Tensor:
+def _product(image: Tensor, axis: int, weights: NDArray[np.float64] | None) -> Tensor:
     """The product of a banded matrix (target, source) with one axis of the image."""
+    if weights is None:
+        return image
     size = list(image.shape)
     size[axis] = len(weights)
     made = torch.empty(size)
@@ -115,11 +122,11 @@ def _along(image: Tensor, axis: int, weights: NDArray[np.float64]) -> Tensor:
         start, count = int(used[0]), int(used[-1] - used[0] + 1)
         band = torch.from_numpy(some[:, start : start + count].astype(np.float32))
         rows = image.narrow(axis, start, count)
-        made.narrow(axis, first, len(some)).copy_(_product(band, rows, axis))
+        made.narrow(axis, first, len(some)).copy_(_along(band, rows, axis))
     return made
 
 
-def _product(band: Tensor, rows: Tensor, axis: int) -> Tensor:
+def _along(band: Tensor, rows: Tensor, axis: int) -> Tensor:
     if axis == 0:
         return (band @ rows.reshape(len(rows), -1)).reshape(len(band), *rows.shape[1:])
     return band @ rows if axis == 1 else rows @ band.T

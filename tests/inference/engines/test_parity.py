@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from tests.inference.engines.nets import PATCH, blobs, network
 from volunet.errors import ShapeError
 from volunet.inference.engines import onnx_engine, openvino_engine
 from volunet.inference.engines.agreement import compare
+from volunet.inference.engines.engine import Network
 from volunet.inference.engines.onnx_engine import OnnxEngine
 from volunet.inference.engines.openvino_engine import OpenVinoEngine
 from volunet.inference.engines.torch_engine import TorchEngine
@@ -107,3 +110,18 @@ def test_conversion_leaves_the_network_as_it_was():
     onnx_engine.convert(net)
     assert net.module.training
     assert all(torch.equal(value, before[name]) for name, value in net.module.state_dict().items())
+
+
+class Unknown(torch.nn.Module):
+    """What no converter knows: a step back to numpy."""
+
+    def forward(self, x):
+        raise RuntimeError("this cannot be traced")
+
+
+def test_a_conversion_that_fails_leaves_the_callers_logging_alone():
+    root = logging.getLogger()
+    before = root.level, root.handlers[:], root.filters[:]
+    with pytest.raises(Exception, match="traced"):
+        openvino_engine.convert(Network(Unknown(), 1, PATCH, ""))
+    assert (root.level, root.handlers, root.filters) == before

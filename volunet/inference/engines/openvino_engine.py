@@ -8,11 +8,14 @@ size of its windows. Its conversion is bytes, so that it can be kept:
 
 from __future__ import annotations
 
+import logging
 import struct
 import sys
 import tempfile
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
@@ -71,7 +74,7 @@ def convert(network: Network) -> bytes:
     """
     ov = import_openvino()
     module = deepcopy(network.module).cpu().eval()
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings(), _own_logging():
         warnings.simplefilter("ignore")  # tracing warns of checks of the shape, which hold here
         model = ov.convert_model(
             module,
@@ -83,6 +86,18 @@ def convert(network: Network) -> bytes:
         ov.serialize(model, xml, weights)
         text = xml.read_bytes()
         return LENGTH.pack(len(text)) + text + weights.read_bytes()
+
+
+@contextmanager
+def _own_logging() -> Iterator[None]:
+    """Puts the root logger back as it was; a conversion that fails leaves it otherwise."""
+    root = logging.getLogger()
+    level, handlers, filters = root.level, root.handlers[:], root.filters[:]
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.handlers[:], root.filters[:] = handlers, filters
 
 
 class OpenVinoEngine:

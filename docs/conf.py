@@ -26,6 +26,8 @@ FAMILIES = {
     "SET": "Datasets",
     "MDL": "Models",
     "OOD": "Unlike the training data",
+    "ROI": "Regions of interest",
+    "RES": "Memory",
     "RUN": "The run itself",
 }
 

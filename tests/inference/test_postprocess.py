@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from monai.transforms import FillHoles
@@ -130,15 +130,22 @@ def expected(index: np.ndarray, wanted: Tidy, voxel_ml: float) -> np.ndarray:
     return index
 
 
+SPECK = np.ones((3, 3, 4), dtype=np.uint8)
+SPECK[1, 1, 1] = 2
+
+
+@example(SPECK, {"liver": HOLES, "spleen": Steps(dust_ml=1)})  # removed, and then filled
 @given(maps, st.dictionaries(st.sampled_from(LABELS.names), steps))
 def test_every_map_is_tidied_as_scipy_does_it_voxel_by_voxel(index, structures):
     wanted = Tidy(structures=structures)
     found = index.copy()
     told = tidy_labels(found, wanted, LABELS, voxel_ml=0.5)
     np.testing.assert_array_equal(found, expected(index, wanted, 0.5))
-    assert sum(t.removed_vox for t in told.values()) == np.count_nonzero((index > 0) & (found == 0))
-    filled = np.count_nonzero(found) - np.count_nonzero(index)
-    assert sum(t.filled_vox - t.removed_vox for t in told.values()) == filled
+    removals = {n: s.model_copy(update={"holes": False}) for n, s in structures.items()}
+    between = expected(index, wanted.model_copy(update={"structures": removals}), 0.5)
+    removed, filled = (np.count_nonzero(a != b) for a, b in ((index, between), (between, found)))
+    assert sum(t.removed_vox for t in told.values()) == removed
+    assert sum(t.filled_vox for t in told.values()) == filled
 
 
 @given(hnp.arrays(bool, hnp.array_shapes(min_dims=3, max_dims=3, min_side=4, max_side=7)))

@@ -1,6 +1,6 @@
 """Memory as a contract: predicted and measured peaks of `volunet predict` under `--max-memory`.
 
-    python benchmarks/contract.py --work FOLDER
+    python -m benchmarks.contract --work FOLDER
 
 Makes phantoms and two small models (23 and 103 structures; minutes each) in FOLDER, then segments
 them in a process of its own for each row. Started again, it goes on where it stopped. Peaks are
@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import subprocess
-import sys
 import sysconfig
 import threading
 import time
@@ -23,29 +22,37 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.peers.measured import keep, processor
+from benchmarks.runs import python
+from benchmarks.settings import fastest_precision
+
 RESULTS = Path(__file__).parent / "results"
 SAMPLE_S = 0.05
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run: so many structures and slices, in so many GB (0 for no limit)."""
+    """One run: so many structures and slices, in so many GB (0 for no limit).
+
+    Args:
+        full: in float32; else in what the processor is fastest at, which may be float32 too.
+    """
 
     structures: int
     slices: int
     limit_gb: float
-    precision: str = "bf16"
+    full: bool = False
 
     @property
     def name(self) -> str:
         limit = f"{self.limit_gb:g}gb" if self.limit_gb else "free"
-        return f"{self.structures + 1}_{self.slices}_{limit}_{self.precision}"
+        return f"{self.structures + 1}_{self.slices}_{limit}{'_fp32' * self.full}"
 
 
 RUNS = (
     *(Run(23, 600, gb) for gb in (8, 4, 3, 6)),
     *(Run(103, slices, gb) for gb in (8, 4) for slices in (600, 300)),
-    Run(103, 300, 0, "fp32"),
+    Run(103, 300, 0, full=True),
 )
 
 
@@ -78,10 +85,11 @@ def measure(run: Run, options: argparse.Namespace) -> dict:
     out = options.work / f"out_{run.name}"
     command = [str(Path(sysconfig.get_path("scripts")) / "volunet"), "predict"]
     command += ["-i", str(scan), "-m", str(model), "-o", str(out), "-d", "cpu"]
-    command += ["--engine", "torch", "--precision", run.precision]
+    precision = "fp32" if run.full else fastest_precision()
+    command += ["--engine", "torch", "--precision", precision]
     if run.limit_gb:
         command += ["--max-memory", f"{round(1000 * run.limit_gb * options.share)}MB"]
-    row = {**asdict(run), "shape": shape, **watched(command)}
+    row = {**asdict(run), "precision": precision, "shape": shape, **watched(command)}
     told = json.loads((out / "run.json").read_text())
     case = (out / "cases.csv").read_text().splitlines()[1].split(",")
     row |= {"status": case[1], "predicted_gb": told["predicted_peak_gb"], "mask": str(out)}
@@ -93,14 +101,11 @@ def measure(run: Run, options: argparse.Namespace) -> dict:
 
 def prepare(scan: Path, model: Path, shape: tuple, structures: int, steps: int) -> None:
     """Scan and model, made in processes of their own, as they take memory."""
-    here, python = Path(__file__).parent, sys.executable
+    told = ("--structures", structures)
     if not scan.exists():
-        size = [str(n) for n in shape]
-        command = [python, here / "phantom.py", scan, "--shape", *size]
-        subprocess.run([*command, "--structures", str(structures)], check=True)
+        python("benchmarks.phantom", scan, "--shape", *shape, *told)
     if not (model / "model.json").exists():
-        command = [python, here / "contract_model.py", model, "--structures", str(structures)]
-        subprocess.run([*command, "--steps", str(steps)], check=True)
+        python("benchmarks.contract_model", model, *told, "--steps", steps)
 
 
 def watched(command: list[str]) -> dict:
@@ -139,18 +144,24 @@ def write_result(options: argparse.Namespace) -> None:
         for run in RUNS
         if (path := options.work / f"row_{run.name}.json").exists()
     }
-    pairs = [("24_600_8gb_bf16", name) for name in rows if name.startswith("24_600")]
+    pairs = [("24_600_8gb", name) for name in rows if name.startswith("24_600")]
     pairs += [("104_300_free_fp32", name) for name in rows if name.startswith("104_300")]
-    pairs += [("104_600_8gb_bf16", "104_600_4gb_bf16")]
+    pairs += [("104_600_8gb", "104_600_4gb")]
     for one, other in pairs:
         both = [rows.get(name, {}) for name in (one, other)]
         if one != other and all(row.get("status", "").startswith("ok") for row in both):
             share, classes = compare(*(Path(row["mask"]) for row in both))
             rows[other] |= {"against": one, "foreground_equal": share, "classes": classes}
     told = [{k: v for k, v in row.items() if k != "mask"} for row in rows.values()]
-    result = {"date": datetime.now(UTC).date().isoformat(), "cores": os.cpu_count(), "rows": told}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=2) + "\n")
+    keep(
+        options.out,
+        {
+            "date": datetime.now(UTC).date().isoformat(),
+            "processor": processor(),
+            "cores": os.cpu_count(),
+            "rows": told,
+        },
+    )
     print(table(told))
 
 

@@ -1,6 +1,6 @@
 """The small network of `contract.py`: learned on phantoms for a few minutes, so masks are no noise.
 
-    python benchmarks/contract_model.py MODEL --structures 23
+    python -m benchmarks.contract_model MODEL --structures 23
 
 Features 8, 16, 32; it sees patches of 48^3 of small phantoms in training and windows of 96^3 later.
 """
@@ -8,16 +8,13 @@ Features 8, 16, 32; it sees patches of 48^3 of small phantoms in training and wi
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-sys.path.insert(0, str(Path(__file__).parent))
-import phantom
-
+from benchmarks import phantom
 from volunet.models.unet import UNet
 from volunet.packaging.model_file import Training, save_model
 from volunet.planning.fingerprint import Fingerprint, take_facts

@@ -3,7 +3,7 @@
 Of the cases of a dataset that a run did not train on, every second one calibrates a copy of its
 model, as `volunet train` does it; the others are segmented with each preset.
 
-    python benchmarks/effort.py --run RUN --data DATASET --out OUT --keep hippocampus
+    python -m benchmarks.effort --run RUN --data DATASET --out OUT --keep hippocampus
 
 RUN is what `volunet train` wrote. Reading and writing files are outside the clock.
 """
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import time
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.peers.measured import processor
 from volunet.api.calibration import calibrate_run
 from volunet.api.models import load
 from volunet.data.cases import Case
@@ -53,7 +53,7 @@ def main() -> None:
     took = time.monotonic() - started
     result = {
         "date": datetime.now(UTC).date().isoformat(),
-        "processor": platform.machine(),
+        "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
         "versions": {name: version(name) for name in ("volunet", "torch", "openvino")},
         "calibration_s": round(took, 1),

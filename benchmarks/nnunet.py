@@ -1,7 +1,7 @@
 """An imported nnU-Net model beside nnU-Net itself: masks, seconds from file to file, memory.
 
     python -m benchmarks.nnunet --nnunet-python /path/to/python --model TRAINED --scans SCANS \\
-        --out OUT --keep hippocampus
+        --out OUT --about "20 scans" --keep hippocampus
 
 TRAINED is a folder such as `nnUNetTrainer__nnUNetPlans__3d_fullres`, SCANS a folder in nnU-Net's
 naming (`case_0000.nii.gz`). The model is imported, then every scan is segmented by both, each in a
@@ -17,6 +17,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ import numpy as np
 
 from benchmarks.peers.measured import keep, processor, versions
 from benchmarks.scores import dice, read
-from benchmarks.settings import VOLUNET
+from benchmarks.settings import VOLUNET, fastest_precision
 
 RESULTS = Path(__file__).parent / "results"
 LAUNCH = Path(__file__).with_name("launch.py")
@@ -51,27 +53,11 @@ def main() -> None:
         kind = "mirrored" if mirror else "plain"
         reference = out / f"nnunet_{kind}"
         words = [options.nnunet_python, "-c", f"{ENTRY}; go()", "-i", options.scans]
-        words += [
-            "-o",
-            reference,
-            "-m",
-            options.model,
-            "-f",
-            *folds,
-            "-chk",
-            "checkpoint_final.pth",
-        ]
-        words += [
-            "-device",
-            "cpu",
-            "-npp",
-            "1",
-            "-nps",
-            "1",
-            *([] if mirror else ["--disable_tta"]),
-        ]
+        words += ["-o", reference, "-m", options.model, "-f", *folds]
+        words += ["-chk", "checkpoint_final.pth", "-device", "cpu", "-npp", "1", "-nps", "1"]
+        words += [] if mirror else ["--disable_tta"]
         rows[f"nnunet {kind}"] = launch(out / "facts.json", words, threads=options.threads)
-        for name, flags in (("fp32", ["--precision", "fp32"]), ("default", [])):
+        for name, flags in ways():
             masks = out / f"volunet_{kind}_{name}"
             words = [VOLUNET, "predict", "-q", "-i", options.scans, "-m", model, "-o", masks]
             words += [*flags, *options.flags.split(), *(["--best"] if mirror else [])]
@@ -90,8 +76,15 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--mirror", action="store_true", help="with mirroring, too")
     parser.add_argument("--flags", default="", help="more flags for `volunet predict`")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--about", required=True, help="what the scans are, for the table")
     parser.add_argument("--keep", required=True, help="name of the result")
     return parser.parse_args()
+
+
+def ways() -> list[tuple[str, list[str]]]:
+    """In float32, and as it runs by default where that is another precision."""
+    full = ("fp32", ["--precision", "fp32"])
+    return [full] if fastest_precision() == "fp32" else [full, ("default", [])]
 
 
 def launch(facts: Path, words: list[Any], *, threads: int) -> dict[str, Any]:
@@ -138,7 +131,9 @@ def facts_of(options: argparse.Namespace, rows: dict[str, Any]) -> dict[str, Any
     )
     nnunet, torch = json.loads(said.stdout)
     return {
+        "date": datetime.now(UTC).date().isoformat(),
         "model": options.model.name,
+        "scans": options.about,
         "folds": options.folds,
         "threads": options.threads,
         "rows": rows,
@@ -146,6 +141,34 @@ def facts_of(options: argparse.Namespace, rows: dict[str, Any]) -> dict[str, Any
         "versions": versions(),
         "processor": processor(),
     }
+
+
+def table(results: Iterable[dict[str, Any]]) -> str:
+    """The rows of several results for the documentation."""
+    head = ("scans", "model", "looks", "nnU-Net s", "volunet s", "times faster", "nnU-Net GB")
+    head += ("volunet GB", "foreground equal", "worst case", "least Dice")
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for result in results:
+        for name, row in result["rows"].items():
+            if not name.startswith("volunet"):
+                continue
+            _, kind, way = name.split()
+            theirs = result["rows"][f"nnunet {kind}"]
+            cells = (
+                result["scans"],
+                "residual" if "ResEnc" in result["model"] else "plain",
+                ("mirrored, " if kind == "mirrored" else "once, ") + way,
+                f"{theirs['seconds']:.1f}",
+                f"{row['seconds']:.1f}",
+                f"{theirs['seconds'] / row['seconds']:.1f}",
+                f"{theirs['peak_gb']:.2f}",
+                f"{row['peak_gb']:.2f}",
+                f"{row['union_equal']:.4%}",
+                f"{row['union_equal_worst_case']:.4%}",
+                f"{min(row['dice_worst'].values()):.4f}",
+            )
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from benchmarks import contract, effort, nnunet, tidying
 from benchmarks.plots import plot_ct, plot_stitch
 
 ROOT = Path(__file__).parents[1]
@@ -48,6 +49,9 @@ def main() -> None:
         path = RESULTS / f"{result}.json"
         if path.exists():
             put(DOCS / f"{page}.md", name, table(json.loads(path.read_text())))
+    imported = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("nnunet_*.json"))]
+    if imported:
+        put(DOCS / "nnunet.md", "nnunet", nnunet.table(imported))
     for result, plot in (("inference_ct", plot_ct), ("inference_stitch", plot_stitch)):
         path = RESULTS / f"{result}.json"
         if path.exists():
@@ -220,6 +224,11 @@ TABLES: tuple[tuple[str, str, str, Table], ...] = (
     ("ablation_off", "ablation", "off", ablation),
     ("ablation_off", "ablation", "off shares", shares),
     ("ablation_on", "ablation", "on", ablation),
+    ("contract", "memory", "contract", lambda result: contract.table(result["rows"])),
+    ("effort_hippocampus", "effort", "hippocampus", effort.table),
+    ("effort_head_neck_ct", "effort", "head and neck", effort.table),
+    ("tidying_hippocampus", "effort", "tidying hippocampus", tidying.table),
+    ("tidying_head_neck_ct", "effort", "tidying head and neck", tidying.table),
 )
 
 

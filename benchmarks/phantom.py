@@ -1,6 +1,6 @@
 """A synthetic CT with many structures, as large as one likes, made plane by plane from a seed.
 
-    python benchmarks/phantom.py ct.nii.gz --shape 512 512 600 --structures 23
+    python -m benchmarks.phantom ct.nii.gz --shape 512 512 600 --structures 23
 
 An elliptical body with fat around it and a spine, in air. Ellipsoids of 14 to 34 voxels lie in it
 in three dimensions, each of one of `structures` densities; all has noise. Sizes are in voxels, so

@@ -76,6 +76,14 @@ def volunet_row(setting: Setting, scans: Path, model: Path, known: str, *, small
     )
 
 
+def fastest_precision() -> str:
+    """What the processor computes masks in fastest, by volunet's own rule."""
+    from volunet.inference.engines.torch_engine import name_of
+    from volunet.planning.machine import choose_dtype
+
+    return name_of(choose_dtype("cpu"))
+
+
 def must_choose(flags: tuple[str, ...]) -> bool:
     """Whether engines are tried under these flags: not where engine and precision are named."""
     return not ({"--engine", "--precision"} <= set(flags))

@@ -4,7 +4,7 @@ Masks of held-out cases, as the network made them, are split in two halves. What
 done to the other, both ways; then all cases choose, as `volunet train` does it, and it is timed.
 
     volunet predict -i SCANS -m RUN -o MASKS
-    python benchmarks/tidying.py --run RUN --masks MASKS --data DATASET --keep head_neck_ct
+    python -m benchmarks.tidying --run RUN --masks MASKS --data DATASET --keep head_neck_ct
 
 RUN's model must not tidy already, and none of MASKS may be of a case that it was trained on.
 """
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.peers.measured import processor
 from volunet.data.layouts import find_dataset
 from volunet.inference.postprocess import Tidy, tidy_labels
 from volunet.io.masks import read_mask
@@ -57,6 +58,7 @@ def main() -> None:
     seconds = [timed(mask, chosen.tidy, labels) for mask in masks]
     result = {
         "date": datetime.now(UTC).date().isoformat(),
+        "processor": processor(),
         "cases": len(trials),
         "all": chosen.model_dump(mode="json"),
         "says": str(chosen),

@@ -2,6 +2,7 @@
 
 python -m benchmarks.volumes list --data HEAD_NECK --splits RUN/splits.json --model RUN
 python -m benchmarks.volumes ct --data HEAD_NECK --case kbp_001 --out WORK/ct
+python -m benchmarks.volumes crops --data HEAD_NECK --cases kbp_201 kbp_202 --out WORK/crops
 python -m benchmarks.volumes model --model RUN --patch 96 --out WORK/model
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from math import ceil
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from volunet.space.volume import Volume
 
 CLINICAL = (512, 512, 300)
 SMALL_MM = 160
+MARGIN_MM = 15
 AIR_HU = -1024
 EDGE_HU = -300
 """Between air and skin; what lies around the largest thing above it is air."""
@@ -34,10 +37,11 @@ EDGE_HU = -300
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("list", "ct", "model"))
+    parser.add_argument("what", choices=("list", "ct", "crops", "model"))
     parser.add_argument("--data", type=Path)
     parser.add_argument("--splits", type=Path)
     parser.add_argument("--case")
+    parser.add_argument("--cases", nargs="+")
     parser.add_argument("--shape", type=int, nargs=3, default=CLINICAL)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--patch", type=int, default=96)
@@ -47,6 +51,8 @@ def main() -> None:
         list_cases(options.data, options.splits, options.model, options.patch)
     elif options.what == "ct":
         make_ct(options.data, options.case, tuple(options.shape), options.out)
+    elif options.what == "crops":
+        make_crops(options.data, options.cases, options.out)
     else:
         with_patch(options.model, options.patch, options.out)
 
@@ -97,6 +103,22 @@ def make_ct(data: Path, case: str, shape: tuple[int, int, int], out: Path) -> No
     ):
         (out / kind).mkdir(parents=True, exist_ok=True)
         write(volume, out / kind / f"{case}.nii.gz")
+
+
+def make_crops(data: Path, cases: list[str], out: Path) -> None:
+    """Writes a dataset of cases cut to the box round their structures and `MARGIN_MM` more."""
+    for kind in ("images", "labels"):
+        (out / kind).mkdir(parents=True, exist_ok=True)
+    shutil.copy(data / "labels.json", out)
+    for case in cases:
+        scan, labels = (read(data / kind / f"{case}.nii.gz") for kind in ("images", "labels"))
+        at = np.argwhere(labels.voxels[0] > 0)
+        margin = np.ceil(MARGIN_MM / np.array(scan.grid.spacing)).astype(int)
+        low = np.maximum(at.min(0) - margin, 0).tolist()
+        high = np.minimum(at.max(0) + 1 + margin, scan.grid.shape).tolist()
+        box = Box(tuple(low), tuple(high))
+        write(scan.crop(box), out / "images" / f"{case}.nii.gz")
+        write(labels.crop(box), out / "labels" / f"{case}.nii.gz")
 
 
 def middle(grid: Grid, side_mm: float) -> Box:

@@ -73,7 +73,7 @@ def foresee(
         Refused: not even the leanest way fits (RES-MEMORY).
     """
     least: Foreseen | None = None
-    for tried in (True, False):
+    for tried in (True, False) if all(map(_may_go_untried, engines)) else (True,):
         for option in [effort] if limit is None else _options(plan, scan, effort):
             demand = inference_demand(plan, scan, _way(engines, option, tried), beside=beside)
             foreseen = Foreseen(option, demand, tried)
@@ -84,6 +84,11 @@ def foresee(
     assert least is not None, "there is at least one way"
     assert limit is not None, "without a limit every way will do"
     raise Refused([_too_much(scan, plan, least.demand.largest, limit)])
+
+
+def _may_go_untried(engine: Engine | str) -> bool:
+    """An engine that was asked for by name is not replaced by another one to save memory."""
+    return not isinstance(engine, AutoEngine) or engine.may_go_untried
 
 
 def _options(plan: AnyPlan, scan: Header, effort: Effort) -> list[Effort]:

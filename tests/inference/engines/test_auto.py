@@ -12,13 +12,20 @@ import pytest
 import torch
 
 from tests.inference.engines.nets import PATCH, blobs
+from tests.planning.drawing import plan_for
 from volunet.errors import ConfigError, ModelError
+from volunet.findings import Refused
+from volunet.inference.effort import Effort
 from volunet.inference.engines import auto, choose
 from volunet.inference.engines.auto import AutoEngine
 from volunet.inference.engines.openvino_engine import precisions
 from volunet.inference.engines.torch_engine import TorchEngine
 from volunet.inference.engines.trial import make_windows
+from volunet.inference.limit import foresee
+from volunet.io.header import Header
 from volunet.io.user_cache import UNREAD_DAYS
+from volunet.space.grid import Grid
+from volunet.space.labels import Labels
 
 CPU = torch.device("cpu")
 half = pytest.mark.skipif("bf16" not in precisions(), reason="this CPU has no bfloat16")
@@ -37,6 +44,11 @@ def scan() -> np.ndarray:
 def engine_of(network, cache: Path, **more) -> tuple[AutoEngine, list[str]]:
     said: list[str] = []
     return AutoEngine(network, CPU, cache=cache, tell=said.append, **more), said
+
+
+def able(choice) -> list[choose.Row]:
+    """The rows of what this processor computes in."""
+    return [row for row in choice.rows if not row.verdict.startswith("this CPU does not")]
 
 
 def was_tried(said: list[str]) -> bool:
@@ -229,7 +241,7 @@ def test_an_engine_that_cannot_take_the_network_is_a_row_and_not_the_end(tmp_pat
     network = replace(blobs(), module=Fickle(), identity="fickle")
     choice = engine_of(network, tmp_path)[0].settle(scan)
     assert choice.winner.engine == "torch"
-    failed = [row for row in choice.rows if row.engine != "torch"]
+    failed = [row for row in able(choice) if row.engine != "torch"]
     assert failed
     assert all(row.verdict.startswith("failed:") for row in failed)
 
@@ -237,8 +249,8 @@ def test_an_engine_that_cannot_take_the_network_is_a_row_and_not_the_end(tmp_pat
 def test_an_engine_that_is_far_too_slow_is_not_tried_to_the_end(tmp_path, scan, monkeypatch):
     monkeypatch.setattr(choose, "HOPELESS", 0.0)
     choice = engine_of(blobs(), tmp_path)[0].settle(scan)
-    assert all(row.seconds for row in choice.rows)
-    assert all(row.equal > 0.99 for row in choice.rows)
+    assert all(row.seconds for row in able(choice))
+    assert all(row.equal > 0.99 for row in able(choice))
 
 
 def test_the_networks_of_an_ensemble_try_what_the_first_one_chose(tmp_path, scan):
@@ -266,6 +278,17 @@ def test_what_there_is_no_room_to_try_is_run_by_torch_in_float32(tmp_path, scan)
     assert str(engine) == "torch fp32"
     assert not was_tried(said)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_engine_that_was_named_is_refused_rather_than_replaced_where_memory_is_short(tmp_path):
+    plan = plan_for(patch=PATCH, labels=Labels(structures={str(n): n for n in range(1, 100)}))
+    scan = Header(Grid((64, 64, 64), np.eye(4)), 1, np.dtype("i2"))
+    named, _ = engine_of(blobs(), tmp_path, engine="openvino")
+    free, _ = engine_of(blobs(), tmp_path)
+    least = foresee(plan, scan, ["torch fp32"], Effort(strips=16)).demand.total
+    assert not foresee(plan, scan, [free], Effort(), limit=1.01 * least).tried
+    with pytest.raises(Refused, match="RES-MEMORY"):
+        foresee(plan, scan, [named], Effort(), limit=1.01 * least)
 
 
 def test_threads_may_share_an_engine(tmp_path, scan):

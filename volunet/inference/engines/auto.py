@@ -99,6 +99,11 @@ class AutoEngine:
         alone = len(self._candidates) == 1 and self._candidates[0].engine == "torch"
         return self._engine is None and not alone
 
+    @property
+    def may_go_untried(self) -> bool:
+        """Whether torch in float32 is among what was asked for: it agrees with itself."""
+        return REFERENCE in self._candidates
+
     def _remember(self) -> None:
         """Makes the choice of another day, where there is one."""
         with self._lock:

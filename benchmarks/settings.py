@@ -35,6 +35,7 @@ CT = (
     Setting("volunet", EVERYWHERE, "cropping and skipping off"),
     Setting("volunet-less", (), "cropping and skipping on"),
     Setting("volunet-less-noisy", (), "the same over a noisy, uneven air", scan="noisy"),
+    Setting("volunet-fast", ("--fast",), "the cheapest look that held on other cases"),
     Setting("volunet-fp32", (*EVERYWHERE, "--precision", "fp32"), "bfloat16 forced off"),
     Setting("volunet-torch", (*EVERYWHERE, "--engine", "torch"), "torch alone"),
     Setting(
@@ -56,12 +57,11 @@ def help_of_predict() -> str:
 
 
 def volunet_row(setting: Setting, scans: Path, model: Path, known: str, *, small: Path) -> Row:
-    """The row of a setting; it names the first flag that this version does not have.
+    """The row of a setting.
 
     Args:
         small: a scan on which engines are tried once, before anything is measured.
     """
-    strange = [flag for flag in setting.flags if flag.startswith("--") and flag not in known]
 
     def words(scans: Path) -> tuple[str, ...]:
         paths = ("-i", str(scans), "-m", str(model), "-o", "{out}")
@@ -71,9 +71,19 @@ def volunet_row(setting: Setting, scans: Path, model: Path, known: str, *, small
         setting.name,
         words(scans),
         about=setting.about,
-        missing=f"this version has no {strange[0]}" if strange else "",
+        missing=why_missing(setting.flags, known),
         first=words(small) if must_choose(setting.flags) else (),
     )
+
+
+def why_missing(flags: tuple[str, ...], known: str) -> str:
+    """Why a row cannot be measured, or would be another one again."""
+    strange = [flag for flag in flags if flag.startswith("--") and flag not in known]
+    if strange:
+        return f"this version has no {strange[0]}"
+    if "--precision" in flags and fastest_precision() == "fp32":
+        return "as without the flag: this processor does not multiply in bfloat16"
+    return ""
 
 
 def fastest_precision() -> str:

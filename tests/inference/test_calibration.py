@@ -25,7 +25,7 @@ def table(*rows: Measured, cases: int = 40) -> Calibration:
 
 
 def test_fast_is_the_cheapest_within_the_tolerance_of_the_best():
-    few, fewest = row(0.899, 30, overlap=0.25), row(0.897, 20, overlap=0.25, skip_air=True)
+    few, fewest = row(0.899, 30, overlap=0.25), row(0.897, 20, overlap=0)
     found = table(row(0.9, 72), few, fewest, row(0.9008, 300, overlap=0.75))
     assert found.chosen("fast") == few
     assert found.say("fast") == (
@@ -84,7 +84,8 @@ def test_nothing_measured_is_better_than_best_or_cheaper_than_fast_within_reach(
 
 def test_a_model_that_looks_otherwise_is_another_one_and_keeps_its_memory_settings():
     model = segmenter(patch=(16, 16, 16))
-    model = model.with_effort(replace(model.effort, strips=2, batch=3))
+    effort = replace(model.effort, skip_air=True, crop=True, strips=2, batch=3)
+    model = model.with_effort(effort)
     assert DEFAULT.on(model) is model
     harder = Look(overlap=0.75, mirror=(0,)).on(model)
     assert harder.identity != model.identity
@@ -92,13 +93,15 @@ def test_a_model_that_looks_otherwise_is_another_one_and_keeps_its_memory_settin
     assert (harder.effort.overlap, harder.effort.mirror) == (0.75, (0,))
 
 
-def test_air_that_was_to_be_left_out_anyway_still_is():
+def test_air_is_left_out_unless_that_cost_something():
     model = segmenter()
-    cropped = model.with_effort(replace(model.effort, crop=True))
-    assert Look(overlap=0.25).on(cropped).effort.crop
-    without = Look(overlap=0.5, skip_air=True).on(model).effort
-    assert without.crop
-    assert without.skip_air
+    less = Look(overlap=0.25).on(model).effort
+    assert less.crop
+    assert less.skip_air
+    all_of_it = Look(overlap=0.5, skip_air=False)
+    assert str(all_of_it) == "overlap 0.5, air looked at too"
+    assert not all_of_it.on(model.with_effort(less)).effort.crop
+    assert not all_of_it.on(model.with_effort(less)).effort.skip_air
 
 
 def test_a_harder_look_sees_more_windows_and_finds_the_same_ball():

@@ -82,7 +82,7 @@ def looks_for(plan: AnyPlan, mirror: Collection[int]) -> list[Look]:
     """
     default = Look(overlap=plan.overlap)
     looks = [default, *(Look(overlap=share) for share in OVERLAPS if share != plan.overlap)]
-    looks += [look.model_copy(update={"skip_air": True}) for look in looks if look.overlap <= 0.5]
+    looks.append(default.model_copy(update={"skip_air": False}))
     axes = tuple(sorted(set(mirror) - ({0} if plan.labels.pairs else set())))
     return looks + [default.model_copy(update={"mirror": axes})] * bool(axes)
 

@@ -35,22 +35,22 @@ class Look(Settings):
 
     overlap: Annotated[float, Field(ge=0, lt=1)]
     mirror: tuple[int, ...] = ()
-    skip_air: bool = False
+    skip_air: bool = True
 
     def __str__(self) -> str:
         said = [f"overlap {self.overlap:g}"]
         said += [f"mirrored along axes {', '.join(map(str, self.mirror))}"] * bool(self.mirror)
-        said += ["air skipped"] * self.skip_air
+        said += ["air looked at too"] * (not self.skip_air)
         return ", ".join(said)
 
     def of(self, effort: Effort) -> Effort:
-        """An effort that looks so hard; air that was to be left out anyway still is."""
+        """An effort that looks so hard; how memory is used stays as it is."""
         return replace(
             effort,
             overlap=self.overlap,
             mirror=self.mirror,
-            skip_air=effort.skip_air or self.skip_air,
-            crop=effort.crop or self.skip_air,
+            skip_air=self.skip_air,
+            crop=self.skip_air,
         )
 
     def on(self, segment: Segmenter) -> Segmenter:

@@ -24,7 +24,6 @@ import numpy as np
 
 from benchmarks.peers.measured import keep, processor
 from benchmarks.runs import python
-from benchmarks.settings import fastest_precision
 
 RESULTS = Path(__file__).parent / "results"
 SAMPLE_S = 0.05
@@ -35,7 +34,7 @@ class Run:
     """One run: so many structures and slices, in so many GB (0 for no limit).
 
     Args:
-        full: in float32; else in what the processor is fastest at, which may be float32 too.
+        full: in float32; else by the engine and in the precision that volunet chooses here.
     """
 
     structures: int
@@ -85,18 +84,28 @@ def measure(run: Run, options: argparse.Namespace) -> dict:
     out = options.work / f"out_{run.name}"
     command = [str(Path(sysconfig.get_path("scripts")) / "volunet"), "predict"]
     command += ["-i", str(scan), "-m", str(model), "-o", str(out), "-d", "cpu"]
-    precision = "fp32" if run.full else fastest_precision()
-    command += ["--engine", "torch", "--precision", precision]
+    command += ["--everywhere", *(["--precision", "fp32"] if run.full else [])]
     if run.limit_gb:
         command += ["--max-memory", f"{round(1000 * run.limit_gb * options.share)}MB"]
-    row = {**asdict(run), "precision": precision, "shape": shape, **watched(command)}
+    row = {**asdict(run), "shape": shape, **watched(command)}
     told = json.loads((out / "run.json").read_text())
     case = (out / "cases.csv").read_text().splitlines()[1].split(",")
-    row |= {"status": case[1], "predicted_gb": told["predicted_peak_gb"], "mask": str(out)}
+    row |= {
+        "engines": engines_of(out),
+        "status": case[1],
+        "predicted_gb": told["predicted_peak_gb"],
+        "mask": str(out),
+    }
     if row["predicted_gb"] and row["status"].startswith("ok"):
         row["predicted_to_measured"] = round(row["predicted_gb"] / row["peak_gb"], 3)
     kept.write_text(json.dumps(row))
     return row
+
+
+def engines_of(out: Path) -> str:
+    """The engine that the journal of a run tells of; nothing where the scan was refused."""
+    record = json.loads((out / "journal.jsonl").read_text().splitlines()[-1])
+    return ", ".join(record["how"].get("engines", []))
 
 
 def prepare(scan: Path, model: Path, shape: tuple, structures: int, steps: int) -> None:
@@ -178,7 +187,7 @@ def table(rows: list[dict]) -> str:
             row["structures"] + 1,
             size,
             f"{row['limit_gb']:g}" if row["limit_gb"] else "none",
-            f"{row['precision']}, {way}" if ok else row["status"],
+            f"{row['engines']}, {way}" if ok else row["status"],
             row["predicted_gb"],
             row["peak_gb"],
             f"{row['seconds'] / 60:.1f}",

@@ -25,6 +25,7 @@ RECORDS = st.builds(
     measurements=st.lists(
         st.builds(Measurement, TEXT, st.integers(0, 300), st.integers(0, 9), FINITE), max_size=2
     ).map(tuple),
+    how=st.dictionaries(TEXT, TEXT | st.booleans() | FINITE | st.lists(TEXT), max_size=3),
 )
 
 

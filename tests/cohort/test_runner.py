@@ -83,7 +83,9 @@ def test_one_bad_scan_never_stops_the_rest(mixed: Path, tmp_path: Path) -> None:
 def test_masks_lie_on_the_grid_of_their_scans_and_are_measured(tmp_path: Path) -> None:
     scan = nib.load(write_scan(tmp_path / "scans" / "one.nii.gz"))
     out = tmp_path / "out"
-    assert predict(tmp_path / "scans", out).exit_code == 0
+    outcome = predict(tmp_path / "scans", out)
+    assert outcome.exit_code == 0
+    assert outcome.records[0].how == {"threshold": True}
     voxels = np.asarray(scan.dataobj)
     mask = nib.load(out / "one.nii.gz")
     np.testing.assert_array_equal(

@@ -34,6 +34,7 @@ class Made:
     labels: Volume
     findings: tuple[Finding, ...] = ()
     steps: dict[str, float] = field(default_factory=dict)
+    how: dict[str, object] = field(default_factory=lambda: {"threshold": True})
 
 
 @dataclass

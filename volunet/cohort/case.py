@@ -213,6 +213,7 @@ def _write(made: Made, found: Segmented, work: Work, record: CaseRecord) -> Case
         output=path.name,
         output_sha256=sum_of_file(path),
         measurements=measure(found.labels, work.model.plan.labels),
+        how=found.how,
     )
 
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -51,6 +51,7 @@ class CaseRecord:
             where the files could not be read.
         output_sha256: of the mask's file.
         measurements: one for each structure of the model.
+        how: the mask was made: by which engine, from how many windows, within what memory.
     """
 
     case_id: str
@@ -65,6 +66,7 @@ class CaseRecord:
     key: str = ""
     output_sha256: str = ""
     measurements: tuple[Measurement, ...] = ()
+    how: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_ok(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from volunet.findings import Finding
 from volunet.space.labels import Labels
@@ -37,6 +37,10 @@ class Segmented(Protocol):
     @property
     def steps(self) -> Mapping[str, float]:
         """Seconds spent, by step."""
+
+    @property
+    def how(self) -> Mapping[str, Any]:
+        """How it was made, such as by which engine: values that JSON knows."""
 
 
 class Model(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
@@ -11,9 +12,10 @@ import torch
 import volunet as vn
 from tests.api.held_out import noise_weights, write_case, write_run
 from tests.training.tiny import PLAN
+from volunet.api.asked import Watch
 from volunet.api.calibration import calibrate_run, looks_for
 from volunet.api.models import load
-from volunet.errors import ConfigError
+from volunet.errors import ConfigError, Stopped
 from volunet.inference.calibration import Look
 from volunet.packaging.model_file import load_model, read_model_file
 from volunet.space.labels import Labels
@@ -63,6 +65,39 @@ def test_without_time_one_case_is_looked_at_with_the_default_and_the_cheapest_se
     assert [r.look.overlap for r in found.rows] == [0.5, 0.25]
     assert Look(overlap=0.5, mirror=(0, 1, 2)) in found.left_out
     assert Look(overlap=0.75) in found.left_out
+
+
+def test_what_there_is_no_time_for_is_not_looked_at(run):
+    folder, cases = run
+    seen = []
+
+    class Counting:
+        def __init__(self, engine):
+            self.engine = engine
+
+        def __str__(self):
+            return str(self.engine)
+
+        def __call__(self, windows):
+            seen.append(len(windows))
+            return self.engine(windows)
+
+    segment = load_model(folder, device=CPU)
+    segment = replace(segment, engines=tuple(map(Counting, segment.engines)))
+    calibrate_run(folder, segment, cases, mirror=(0, 1, 2), most_s=0)
+    assert sum(seen) == WINDOWS[0.5] + WINDOWS[0.25]
+
+
+def test_who_is_asked_to_stop_stops_after_the_setting_at_work(run):
+    folder, cases = run
+    told = []
+    watch = Watch(counted=lambda *count: told.append(count), should_stop=lambda: len(told) == 2)
+    with pytest.raises(Stopped, match=r"trying settings.*the same command goes on"):
+        calibrate_run(
+            folder, load_model(folder, device=CPU), cases, most_s=1000, counted=watch.count
+        )
+    assert told == [("trying settings on a held-out case", n, 4) for n in (1, 2)]
+    assert read_model_file(folder).calibration is None
 
 
 def test_without_cases_the_model_stays_as_it_was(run):

@@ -29,7 +29,11 @@ def many(tmp_path_factory):
 def stop_at(words, number, *arguments, home):
     """The exit code and what was said, when a signal comes as soon as `words` are said."""
     process = subprocess.Popen(
-        command(*arguments), env=surroundings(home), stderr=subprocess.PIPE, text=True
+        command(*arguments),
+        env=surroundings(home),
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stderr is not None
     said = ""

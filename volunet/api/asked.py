@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from volunet.api.planning import Counted, quiet
+from volunet.errors import Stopped
 from volunet.training.handlers import Progress
 
 
@@ -18,13 +19,23 @@ class Watch:
         say: a sentence about what begins or is done.
         counted: what is done, how many of it, of how many.
         report: a line of the history.
-        should_stop: asked after every step.
+        should_stop: asked after every step of training, and after every held-out case.
     """
 
     say: Callable[[str], None] = lambda _: None
     counted: Counted = quiet
     report: Callable[[Progress], None] = lambda _: None
     should_stop: Callable[[], bool] = lambda: False
+
+    def count(self, what: str, done: int, total: int) -> None:
+        """Tells how much is done after training, and stops where that is asked for.
+
+        Raises:
+            Stopped: `should_stop` said so.
+        """
+        self.counted(what, done, total)
+        if self.should_stop():
+            raise Stopped(f"Stopped while {what}; the model is kept, and the same command goes on.")
 
 
 @dataclass(frozen=True)

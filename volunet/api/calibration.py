@@ -63,7 +63,7 @@ def calibrate_run(
         read = read_case(usable[place], channels=channels, labels=labels, accept=accept)
         if table is None:
             table = _Table(segment, looks_for(segment.plan, mirror), most_s)
-        table.measure(read, accept)
+        table.measure(read, accept, counted)
         counted("calibrating on held-out cases", done + 1, len(usable))
         if (time.monotonic() - started) * (done + 2) / (done + 1) > most_s:
             break
@@ -102,20 +102,24 @@ class _Table:
     left_out: list[Look] = field(default_factory=list)
     rows: dict[Look, list[tuple[list[float], int, float]]] = field(default_factory=dict)
 
-    def measure(self, read: CaseReading, accept: Collection[str]) -> None:
+    def measure(self, read: CaseReading, accept: Collection[str], counted: Counted) -> None:
         """Segments a case with every setting; settings that come to the same are looked at once."""
         plan = self.segment.plan
         grid = plan.grid_for(read.image.grid)
         has_air = find_body(read.image, plan, self.segment.fingerprint) is not None
         seen: dict[object, tuple[list[float], int, float]] = {}
-        for look in list(self.looks):
+        for look in tuple(self.looks):
+            if look not in self.looks:  # there is no time for it
+                continue
             kind = (_tiling(grid, plan, look).starts, look.mirror, look.skip_air and has_air)
             if kind not in seen:
                 seen[kind] = self._segment(look, read, accept)
             if look == self.looks[0] and not self.rows:
                 self._drop_dear(grid, seen[kind][2])
-            if look in self.looks:
-                self.rows.setdefault(look, []).append(seen[kind])
+            self.rows.setdefault(look, []).append(seen[kind])
+            counted(
+                "trying settings on a held-out case", 1 + self.looks.index(look), len(self.looks)
+            )
 
     def calibration(self) -> Calibration | None:
         """The means of all settings; None where no structure was in any case."""

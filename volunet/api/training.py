@@ -114,7 +114,7 @@ def _train(
         device=job.device,
         tolerance_mm=recipe.nsd_tolerance_mm,
         accept=wanted.accept,
-        counted=watch.counted,
+        counted=watch.count,
     )
     calibration = _calibrate(run, held_out, trained, job, wanted, watch)
     about = (*opened.findings, *unreadable, *found, *skipped)
@@ -143,7 +143,7 @@ def _calibrate(
         mirror=job.settings.augmentation.mirror,
         most_s=most_s,
         accept=wanted.accept,
-        counted=watch.counted,
+        counted=watch.count,
     )
     run.write_record({"calibration_s": round(time.monotonic() - started, 2)})
     return found

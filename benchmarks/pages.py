@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import contract, effort, nnunet, tidying
+from benchmarks import contract, effort, less, nnunet, tidying
 from benchmarks.plots import plot_ct, plot_stitch
 
 ROOT = Path(__file__).parents[1]
@@ -114,6 +114,19 @@ def whole_run(result: Facts, peer: str = "monai") -> str:
             ]
         )
     return table(head, lines)
+
+
+def setting(result: Facts) -> str:
+    """When, on what, and with which model."""
+    told = [f"Measured on {result['date']}: {result['processor']}, {result['threads']} threads."]
+    if model := result.get("model"):
+        known = [value for value in model["validation_dice"].values() if value is not None]
+        dice = f", mean validation Dice {sum(known) / len(known):.3f}" if known else ""
+        told.append(
+            f"The model: {model['steps']:,} steps of training on {model['cases']} cases"
+            f" ({model['seconds'] / 60:.0f} minutes){dice}."
+        )
+    return " ".join(told)
 
 
 def steps(result: Facts) -> str:
@@ -216,13 +229,17 @@ CT_PLOT = with_plot(whole_run, "inference_ct", "Seconds from file to file, by st
 STITCH_PLOT = with_plot(stitching, "inference_stitch", "Seconds of stitching and of the network.")
 TABLES: tuple[tuple[str, str, str, Table], ...] = (
     ("inference_ct", "inference", "ct", CT_PLOT),
+    ("inference_ct", "inference", "ct setting", setting),
     ("inference_ct", "inference", "ct steps", steps),
     ("inference_ct", "inference", "ct dice", dice),
     ("inference_ct", "inference", "ct agreement", agreement),
     ("inference_folder", "inference", "folder", whole_run),
     ("inference_folder", "inference", "folder steps", steps),
+    ("inference_stitch", "inference", "stitch setting", setting),
     ("inference_stitch", "inference", "stitch", STITCH_PLOT),
+    ("ablation_off", "ablation", "off setting", setting),
     ("ablation_off", "ablation", "off", ablation),
+    ("less_ct", "inference", "less", less.table),
     ("ablation_off", "ablation", "off shares", shares),
     ("ablation_on", "ablation", "on", ablation),
     ("contract", "memory", "contract", lambda result: contract.table(result["rows"])),

@@ -10,7 +10,7 @@ from skimage.transform import resize
 
 from tests.inference.test_native import cuts, dense, drawn_logits, grids, in_slabs
 from volunet.errors import ShapeError
-from volunet.inference.native import label_native
+from volunet.inference.native import Slices, label_native
 from volunet.inference.rule import LAST_POSITIVE
 from volunet.space.box import Box
 from volunet.space.grid import Grid
@@ -32,7 +32,9 @@ def test_thick_slices_are_copied_and_the_rest_is_blended(
     plan_grid = Grid(shape, np.diag([1.0, 0.8, 2.5, 1.0]))
     scan_grid = arranged(plan_grid.with_shape(native_shape), order)
     logits = drawn_logits(shape, 3, seed, smooth)
-    labels = label_native(in_slabs(logits, cut), plan_grid, scan_grid, nearest=axis)
+    labels = label_native(
+        in_slabs(logits, cut), plan_grid, scan_grid, slices=Slices(axis, shape[axis])
+    )
     copied = np.take(logits, nearest_rows(shape[axis], native_shape[axis]), axis + 1)
     scores = np.stack(
         [resize(c, native_shape, 1, mode="edge", anti_aliasing=False) for c in copied]
@@ -40,6 +42,32 @@ def test_thick_slices_are_copied_and_the_rest_is_blended(
     scores = scores.transpose(0, *(1 + a for a in order))
     chosen = np.take_along_axis(scores, labels[None].astype(int), 0)[0]
     assert (chosen >= scores.max(0) - 1e-5).all()
+
+
+@given(grids, grids, axes, st.data())
+def test_a_part_of_thick_slices_is_labelled_as_it_is_in_the_whole(shape, native_shape, axis, data):
+    plan_grid = Grid(shape, np.diag([1.0, 0.8, 2.5, 1.0]))
+    scan_grid = plan_grid.with_shape(native_shape)
+    logits = drawn_logits(shape, 3, 0, False)
+    whole = Slices(axis, shape[axis])
+    expected = label_native(in_slabs(logits, []), plan_grid, scan_grid, slices=whole)
+    start = data.draw(st.integers(0, shape[axis] - 1))
+    stop = data.draw(st.integers(start + 1, shape[axis]))
+    low, high = [0, 0, 0], list(shape)
+    low[axis], high[axis] = start, stop
+    part = Box(tuple(low), tuple(high))
+    reach = [(-np.inf, np.inf)] * 3
+    reach[axis] = (-0.5, stop - start - 0.5)
+    labels = label_native(
+        in_slabs(logits[(slice(None), *part.index)], []),
+        plan_grid.crop(part),
+        scan_grid,
+        reach=tuple(reach),
+        slices=Slices(axis, shape[axis], start),
+    )
+    rows = nearest_rows(shape[axis], native_shape[axis])
+    kept = np.flatnonzero((rows >= start) & (rows < stop))
+    np.testing.assert_array_equal(np.take(labels, kept, axis), np.take(expected, kept, axis))
 
 
 @given(grids, grids, cuts, st.integers(1, 4), st.integers(0, 999), st.booleans())
@@ -75,5 +103,8 @@ def test_slices_cannot_be_copied_to_a_tilted_scan():
     logits = drawn_logits((3, 3, 3), 2, 0, smooth=False)
     with pytest.raises(ShapeError, match="tilted"):
         label_native(
-            in_slabs(logits, []), Grid((3, 3, 3), np.eye(4)), Grid((3, 3, 3), turn), nearest=0
+            in_slabs(logits, []),
+            Grid((3, 3, 3), np.eye(4)),
+            Grid((3, 3, 3), turn),
+            slices=Slices(0, 3),
         )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from volunet.inference.cover import Frame, cover
 from volunet.inference.effort import Effort, Wanted
 from volunet.inference.engines.engine import Engine
-from volunet.inference.native import EVERYWHERE, Reach, label_native
+from volunet.inference.native import EVERYWHERE, Reach, Slices, label_native
 from volunet.inference.rule import LAST_POSITIVE, MOST_LIKELY
 from volunet.inference.stitch import Slab
 from volunet.inference.view import View
@@ -70,10 +70,16 @@ class Labelling:
                 reach=reach,
                 labels=labels,
                 rule=rule,
-                nearest=way.nearest if self.native is not seen.grid else None,
+                slices=self._slices(way.nearest),
             )
         assert labels is not None, "there is at least one strip"
         return np.array((0, *way.regions), dtype=labels.dtype)[labels] if way.regions else labels
+
+    def _slices(self, axis: int | None) -> Slices | None:
+        """Thick slices that are to be copied; None for a map that stays on the prepared grid."""
+        if axis is None or self.native is self.view.seen.grid:
+            return None
+        return Slices(axis, self.view.whole[axis], self.view.box.start[axis])
 
     def order(self, effort: Effort, wanted: Wanted) -> list[Box]:
         """The windows that are looked at, strip by strip; those across a border come twice."""

@@ -9,6 +9,7 @@ The answer is that of a linear look-up of every logit, nearest border beyond the
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from math import floor, inf
 from typing import Any
 
@@ -34,6 +35,24 @@ Reach = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
 EVERYWHERE: Reach = ((-inf, inf), (-inf, inf), (-inf, inf))
 
 
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """Thick slices, which are copied to the scan's voxels nearest to them and not blended.
+
+    Which one is nearest is told by the whole prepared scan, whose edges are edges of voxels of the
+    scan; the edges of a part of it need not be.
+
+    Args:
+        axis: of the plan's grid, across the slices.
+        count: of the whole prepared scan.
+        start: where the plan's grid starts in that.
+    """
+
+    axis: int
+    count: int
+    start: int = 0
+
+
 def label_native(
     slabs: Iterable[Slab],
     plan_grid: Grid,
@@ -42,7 +61,7 @@ def label_native(
     reach: Reach = EVERYWHERE,
     labels: NDArray[Any] | None = None,
     rule: Rule = MOST_LIKELY,
-    nearest: int | None = None,
+    slices: Slices | None = None,
 ) -> NDArray[Any]:
     """The class of each voxel of `native_grid`, in the smallest unsigned type.
 
@@ -53,20 +72,19 @@ def label_native(
             are. The slabs hold the voxels on both sides of every coordinate in reach.
         labels: (I, J, K) to write to; by default zeros.
         rule: how logits make a class.
-        nearest: an axis of the plan's grid, of thick slices, along which logits are not blended:
-            voxels between the edges of that grid take those of the slice that is nearest. The scan
-            must not be tilted against it.
+        slices: along whose axis logits are not blended: voxels between the edges take those of
+            the slice that is nearest. The scan must not be tilted against them.
 
     Returns:
         (I, J, K) class indices. Exact, without interpolation, where voxels fall on voxels.
 
     Raises:
-        ShapeError: the slabs do not follow one another, or do not hold what is in reach; or one
-            axis is to be nearest, and the scan is tilted.
+        ShapeError: the slabs do not follow one another, or do not hold what is in reach; or
+            slices are to be copied, and the scan is tilted.
     """
     across = index_map(plan_grid, native_grid)
     axes = as_axes(across)
-    if axes is None and nearest is not None:
+    if axes is None and slices is not None:
         raise ShapeError("Slices can only be copied to a scan that is not tilted against them.")
     first, stop = _rows_in(reach[0], plan_grid.shape[0])
     held = None
@@ -79,7 +97,7 @@ def label_native(
         if axes is None:
             _label_tilted(labels, held, across, plan_grid.shape, reach)
         else:
-            lines = _coordinates(axes, native_grid.shape, plan_grid.shape, nearest)
+            lines = _coordinates(axes, native_grid.shape, plan_grid.shape, slices)
             _label_aligned(labels, held, axes.order, lines, plan_grid.shape, reach)
         held.leave()
     if held is None or labels is None or held.stop < stop:
@@ -104,16 +122,17 @@ def _split(where: NDArray[np.float64], device: torch.device) -> tuple[Tensor, Te
 
 
 def _coordinates(
-    axes: Axes, native: tuple[int, ...], plan: tuple[int, ...], nearest: int | None
+    axes: Axes, native: tuple[int, ...], plan: tuple[int, ...], slices: Slices | None
 ) -> list[NDArray[np.float64]]:
     """Where the scan's voxels lie along each axis of the plan's grid."""
     lines = []
-    for axis, length in enumerate(plan):
+    for axis in range(len(plan)):
         own = axes.order.index(axis)
         along = axes.coordinates(own, 0, native[own])
-        if axis == nearest:
-            (between,) = np.nonzero((along > -0.5) & (along < length - 0.5))
-            rows = nearest_rows(length, len(between))
+        if slices is not None and axis == slices.axis:
+            whole = along + slices.start
+            (between,) = np.nonzero((whole > -0.5) & (whole < slices.count - 0.5))
+            rows = nearest_rows(slices.count, len(between)) - slices.start
             along[between] = rows if axes.step[own] > 0 else rows[::-1]
         lines.append(along)
     return lines

@@ -53,15 +53,20 @@ class View:
         seen: the prepared part.
         reach: coordinates on its grid that are labelled.
         box: where the part lies in the whole prepared scan.
+        whole: voxels of that along each axis.
         windows: those worth a look; None for all of them.
-        narrowed: the part is not all of it.
     """
 
     seen: Volume
     reach: Reach
     box: Box
+    whole: tuple[int, int, int]
     windows: Windows | None = None
-    narrowed: bool = False
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether the part is not all of it."""
+        return self.box != Box.whole(self.whole)
 
     def shows(self, box: Box) -> bool:
         """Whether a window is worth a look."""
@@ -78,7 +83,7 @@ class View:
             tuple(b + s for b, s in zip(box.stop, self.box.start, strict=True)),
         )
         reach = _within(box, self.reach, self.seen.grid.shape)
-        return View(self.seen.crop(box), reach, inside, windows, narrowed=True)
+        return View(self.seen.crop(box), reach, inside, self.whole, windows)
 
     def told(self, looks: int) -> dict[str, Any]:
         """For records: what was left out.
@@ -135,7 +140,7 @@ def view_scan(
     )
     reach = _within(box, (first, second, third), grid.shape)
     windows = Windows(cells, box.start) if cells is not None and effort.skip_air else None
-    return View(seen, reach, box, windows, narrowed=box != Box.whole(grid.shape))
+    return View(seen, reach, box, grid.shape, windows)
 
 
 def _within(box: Box, reach: Reach, shape: tuple[int, ...]) -> Reach:

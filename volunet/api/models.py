@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from volunet.errors import ConfigError
 from volunet.inference.calibration import PRESETS, Look, Preset
 from volunet.inference.engines.auto import AutoEngine
@@ -46,15 +48,26 @@ def load(
             `effort` was asked for and the model holds no calibration.
         MissingExtra: the engine is not installed.
     """
-    place = find_device("cpu" if device is None and engine == "openvino" else device)
+    place = device_for(device, engine)
 
     def make(network: Network) -> AutoEngine:
         return AutoEngine(network, place, engine=engine, precision=precision, tell=tell)
 
     segment = load_model(Path(model), device=place, make_engine=make)
+    if engine != "auto" or precision is not None:  # masks of another arithmetic are not kept
+        segment = segment.known_as(f"engine {engine}, precision {precision}")
     if max_memory is not None:
         segment = segment.within(read_bytes(max_memory))
     return segment if effort is None else _looking(segment, Path(model), effort, tell)
+
+
+def device_for(device: str | None, engine: str) -> torch.device:
+    """The device called so, or the best there is for an engine.
+
+    Raises:
+        ConfigError: there is no such device here.
+    """
+    return find_device("cpu" if device is None and engine == "openvino" else device)
 
 
 def _looking(
@@ -70,9 +83,12 @@ def _looking(
             tell(f"best: {look}, as nnU-Net does it; what it gives was not measured.")
         return look.on(segment)
     if calibration is None:
+        measured = "`volunet train` measures it on held-out cases"
+        if isinstance(plan, NnunetPlan):
+            measured = "An imported model has none; 'best' mirrors as nnU-Net does"
         raise ConfigError(
             f"{model.name} holds no calibration, so nobody knows what {effort!r} would be. "
-            "`volunet train` measures it on held-out cases; leave it out for the default."
+            f"{measured}; leave it out for the default."
         )
     if tell is not None:
         tell(calibration.say(effort))
@@ -80,7 +96,7 @@ def _looking(
 
 
 def try_engines(model: Path | str, *, device: str | None = None) -> Choice:
-    """Which engine a model is run by on this machine, and what became of the others.
+    """Which engine a model, or the first network of an ensemble, is run by on this machine.
 
     Tried on noise, unless engines were tried on a scan earlier.
 
@@ -90,6 +106,6 @@ def try_engines(model: Path | str, *, device: str | None = None) -> Choice:
     Raises:
         ModelError: it is missing, damaged, or its weights do not fit its plan.
     """
-    (engine,) = load(model, device=device).engines
+    engine = load(model, device=device).engines[0]  # the others of an ensemble follow it
     assert isinstance(engine, AutoEngine)
     return engine.settle()

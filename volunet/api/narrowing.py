@@ -35,11 +35,18 @@ def narrow(
     if roi:
         segment = segment.only(_mask_in(roi, segment) or roi)
     if deadline is not None:
-        limit_s = read_budget(deadline).seconds
-        if limit_s is None:
-            raise ConfigError(f"A deadline is a time such as 60s or 2m, got {deadline!r}.")
-        segment = segment.by(limit_s)
+        segment = segment.by(_seconds(deadline))
     return segment
+
+
+def _seconds(deadline: str) -> float:
+    try:
+        seconds = read_budget(deadline).seconds
+    except ConfigError:
+        seconds = None
+    if seconds is None:
+        raise ConfigError(f"A deadline is a time such as 60s or 2m, got {deadline!r}.")
+    return seconds
 
 
 def _mask_in(roi: Sequence[str], segment: Segmenter) -> Volume | None:

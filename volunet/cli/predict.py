@@ -86,13 +86,13 @@ def run_predict(
         asks: what `narrow` takes.
         how: what `load` takes.
     """
-    from volunet.api.models import load
+    from volunet.api.models import device_for, load
     from volunet.api.narrowing import narrow
     from volunet.cohort.outlook import look_ahead
     from volunet.cohort.run_record import Asked
     from volunet.cohort.runner import predict_cohort
     from volunet.data.scans import find_scans
-    from volunet.planning.machine import GB, find_device
+    from volunet.planning.machine import GB
 
     asks = asks or {}
     segment = narrow(load(model, **how, tell=speaker.say), **asks)
@@ -104,7 +104,7 @@ def run_predict(
     asked = Asked(
         root=scans if scans.is_dir() else scans.parent,
         arguments=given,
-        device=str(find_device(how.get("device"))),
+        device=str(device_for(how.get("device"), how.get("engine", "auto"))),
         predicted_gb=round(outlook.peak_bytes / GB, 3) or None,
     )
     report = partial(_report, speaker)

@@ -70,7 +70,7 @@ def look_ahead(
         return model, _outlook(headers, alone, overlaps=True)
     both = replace(model, beside=max(_beside(header) for header in headers.values()))
     together = _foresee_all(headers, both)
-    if _efforts(together) == _efforts(alone):
+    if _ways(together) == _ways(alone):
         return both, _outlook(headers, together, overlaps=True)
     return model, _outlook(headers, alone, overlaps=model.overlaps)
 
@@ -104,8 +104,8 @@ def _foresee_all(headers: Mapping[str, Header], model: Segmenter) -> dict[str, F
     return foreseen
 
 
-def _efforts(foreseen: Mapping[str, Foreseen | None]) -> list[Effort | None]:
-    return [None if seen is None else seen.effort for seen in foreseen.values()]
+def _ways(foreseen: Mapping[str, Foreseen | None]) -> list[tuple[Effort, bool] | None]:
+    return [None if seen is None else (seen.effort, seen.tried) for seen in foreseen.values()]
 
 
 def _outlook(

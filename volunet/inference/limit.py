@@ -60,6 +60,7 @@ def foresee(
     *,
     limit: float | None = None,
     beside: float = 0.0,
+    hurried: bool = False,
 ) -> Foreseen:
     """How a scan will be looked at: as hard as `effort` says, within the limit.
 
@@ -68,6 +69,7 @@ def foresee(
             built yet.
         limit: bytes that the process may hold in memory, and on a GPU.
         beside: bytes that other scans take meanwhile.
+        hurried: there is a deadline, which takes more maps of labels.
 
     Raises:
         Refused: not even the leanest way fits (RES-MEMORY).
@@ -75,7 +77,8 @@ def foresee(
     least: Foreseen | None = None
     for tried in (True, False) if all(map(_may_go_untried, engines)) else (True,):
         for option in [effort] if limit is None else _options(plan, scan, effort):
-            demand = inference_demand(plan, scan, _way(engines, option, tried), beside=beside)
+            way = replace(_way(engines, option, tried), hurried=hurried)
+            demand = inference_demand(plan, scan, way, beside=beside)
             foreseen = Foreseen(option, demand, tried)
             if limit is None or demand.largest <= limit:
                 return foreseen

@@ -107,7 +107,7 @@ class Segmenter:
             asked: Roi = Place.of_mask(roi)
         else:
             asked = Structures.named(roi, self.plan.labels, self.fingerprint)
-        return replace(self, roi=asked, identity=_renamed(self.identity, asked.key))
+        return replace(self, roi=asked).known_as(asked.key)
 
     def by(self, limit_s: float) -> Segmenter:
         """The same model, with so many seconds for a scan.
@@ -115,14 +115,17 @@ class Segmenter:
         They count from the voxels to the labels: reading, writing and the first trial of engines
         take their own time. A scan that cannot be looked at once in time raises `OutOfTime`.
         """
-        return replace(
-            self, limit_s=limit_s, identity=_renamed(self.identity, f"limit {limit_s:g} s")
-        )
+        return replace(self, limit_s=limit_s).known_as(f"limit {limit_s:g} s")
 
     def everywhere(self) -> Segmenter:
         """The same model, looking at air too."""
         effort = replace(self.effort, crop=False, skip_air=False)
-        return replace(self, effort=effort, identity=_renamed(self.identity, "everywhere"))
+        return replace(self, effort=effort).known_as("everywhere")
+
+    def known_as(self, asked: str) -> Segmenter:
+        """The same model by another identity, as what is asked of it changes its labels."""
+        identity = sha256(f"{self.identity} {asked}".encode()).hexdigest()
+        return replace(self, identity=identity)
 
     @property
     def overlaps(self) -> bool:
@@ -142,6 +145,7 @@ class Segmenter:
             self.effort,
             limit=self.max_memory,
             beside=self.beside,
+            hurried=self.limit_s is not None,
         )
 
     def admit(self, images: Sequence[Path], *, accept: Collection[str] = ()) -> None:
@@ -170,15 +174,12 @@ class Segmenter:
             findings = refuse_if_needed(judge(scan, self.plan, self.fingerprint), accept)
             foreseen = self.foresee(Header(scan.grid, scan.channels, scan.voxels.dtype))
             effort = foreseen.effort
-        if self.limit_s is not None:
-            with clock.step("choose"):
-                self._choose(None, tried=foreseen.tried)
-        limit_s = inf if self.limit_s is None else self.limit_s
-        watch = Watch(limit_s, clock.seconds["judge"])
         with clock.step("prepare"):  # aim, prepare
             view = self._view(scan, effort, findings)
         with clock.step("choose"):
             self._choose(view, tried=foreseen.tried)
+        limit_s = inf if self.limit_s is None else self.limit_s
+        watch = Watch(limit_s, clock.seconds["judge"] + clock.seconds["prepare"])
         with clock.step("label"):  # cut, look, blend, return
             engines = [clock.around(engine) for engine in self.engines]
             labelling = Labelling(engines, self.plan, view, scan.grid)
@@ -225,13 +226,13 @@ class Segmenter:
             "predicted_gb": round(foreseen.demand.total / GB, 3),
         }
 
-    def _choose(self, view: View | None, *, tried: bool) -> None:
+    def _choose(self, view: View, *, tried: bool) -> None:
         """Has engines chosen that are not chosen yet; those of an ensemble like the first."""
         open_ones = [engine for engine in self.engines if isinstance(engine, AutoEngine)]
         for engine in open_ones:
             if tried:
                 like = open_ones[0] if engine is not open_ones[0] else None
-                engine.settle(None if view is None else view.seen.voxels, like=like)
+                engine.settle(view.seen.voxels, like=like)
             else:
                 engine.settle_untried()
 
@@ -242,8 +243,3 @@ class Segmenter:
         started = perf_counter()
         tidy_labels(index.copy(), self.tidy, self.plan.labels, voxel_ml=grid.voxel_ml)
         return perf_counter() - started
-
-
-def _renamed(identity: str, asked: str) -> str:
-    """The identity of a model that gives other labels by what is asked of it."""
-    return sha256(f"{identity} {asked}".encode()).hexdigest()

@@ -53,6 +53,7 @@ class Way:
         networks: of an ensemble.
         looks: at each window, by each network.
         on_gpu: the network and the sums are on a GPU.
+        hurried: there is a deadline: labels are made anew beside those of the first look.
     """
 
     engines: tuple[str, ...] = ("torch fp32",)
@@ -63,6 +64,7 @@ class Way:
     networks: int = 1
     looks: int = 1
     on_gpu: bool = False
+    hurried: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +123,13 @@ def inference_demand(
         (scan.reading_bytes - scan.nbytes, 0.0, 0.0, 0.0),
         (_preparing_bytes(plan, scan, image), 0.0, 0.0, 0.0),
         (image, 0.0, trial, 0.0),
-        (image, labels + slab, network, sums),
-        (image, 2 * labels, 0.0, 0.0),
+        (image, labels * (1 + way.hurried) + slab, network, sums),
+        (image, labels * (2 + 2 * way.hurried), 0.0, 0.0),
     ]
     gpu = 0.0
     if way.on_gpu:
-        gpu = CUDA_BYTES + max(network + sums + slab, trial)
+        weights = 4.0 * count_weights(plan) * way.networks
+        gpu = CUDA_BYTES + weights + max(network + sums + slab, trial)
         steps = [(image, labels, 0.0, 0.0) for image, labels, *_ in steps]
     most = max(steps, key=sum)
     process = _process_bytes(plan, way) + BLOCKS_BYTES
@@ -149,16 +152,22 @@ def _network_bytes(plan: AnyPlan, way: Way) -> tuple[float, float]:
     logits = plan.network["out_channels"] * window
     several = 2 * logits * (way.networks * way.looks > 1)
     maps = plan.features[0] * window
-    network = way.batch * max(_window_bytes(name, maps, logits, several) for name in way.engines)
+    network = way.batch * max(
+        _window_bytes(name, maps, logits, several, way.networks) for name in way.engines
+    )
     windows = 2 if 2 * logits <= TRIAL_BYTES else 1
     trial = network + (1 + TRIAL_ANSWERS * windows) * logits
     return network, trial if way.tried else 0.0
 
 
-def _window_bytes(engine: str, maps: float, logits: float, several: float) -> float:
-    """What an engine takes for a window, at its finest stage or at its last layer."""
-    held = MAPS[engine] * maps
-    return max(held, HEAD_SHARE * held + ANSWERS[engine.split()[0]] * logits + several)
+def _window_bytes(engine: str, maps: float, logits: float, several: float, networks: int) -> float:
+    """What an engine takes for a window, at its finest stage or at its last layer.
+
+    Engines that convert a network keep its feature maps for the next window, each its own.
+    """
+    held, kind = MAPS[engine] * maps, engine.split()[0]
+    idle = 0.0 if kind == "torch" else (networks - 1) * held
+    return idle + max(held, HEAD_SHARE * held + ANSWERS[kind] * logits + several)
 
 
 def _process_bytes(plan: AnyPlan, way: Way) -> float:

@@ -13,6 +13,7 @@ from pydantic import model_validator
 
 from volunet.config import Settings
 
+PART = 1 << 20  # voxels whose squares are summed at once
 LEAST = 1e-8  # what nnU-Net divides by where an image is constant
 
 
@@ -77,8 +78,8 @@ def _standardise(voxels: NDArray[np.float32], inside: NDArray[np.bool_] | None) 
 
 
 def _spread(values: NDArray[Any]) -> float:
-    """The standard deviation, row by row: no copy of all values in float64."""
-    mean = values.mean(dtype=np.float64)
-    rows = np.atleast_2d(values)
-    squares = (np.square(row - mean, dtype=np.float64).sum() for row in rows)
+    """The standard deviation, part by part: no copy of all values in float64."""
+    mean, flat = values.mean(dtype=np.float64), values.reshape(-1)
+    parts = (flat[first : first + PART] for first in range(0, flat.size, PART))
+    squares = (np.square(part - mean, dtype=np.float64).sum() for part in parts)
     return float(np.sqrt(sum(squares) / values.size))

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from volunet.config import build as build_settings
 from volunet.config import to_json
-from volunet.errors import ConfigError
+from volunet.errors import ConfigError, ModelError
 from volunet.inference.engines.candidates import (
     REFERENCE,
     Candidate,
@@ -33,7 +33,7 @@ from volunet.inference.engines.candidates import (
     versions,
     why_not,
 )
-from volunet.inference.engines.choose import Bench, Choice, Evidence, Row
+from volunet.inference.engines.choose import Bench, Choice, Evidence, row_of
 from volunet.inference.engines.engine import Engine, Network
 from volunet.inference.engines.trial import cut_windows, make_windows
 from volunet.inference.engines.work import multiply_adds
@@ -56,7 +56,7 @@ class AutoEngine:
         tell: called with sentences about the choice.
 
     Raises:
-        ConfigError: there is no such engine or precision on this device.
+        ConfigError: there is no such engine or precision on this device, or none that can run here.
         MissingExtra: the engine that is named is not installed.
     """
 
@@ -74,14 +74,19 @@ class AutoEngine:
         self._all = list_candidates(device)
         self._asked = engine, precision
         self._candidates = narrow(self._all, engine, precision, device)
+        _check_able(self._candidates, device)
         self._cache = cache or cache_folder("engines")
         self._tell = tell or (lambda text: None)
         self._engine: Engine | None = None
+        self._stand_in: Engine | None = None
+        self._failure: ModelError | None = None
+        self._has_looked = False
         self._choice: Choice | None = None
         self._lock = threading.RLock()
 
     def __str__(self) -> str:
-        return str(self._engine) if self._engine is not None else "not chosen yet"
+        engine = self._engine or self._stand_in
+        return str(engine) if engine is not None else "not chosen yet"
 
     @property
     def possible(self) -> tuple[str, ...]:
@@ -107,22 +112,30 @@ class AutoEngine:
     def _remember(self) -> None:
         """Makes the choice of another day, where there is one."""
         with self._lock:
-            if self._choice is None and (found := self._recall(scan_at_hand=True)):
+            if self._choice is not None or self._has_looked:
+                return
+            self._has_looked = True
+            if found := self._recall(scan_at_hand=True):
                 self._settled(*found)
 
     def settle_untried(self) -> None:
-        """Takes torch in float32, which agrees with itself, unless an engine was chosen."""
+        """Takes torch in float32, which agrees with itself, unless an engine was chosen.
+
+        It holds for the scan at hand: the next one may leave room to try engines.
+        """
         with self._lock:
-            if self._choice is None and self.needs_trial:
-                choice = Choice(rows=(_row(REFERENCE, "chosen"),), chosen=0, seen="none")
-                self._settled(choice, build(REFERENCE, self._network, self.device))
+            if self._choice is None and self._stand_in is None and self.needs_trial:
+                self._stand_in = build(REFERENCE, self._network, self.device)
+                self._tell(f"Engine: {REFERENCE}, as there is no memory to try others.")
 
     def __call__(self, windows: Tensor, /) -> Tensor:
         """Logits (B, classes, *patch), float32. The first windows settle the choice if need be."""
-        if self._engine is None:
+        engine = self._engine or self._stand_in
+        if engine is None:
             self._settle_on(windows)
-        assert self._engine is not None
-        return self._engine(windows)
+            engine = self._engine
+        assert engine is not None
+        return engine(windows)
 
     def settle(
         self, image: NDArray[np.float32] | None = None, *, like: AutoEngine | None = None
@@ -135,19 +148,26 @@ class AutoEngine:
             like: an engine of the same ensemble: what it chose is tried alone, against torch.
 
         Raises:
-            ModelError: no engine of those asked for agrees with torch in float32.
+            ModelError: no engine of those asked for agrees with torch in float32; it is not tried
+                again.
         """
+        self._stand_in = None
         if like is not None and self._choice is None:
             winner = like.settle(image).winner
             kept = tuple(c for c in self._candidates if c in (winner, REFERENCE))
             self._candidates = kept or self._candidates
-            self._asked = f"{self._asked[0]}, like {winner}", self._asked[1]
         return self._settle_on(None if image is None else torch.from_numpy(image)[None])
 
     def _settle_on(self, images: Tensor | None) -> Choice:
         with self._lock:
+            if self._failure is not None:
+                raise self._failure
             if self._choice is None:
-                self._settled(*self._decide(images))
+                try:
+                    self._settled(*self._decide(images))
+                except ModelError as error:
+                    self._failure = error
+                    raise
             assert self._choice is not None
             return self._choice
 
@@ -163,7 +183,7 @@ class AutoEngine:
     def _decide(self, images: Tensor | None) -> tuple[Choice, Engine]:
         only = self._candidates[0]
         if len(self._candidates) == 1 and only.engine == "torch":
-            choice = Choice(rows=(_row(only, "chosen"),), chosen=0, seen="none")
+            choice = Choice(rows=(row_of(only, verdict="chosen"),), chosen=0, seen="none")
             return choice, build(only, self._network, self.device)
         if found := self._recall(images is not None):
             return found
@@ -181,7 +201,7 @@ class AutoEngine:
         able = tuple(c for c in self._candidates if c.engine == "torch")
         choice = self._try(bench, able, images, by_time=False)
         others = [c for c in self._candidates if c not in able]
-        left_out = [_row(c, "not tried: the network is small") for c in others]
+        left_out = [row_of(c, verdict="not tried: the network is small") for c in others]
         return choice.model_copy(update={"rows": (*choice.rows, *left_out)})
 
     def _try(
@@ -253,5 +273,9 @@ def describe(device: torch.device) -> str:
     return f"{device.type} {name} {hashlib.sha256(flags.encode()).hexdigest()[:8]}"
 
 
-def _row(candidate: Candidate, verdict: str) -> Row:
-    return Row(engine=candidate.engine, precision=candidate.precision, verdict=verdict)
+def _check_able(candidates: tuple[Candidate, ...], device: torch.device) -> None:
+    """Raises ConfigError where none of the engines can run here; torch always can."""
+    reasons = {c: why_not(c, device) for c in candidates if c.engine != "torch"}
+    if len(reasons) == len(candidates) and all(reasons.values()):
+        told = "; ".join(f"{candidate}: {reason}" for candidate, reason in reasons.items())
+        raise ConfigError(f"{told}. Leave engine and precision out, or choose others.")

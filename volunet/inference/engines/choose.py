@@ -30,7 +30,8 @@ HOPELESS = 2.0
 MOST_BYTES = 2**28
 """Memory for the reference's logits, beyond which engines are tried on a single window."""
 
-Evidence = Literal["scan", "noise", "none"]
+Evidence = Literal["scan", "bare", "noise", "none"]
+"""A scan that shows structures, or one that shows none, which is not enough for half precision."""
 
 
 class Row(Settings):
@@ -126,7 +127,7 @@ class Bench:
         rows: list[Row] = []
         for candidate in candidates:
             if candidate == REFERENCE:
-                rows.append(_row(candidate, seconds=pace, difference=0, equal=1))
+                rows.append(row_of(candidate, seconds=pace, difference=0, equal=1))
             else:
                 best = min([pace, *(r.seconds for r in rows if r.seconds and not r.verdict)])
                 rows.append(self._try(candidate, trial, wanted, best * HOPELESS))
@@ -143,6 +144,8 @@ class Bench:
             rows[place] = rows[place].model_copy(update={"verdict": verdict})
         content = self.content(Candidate(rows[chosen].engine, rows[chosen].precision))
         sha256 = hashlib.sha256(content).hexdigest() if content else ""
+        weak = rows[chosen].dice is None and rows[chosen].precision != "fp32"
+        seen = "bare" if seen == "scan" and weak else seen
         return Choice(rows=tuple(rows), chosen=chosen, seen=seen, sha256=sha256)
 
     def _scout(self, candidates: tuple[Candidate, ...]) -> Engine:
@@ -157,14 +160,14 @@ class Bench:
 
     def _try(self, candidate: Candidate, trial: Tensor, wanted: Tensor, limit: float) -> Row:
         if reason := why_not(candidate, self.device):
-            return _row(candidate, verdict=reason)
+            return row_of(candidate, verdict=reason)
         try:
             answers, seconds = _answers(self.build(candidate), trial, limit)
         except Exception as error:  # whatever a converter does, another engine goes on
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
-            return _row(candidate, verdict=f"failed: {first}")
+            return row_of(candidate, verdict=f"failed: {first}")
         seen = compare(answers, wanted[: len(answers)], self.network.rule)
-        return _row(
+        return row_of(
             candidate,
             seconds=seconds,
             difference=seen.difference if math.isfinite(seen.difference) else None,
@@ -196,7 +199,8 @@ def _answers(
     return torch.cat(answers) if len(answers) > 1 else answers[0], min(times)
 
 
-def _row(candidate: Candidate, **told: float | str | None) -> Row:
+def row_of(candidate: Candidate, **told: float | str | None) -> Row:
+    """What became of a candidate."""
     return Row(engine=candidate.engine, precision=candidate.precision, **told)  # type: ignore[arg-type]
 
 

@@ -57,7 +57,7 @@ def _from_the_middle(image: Tensor, patch: tuple[int, ...]) -> Iterator[Tensor]:
     """Windows (1, C, *patch) side by side, the middle one first; a small image is padded."""
     short = [max(0, p - n) for n, p in zip(image.shape[1:], patch, strict=True)]
     sides = [side for s in reversed(short) for side in (s // 2, s - s // 2)]
-    padded = F.pad(image, sides)
+    padded = F.pad(image, sides) if any(short) else image  # padding copies, be it by nothing
     starts = []
     for n, p in zip(padded.shape[1:], patch, strict=True):
         middle = (n - p) // 2

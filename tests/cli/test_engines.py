@@ -78,6 +78,17 @@ def test_predict_by_any_engine_gives_one_mask_and_leaves_the_model_alone(
     assert {path.name: path.stat().st_mtime_ns for path in model.iterdir()} == before
 
 
+def test_masks_made_in_another_precision_than_is_asked_for_are_made_anew(
+    model, scan, home, tmp_path
+):
+    kept = []
+    for more in ((), ("--precision", "fp32"), ("--precision", "fp32")):
+        done = volunet("predict", "-i", scan, "-m", model, "-o", tmp_path, *more, home=home)
+        assert done.returncode == 0, done.stderr
+        kept.append(json.loads((tmp_path / "run.json").read_text())["kept"])
+    assert kept == [0, 0, 1]
+
+
 def test_an_engine_that_does_not_exist_is_exit_2(model, scan, home, tmp_path):
     words = ("predict", "-i", scan, "-m", model, "-o", tmp_path, "--engine", "tensorrt")
     done = volunet(*words, home=home)

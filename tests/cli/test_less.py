@@ -59,8 +59,9 @@ def test_a_deadline_that_is_far_gives_a_mask_and_one_that_is_too_near_gives_a_st
     assert not (out / "scan.nii.gz").exists()
 
 
-def test_a_deadline_that_is_no_time_is_a_usage_error(home, run, scan):
-    done, _, _ = predict(home, run, scan, "no", "--deadline", "5steps")
+@pytest.mark.parametrize("deadline", ["5steps", "60"])
+def test_a_deadline_that_is_no_time_is_a_usage_error(home, run, scan, deadline):
+    done, _, _ = predict(home, run, scan, "no", "--deadline", deadline)
     assert done.returncode == 2
     assert "such as 60s" in done.stderr
 

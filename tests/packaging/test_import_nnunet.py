@@ -19,6 +19,7 @@ from tests.packaging.nnunet_model import (
     state_of,
     write_folder,
 )
+from volunet.api.models import try_engines
 from volunet.errors import ModelError
 from volunet.inference.engines.torch_engine import TorchEngine
 from volunet.models.nnunet_keys import translate
@@ -92,6 +93,12 @@ def test_folds_become_an_ensemble_and_some_can_be_chosen(tmp_path):
     assert list(one.weights) == list(both.weights)[1:]
     for kept in load_weights(tmp_path / "both", both):
         assert all(value.dtype == torch.float32 for value in kept.values())
+
+
+def test_the_engines_of_an_ensemble_are_told_by_its_first_network(tmp_path):
+    import_nnunet(write_folder(tmp_path / "trained", "thick"), tmp_path / "both")
+    choice = try_engines(tmp_path / "both", device="cpu")
+    assert choice.rows[choice.chosen].verdict == "chosen"
 
 
 def test_regions_that_overlap_write_their_values_in_order(tmp_path):

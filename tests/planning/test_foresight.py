@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.planning.drawing import plan_for
 from volunet.io.header import Header
 from volunet.planning.foresight import MAPS, Way, inference_demand
+from volunet.planning.memory import count_weights
 from volunet.space.grid import Grid
 from volunet.space.labels import Labels
 
@@ -79,6 +80,39 @@ def test_sums_and_maps_lie_on_the_gpu_where_there_is_one():
     assert there.total < here.total
     assert there.gpu > here.sums + here.network
     assert there.largest == there.gpu
+
+
+def test_the_weights_of_all_networks_lie_on_the_gpu():
+    plan = plan_for(patch=(32, 32, 32))
+    one, five = (
+        inference_demand(plan, scan((64, 64, 64)), Way(networks=n, looks=2, on_gpu=True)).gpu
+        for n in (1, 5)
+    )
+    assert five - one == 4 * 4 * count_weights(plan)
+
+
+def test_converted_networks_keep_their_maps_each():
+    plan = plan_for(patch=(64, 64, 64))
+    needed = {
+        engine: [
+            inference_demand(
+                plan, scan((64, 64, 64)), Way(engines=(engine,), networks=n, looks=2)
+            ).network
+            for n in (1, 5)
+        ]
+        for engine in ("torch fp32", "openvino fp32")
+    }
+    assert needed["torch fp32"][0] == needed["torch fp32"][1]
+    assert needed["openvino fp32"][1] > needed["openvino fp32"][0]
+
+
+def test_a_deadline_takes_more_maps_of_labels():
+    plan = plan_for(patch=(32, 32, 32))
+    calm, hurried = (
+        inference_demand(plan, scan((200, 150, 100)), Way(hurried=hurried)).total
+        for hurried in (False, True)
+    )
+    assert hurried - calm >= 200 * 150 * 100
 
 
 def test_reading_may_be_the_peak():

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from tests.inference.engines.nets import PATCH, blobs
 from tests.planning.drawing import plan_for
@@ -18,6 +19,7 @@ from volunet.findings import Refused
 from volunet.inference.effort import Effort
 from volunet.inference.engines import auto, choose
 from volunet.inference.engines.auto import AutoEngine
+from volunet.inference.engines.candidates import REFERENCE, Candidate
 from volunet.inference.engines.openvino_engine import precisions
 from volunet.inference.engines.torch_engine import TorchEngine
 from volunet.inference.engines.trial import make_windows
@@ -289,6 +291,63 @@ def test_an_engine_that_was_named_is_refused_rather_than_replaced_where_memory_i
     assert not foresee(plan, scan, [free], Effort(), limit=1.01 * least).tried
     with pytest.raises(Refused, match="RES-MEMORY"):
         foresee(plan, scan, [named], Effort(), limit=1.01 * least)
+
+
+def test_where_there_is_no_room_for_one_scan_the_next_one_may_choose(tmp_path, scan):
+    engine, said = engine_of(blobs(), tmp_path)
+    engine.settle_untried()
+    engine.settle_untried()
+    assert len(said) == 1
+    windows = torch.from_numpy(scan)[None]
+    wanted = TorchEngine(blobs().module, device="cpu")(windows)
+    assert torch.equal(engine(windows), wanted)
+    assert engine.needs_trial
+    choice = engine.settle(scan)
+    assert was_tried(said)
+    assert str(engine) == str(choice.winner)
+
+
+def test_an_ensemble_knows_on_another_day_what_was_chosen(tmp_path, scan):
+    other = replace(blobs(offset=0.5), identity="fold 1")
+    first, second = engine_of(blobs(), tmp_path)[0], engine_of(other, tmp_path)[0]
+    second.settle(scan, like=first)
+    for network in (blobs(), other):
+        later, _ = engine_of(network, tmp_path)
+        assert not later.needs_trial
+        assert later.possible == (str(second),)
+
+
+def test_what_failed_the_check_is_not_tried_again(tmp_path):
+    class Restless(nn.Module):
+        def forward(self, x):
+            return torch.rand(len(x), 2, *x.shape[2:])
+
+    network = replace(blobs(), module=Restless(), identity="restless")
+    engine, said = engine_of(network, tmp_path, engine="onnx")
+    for _ in range(2):
+        with pytest.raises(ModelError, match="No engine of those asked for"):
+            engine.settle(make_windows(1, PATCH)[0].numpy())
+    assert sum(text.startswith("Trying") for text in said) == 1
+
+
+def test_a_scan_without_a_structure_is_not_enough_for_half_precision(scan):
+    network = blobs()
+    bench = choose.Bench(network, CPU)
+    candidates = (Candidate("torch", "bf16"), REFERENCE)
+    empty = torch.full((1, 1, *PATCH), -1.0) + 0.01 * torch.from_numpy(scan)[None]
+    for windows, seen in ((torch.from_numpy(scan)[None], "scan"), (empty, "bare")):
+        choice = bench.choose(candidates, lambda _, w=windows: w, seen="scan", by_time=False)
+        assert choice.rows[choice.chosen].precision == "bf16"
+        assert choice.seen == seen
+    exact = bench.choose((REFERENCE,), lambda _: empty, seen="scan", by_time=False)
+    assert exact.seen == "scan"
+
+
+@pytest.mark.skipif("bf16" in precisions(), reason="this CPU has bfloat16")
+def test_a_precision_that_no_engine_has_here_is_a_mistake_of_the_command(tmp_path):
+    for engine in ("auto", "openvino"):
+        with pytest.raises(ConfigError, match="openvino bf16: this CPU does not compute in bf16"):
+            engine_of(blobs(), tmp_path, engine=engine, precision="bf16")
 
 
 def test_threads_may_share_an_engine(tmp_path, scan):

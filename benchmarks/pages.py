@@ -30,7 +30,6 @@ NAMES = {
     "volunet": "volunet",
     "volunet-less": "volunet, cropping and skipping",
     "volunet-less-noisy": "volunet, the same over noisy air",
-    "volunet-fast": "volunet, `--fast`",
     "volunet-fp32": "volunet, bfloat16 off",
     "volunet-torch": "volunet, torch alone",
     "volunet-torch-fp32": "volunet, torch alone, bfloat16 off",

@@ -35,7 +35,6 @@ CT = (
     Setting("volunet", EVERYWHERE, "cropping and skipping off"),
     Setting("volunet-less", (), "cropping and skipping on"),
     Setting("volunet-less-noisy", (), "the same over a noisy, uneven air", scan="noisy"),
-    Setting("volunet-fast", ("--fast",), "the cheapest look that held on other cases"),
     Setting("volunet-fp32", (*EVERYWHERE, "--precision", "fp32"), "bfloat16 forced off"),
     Setting("volunet-torch", (*EVERYWHERE, "--engine", "torch"), "torch alone"),
     Setting(

@@ -125,9 +125,9 @@ def find_body(scan: Volume, plan: AnyPlan, fingerprint: Fingerprint) -> Body | N
     i, j, k = step
     lattice = turned.voxels[:, ::i, ::j, ::k]
     no_air = np.zeros(lattice.shape[1:], dtype=np.bool_)
-    for voxels, level in zip(lattice, allowed, strict=True):
+    for seen, voxels, level in zip(lattice, scan.voxels, allowed, strict=True):
         assert level is not None, "asked above"
-        no_air |= voxels > (voxels.min() if level == -np.inf else level)
+        no_air |= seen > (voxels.min() if level == -np.inf else level)
     kept = np.argwhere(_without_specks(no_air))
     if not len(kept):
         return None

@@ -22,7 +22,6 @@ from benchmarks.scores import dice, read
 from benchmarks.settings import VOLUNET
 
 RESULTS = Path(__file__).parent / "results"
-SECONDS = (60, 120)
 WITHOUT_HASTE = "all of it"
 
 
@@ -32,6 +31,7 @@ def main() -> None:
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--seconds", type=int, nargs="+", default=[60, 120])
     parser.add_argument("--structures", nargs="+", default=["mandible"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--keep", required=True, help="name of the result")
@@ -60,7 +60,7 @@ def rows_for(options: argparse.Namespace) -> dict[Row, tuple[str, ...]]:
     paths = (VOLUNET, "predict", "-q", "-i", str(options.scan), "-m", str(options.model))
     paths += ("-o", "{out}")
     rows = {Row(WITHOUT_HASTE, paths): all_of_them}
-    for seconds in SECONDS:
+    for seconds in options.seconds:
         rows[Row(f"in {seconds} s", (*paths, "--deadline", f"{seconds}s"))] = all_of_them
     for name in options.structures:
         rows[Row(f"{name} alone", (*paths, "--roi", name))] = (name,)

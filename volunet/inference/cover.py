@@ -105,20 +105,13 @@ def cover(
     tiles = look(engines, padded, windows, mirrors=effort.mirrors, batch=effort.batch)
     back = tuple(-start for start in frame.low)
     for box, logits in stitch_slabs(tiles, frame.tiling, region=inner, dtype=effort.accumulator):
-        if not _is_finite(logits):
+        sums = [rows.sum(dtype=torch.float32) for rows in logits.unbind(1)]  # copies a row at most
+        if not torch.isfinite(torch.stack(sums)).all():
             raise ModelError(
                 "The network's answer is not finite. Look for voxels that are not numbers in the "
                 "scan; if there are none, the model is damaged."
             )
         yield _moved(box, back), logits
-
-
-def _is_finite(logits: Tensor) -> bool:
-    """Whether its sums are, taken over parts in one piece; in half precision each is copied."""
-    whole = logits.dtype == torch.float32 and logits.stride(0) != 1
-    parts = logits.unbind(0) if whole else logits.unbind(1)
-    sums = torch.stack([part.sum(dtype=torch.float32) for part in parts])
-    return bool(torch.isfinite(sums).all())
 
 
 def classify(

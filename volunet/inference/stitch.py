@@ -76,7 +76,6 @@ class _Ring:
         self.length = min(tiling.patch[0], region.shape[0])
         self.first, self.window = region.start[0], 0
         size = (self.length, *region.shape[1:])
-        self.weights = torch.empty(tiling.patch)  # of each window in turn
         if tile.ndim > 1 and tile.stride(0) == 1 and len(tile) > 1:
             self.total = torch.zeros((*size, len(tile)), dtype=dtype, device=tile.device)
             self.total = self.total.movedim(-1, 0)
@@ -90,7 +89,7 @@ class _Ring:
         high = [min(a, b) for a, b in zip(box.stop, self.region.stop, strict=True)]
         if any(a >= b for a, b in zip(low, high, strict=True)):
             return
-        weights = self.tiling.weights(box, out=self.weights).to(tile.device)
+        weights = self.tiling.weights(box).to(tile.device)
         here = [slice(a - s, b - s) for a, b, s in zip(low, high, box.start, strict=True)][1:]
         there = [slice(a - s, b - s) for a, b, s in zip(low, high, self.region.start, strict=True)]
         for row, (start, stop) in self._spans(low[0], high[0]):

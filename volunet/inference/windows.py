@@ -80,17 +80,13 @@ class Tiling:
             for at in product(*self.starts)
         ]
 
-    def weights(self, box: Box, *, out: Tensor | None = None) -> Tensor:
+    def weights(self, box: Box) -> Tensor:
         """What each voxel of a window is worth, (*patch) float32 in (0, 1].
 
         At every voxel of the image the weights of all windows add up to 1.
-
-        Args:
-            out: memory to write them to.
         """
-        *lines, last = (by[start] for by, start in zip(self._shares, box.start, strict=True))
-        grown = reduce(lambda grown, side: grown[..., None] * side, lines, torch.ones(()))
-        return torch.mul(grown[..., None], last, out=out)
+        lines = (by[start] for by, start in zip(self._shares, box.start, strict=True))
+        return reduce(lambda grown, side: grown[..., None] * side, lines)
 
     @cached_property
     def _shares(self) -> tuple[dict[int, Tensor], ...]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.inference import RESULTS
 from benchmarks.peers.measured import keep, processor
 from benchmarks.runs import Row, limit_to, measure_all, summary
-from benchmarks.settings import must_choose
+from benchmarks.settings import fastest_precision, must_choose
 
 SLOW = ("--engine", "torch", "--precision", "fp32", "--everywhere", "--dense")
 
@@ -35,7 +35,7 @@ class Turn:
 
 OFF = (
     Turn("all", "everything on"),
-    Turn("engine", "without an engine (torch, bfloat16)", ("--engine", "torch")),
+    Turn("engine", "without an engine (torch)", ("--engine", "torch")),
     Turn("half", "without bfloat16", ("--precision", "fp32")),
     Turn("streaming", "without streaming, cropping and skipping", ("--dense",)),
     Turn("skipping", "without cropping and skipping", ("--everywhere",)),
@@ -89,7 +89,9 @@ def make_row(turn: Turn, scan: Path, small: Path, options: argparse.Namespace) -
         return (sys.executable, "-m", "benchmarks.one_scan", *paths, *more, *turn.words)
 
     first = words(small) if must_choose(turn.words) else ()
-    return Row(turn.name, words(scan), about=turn.about, first=first)
+    half = turn.name == "half" and fastest_precision() == "fp32"
+    missing = "this processor does not multiply in bfloat16" if half else ""
+    return Row(turn.name, words(scan), about=turn.about, first=first, missing=missing)
 
 
 if __name__ == "__main__":

@@ -115,10 +115,12 @@ def compare(masks: Path, reference: Path) -> dict[str, Any]:
         shares.append(same / inside.sum() if inside.any() else 1.0)
         for label, value in dice(ours, theirs).items():
             scores.setdefault(label, []).append(value)
+    if not union:
+        raise SystemExit(f"No mask of {masks.name} or nnU-Net holds a structure: nothing is shown.")
     return {
         "cases": len(shares),
         "union_voxels": union,
-        "union_equal": round(equal / union, 6) if union else 1.0,
+        "union_equal": round(equal / union, 6),
         "union_equal_worst_case": round(min(shares), 6),
         "dice": {label: round(float(np.mean(v)), 6) for label, v in sorted(scores.items())},
         "dice_worst": {label: round(min(v), 6) for label, v in sorted(scores.items())},

@@ -57,7 +57,8 @@ def measure_all(rows: Sequence[Row], folder: Path, runs: int) -> None:
                 measure_first(row, folder)
                 print(f"{row.name}, run {n} ...", flush=True)
                 facts = measure(row, folder, n)
-            except RuntimeError as error:  # the other rows go on; the same command tries it again
+            except (RuntimeError, subprocess.CalledProcessError) as error:
+                # The other rows go on; the same command tries it again.
                 print(f"  not measured: {error}", flush=True)
                 continue
             keep(path, facts)

@@ -26,7 +26,7 @@ from volunet.data.read_case import read_case
 from volunet.data.sampler import cut_patches, draw_patches
 from volunet.models.unet import UNet
 from volunet.packaging.model_file import find_model, load_weights, read_model_file, save_model
-from volunet.training.losses import dice_ce
+from volunet.training.losses.loss import Loss
 from volunet.training.optim import Optimisation, make_optimizer, rate_at, set_rate
 
 RATE = 5e-4
@@ -87,13 +87,13 @@ def tune(network: UNet, cases: list[Held], plan, steps: int) -> None:
     rng = np.random.default_rng(0)
     settings = Optimisation(learning_rate=RATE, warm_up=0.1)
     optimizer = make_optimizer(network, settings)
-    losses = []
+    loss_of, losses = Loss(plan.labels), []
     for step in range(steps):
         set_rate(optimizer, rate_at(step / steps, settings))
         draws = draw_patches(cases, plan.patch, 1, foreground_share=0.8, rng=rng)
         batch = cut_patches(cases, draws, plan.patch)
         image = batch.image.contiguous(memory_format=torch.channels_last_3d)
-        loss = dice_ce(network(image), batch.label)
+        loss = loss_of((network(image),), batch.label)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)

@@ -104,3 +104,12 @@ def test_a_mistake_is_named_with_advice(tmp_path, change, says):
 def test_a_recipe_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"r\.toml cannot be read"):
         Recipe.read(tmp_path / "r.toml")
+
+
+@pytest.mark.parametrize(
+    ("budget", "share"), [("1h", "720.00s"), ("5000steps", "1000steps"), ("3steps", "1steps")]
+)
+def test_a_budget_is_shared_among_folds(budget, share):
+    recipe = Recipe(budget=budget).shared_among(5)
+    assert recipe.budget == share
+    assert Recipe(budget=share).time == recipe.time

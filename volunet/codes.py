@@ -151,6 +151,11 @@ CODES: dict[str, Code] = {
         "Check the labels; accept LBL-ALL-EMPTY if true.",
     ),
     "LBL-ABSENT": Code("warn", "A declared label occurs in no case.", "Remove it or add cases."),
+    "LBL-UNDRAWN": Code(
+        "warn",
+        "The map holds a label that the case says was not drawn.",
+        "Add it to the case's labelled, or clear it; it is taken for undecided.",
+    ),
     "LBL-TINY": Code("warn", "A label has fewer than ten voxels.", "Check the mask."),
     "LBL-255": Code(
         "refuse", "The mask is stored as 0 and 255.", "Declare the value 255 in labels.json."

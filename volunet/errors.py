@@ -8,6 +8,7 @@ VolunetError
     ModelError          a model file that is damaged, foreign, or unfit for this input
     ShapeError          voxels, patches or windows that do not fit each other
     TrainingDiverged    the loss is no longer a finite number
+    OutOfMemory         a training step that fits no memory here
     Stopped             the work was asked to stop, and can go on later
     OutOfTime           a deadline that is too near for any answer
     WriteError          a file that could not be written whole and read back
@@ -48,6 +49,10 @@ class ShapeError(VolunetError, ValueError):
 
 class TrainingDiverged(VolunetError, ArithmeticError):  # noqa: N818 - the house's name
     """The loss is no longer a finite number."""
+
+
+class OutOfMemory(VolunetError, MemoryError):  # noqa: N818 - the house's name
+    """A training step that fits no memory here, however it is cut."""
 
 
 class Stopped(VolunetError, InterruptedError):  # noqa: N818 - the house's name

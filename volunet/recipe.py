@@ -71,6 +71,16 @@ class Recipe(Settings):
         """The budget as seconds or steps."""
         return read_budget(self.budget)
 
+    def shared_among(self, runs: int) -> Recipe:
+        """The recipe of one of so many runs that keep this recipe's budget all together."""
+        time = self.time
+        if time.steps is not None:
+            share = f"{max(time.steps // runs, 1)}steps"
+        else:
+            assert time.seconds is not None
+            share = f"{time.seconds / runs:.2f}s"
+        return self.model_copy(update={"budget": share})
+
     @classmethod
     def read(cls, path: Path | str, *, changes: Iterable[str] = ()) -> Recipe:
         """The recipe in a file, with "key=value" changes applied.

@@ -4,9 +4,10 @@
         --splits splits_final.json --out OUT
 
 nnU-Net plans, trains and names everything by its own commands; only patch, batch and features are
-made smaller in its plans, so that 250 steps end in minutes on a CPU. OUT holds one model folder for
-its plain and one for its residual encoder, and scans of cases that neither was trained on: 20 as
-they are, one of them again with slices of 3.5 mm, and one mosaic of 210 x 208 x 210 voxels.
+made smaller in its plans, so that its steps (250, by default) end in minutes on a CPU. OUT holds
+one model folder for its plain and one for its residual encoder, and scans of cases that neither was
+trained on: 20 as they are, one of them again with slices of 3.5 mm, and one mosaic of 210 x 208 x
+210 voxels.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import json
 import os
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,11 +32,10 @@ from volunet.space.volume import Volume
 SET = "Dataset004_Hippocampus"
 PLANS = {"plain": ("ExperimentPlanner", "nnUNetPlans")}
 PLANS |= {"residual": ("nnUNetPlannerResEncM", "nnUNetResEncUNetMPlans")}
-PATCH, BATCH, FEATURES = (40, 56, 40), 2, (16, 32, 64, 128)
 MOST_BLOCKS = 2
 TRAINER = "nnUNetTrainer_1epoch"
 STEPS, VALIDATING = 250, 5
-TRAIN = f"""
+TRAIN = """
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.run.run_training import run_training_entry
 
@@ -41,7 +43,7 @@ begin = nnUNetTrainer.on_train_start
 
 def begin_shortly(self):
     begin(self)
-    self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = {STEPS}, {VALIDATING}
+    self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = {steps}, {validating}
 
 nnUNetTrainer.on_train_start = begin_shortly
 run_training_entry()
@@ -52,23 +54,38 @@ THICK_MM = 3.5
 MOSAIC, CELLS = (210, 208, 210), (42, 52, 42)
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """What is changed in nnU-Net's plans."""
+
+    patch: tuple[int, int, int] = (40, 56, 40)
+    batch: int = 2
+    features: tuple[int, ...] = (16, 32, 64, 128)
+
+
+SIZES = Sizes()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nnunet-python", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True, help="hippocampus")
     parser.add_argument("--splits", type=Path, required=True, help="nnU-Net's splits_final.json")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--kinds", nargs="+", choices=PLANS, default=[*PLANS])
+    parser.add_argument("--steps", type=int, default=STEPS, help="of training")
     options = parser.parse_args()
     out: Path = options.out
     held_out = json.loads(options.splits.read_text())[0]["val"]
     make_scans(options.data, held_out, out / "scans")
     make_raw(options.data, out / "raw" / SET)
     tool = Tool(options.nnunet_python.parent, out)
-    for kind, (planner, plans) in PLANS.items():
+    for kind in options.kinds:
+        planner, plans = PLANS[kind]
         model = out / "results" / SET / f"{TRAINER}__{plans}__3d_fullres"
         if not (model / "fold_0" / "checkpoint_final.pth").exists():
-            tool.prepare(planner, plans, options.splits)
-            tool.train(plans, model)
+            tool.prepare(planner, plans, options.splits, SIZES)
+            tool.train(plans, model, options.steps)
         print(f"{kind}: {model}", flush=True)
 
 
@@ -86,41 +103,48 @@ class Tool:
         command = [str(self.commands / name), *words]
         subprocess.run(command, check=True, env=self.environment, stdout=subprocess.DEVNULL)
 
-    def prepare(self, planner: str, plans: str, splits: Path) -> None:
-        """Fingerprint, plans with smaller numbers, prepared cases and splits."""
+    def prepare(self, planner: str, plans: str, splits: Path, sizes: Sizes) -> dict[str, Any]:
+        """Fingerprint, plans of other sizes, prepared cases and splits; gives the configuration."""
         folder = self.out / "preprocessed" / SET
         self("nnUNetv2_extract_fingerprint", "-d", "4", "-np", "2")
         self("nnUNetv2_plan_experiment", "-d", "4", "-pl", planner)
         path = folder / f"{plans}.json"
         said = json.loads(path.read_text())
-        shrink(said["configurations"]["3d_fullres"])
+        configuration = said["configurations"]["3d_fullres"]
+        shrink(configuration, sizes)
         path.write_text(json.dumps(said, indent=2))
         self("nnUNetv2_preprocess", "-d", "4", "-plans_name", plans, "-c", "3d_fullres", "-np", "2")
         (folder / "splits_final.json").write_text(splits.read_text())
+        return configuration
 
-    def train(self, plans: str, model: Path) -> None:
-        """One epoch of 250 steps; it is ended before nnU-Net segments its validation cases."""
+    def train(self, plans: str, model: Path, steps: int) -> None:
+        """One epoch of so many steps; it is ended before nnU-Net segments its validation cases."""
+        code = TRAIN.format(steps=steps, validating=VALIDATING)
+        self.run_until(model / "fold_0" / "checkpoint_final.pth", code, plans)
+
+    def run_until(self, sign: Path, code: str, plans: str) -> None:
+        """Its training with some code before it, ended once a file is there."""
         words = ["4", "3d_fullres", "0", "-tr", TRAINER, "-p", plans, "-device", "cpu"]
         log = (self.out / f"train_{plans}.log").open("w")
         process = subprocess.Popen(
-            [self.commands / "python", "-c", TRAIN, *words],
+            [self.commands / "python", "-c", code, *words],
             env=self.environment, stdout=log, stderr=log,
         )  # fmt: skip
-        while not (model / "fold_0" / "checkpoint_final.pth").exists():
+        while not sign.exists():
             if process.poll() is not None:
                 raise RuntimeError(f"nnU-Net ended with {process.returncode}; see {log.name}.")
             time.sleep(2)
-        time.sleep(5)  # the checkpoint is being written
+        time.sleep(5)  # the file is being written
         process.terminate()
         process.wait()
 
 
-def shrink(configuration: dict) -> None:
-    """A smaller patch, batch and network: as many stages as features."""
-    configuration |= {"patch_size": PATCH, "batch_size": BATCH}
+def shrink(configuration: dict[str, Any], sizes: Sizes) -> None:
+    """Another patch, batch and network: as many stages as features."""
+    configuration |= {"patch_size": sizes.patch, "batch_size": sizes.batch}
     network = configuration["architecture"]["arch_kwargs"]
-    stages = len(FEATURES)
-    network |= {"n_stages": stages, "features_per_stage": FEATURES}
+    stages = len(sizes.features)
+    network |= {"n_stages": stages, "features_per_stage": sizes.features}
     for name in ("kernel_sizes", "strides", "n_conv_per_stage", "n_blocks_per_stage"):
         if name in network:
             network[name] = network[name][:stages]

@@ -19,6 +19,7 @@ from volunet.data.augment import (
     apply_change,
     draw_change,
     source_size,
+    swap_drawn,
 )
 from volunet.errors import ConfigError
 
@@ -342,3 +343,12 @@ def test_a_wider_cut_leaves_few_corners_empty():
 def test_settings_that_make_no_sense_are_refused(values, says):
     with pytest.raises(ConfigError, match=says):
         build(Augmentation, values, at="recipe")
+
+
+def test_what_was_drawn_changes_sides_with_its_label():
+    mirror = np.diag([-1.0, 1.0, 1.0])
+    drawn = torch.tensor([[True, True, False, False], [True, True, False, True]])
+    swapped = swap_drawn(change(mirror, np.eye(3)), drawn, ((1, 2),))
+    assert swapped.tolist() == [[True, False, True, False], [True, True, False, True]]
+    assert swap_drawn(change(mirror), None, ((1, 2),)) is None
+    assert torch.equal(swap_drawn(change(mirror, mirror), drawn, ()), drawn)

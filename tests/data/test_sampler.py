@@ -27,6 +27,7 @@ class Prepared:
     image: np.ndarray
     label: np.ndarray
     foreground: dict[int, np.ndarray]
+    drawn: np.ndarray | None = None
 
 
 def case(shape=(10, 11, 12), labelled=(), *, channels: int = 1, name: str = "a") -> Prepared:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from volunet.data.cases import Case
 from volunet.data.layouts import find_dataset
-from volunet.data.splits import Split, find_leaks, read_splits, split_cases
+from volunet.data.splits import Split, find_leaks, fold_splits, read_splits, split_cases
 from volunet.errors import ConfigError, DatasetError
 from volunet.findings import Refused
 
@@ -171,3 +171,38 @@ def test_nnunets_first_fold_of_the_hippocampus_has_162_and_38_cases():
     cases = find_dataset(SHARED / "hippocampus").cases
     split = read_splits(SHARED / "nnunet_reference" / "splits_final.json", cases, 0)
     assert (len(split.train), len(split.validation)) == (162, 38)
+
+
+def in_folds(*folds: int | None) -> list[Case]:
+    return [Case(case_id=f"c{n}", images=(), fold=fold) for n, fold in enumerate(folds)]
+
+
+def test_all_folds_hold_each_case_out_once():
+    cases = in_folds(*[None] * 11)
+    splits = fold_splits(cases, 4, seed=3)
+    held_out = [case_id for split in splits for case_id in split.validation]
+    assert sorted(held_out) == sorted(case.case_id for case in cases)
+    assert splits[2] == split_cases(cases, fold=2, folds=4, seed=3)
+
+
+def test_folds_of_the_cases_or_of_a_file_must_be_as_many_as_were_asked_for(tmp_path):
+    own = in_folds(1, 1, 7, 7)
+    assert [s.validation for s in fold_splits(own, 2)] == [("c0", "c1"), ("c2", "c3")]
+    with pytest.raises(ConfigError, match="the dataset has 2 folds, and 5 were asked for"):
+        fold_splits(own, 5)
+    path = tmp_path / "splits_final.json"
+    sides = [{"train": ["c0", "c1"], "val": ["c2"]}, {"train": ["c2"], "val": ["c0", "c1"]}]
+    path.write_text(json.dumps(sides))
+    cases = in_folds(None, None, None)
+    assert [s.validation for s in fold_splits(cases, 2, path=path)] == [("c2",), ("c0", "c1")]
+    with pytest.raises(ConfigError, match=r"splits_final\.json has 2 folds, and 3"):
+        fold_splits(cases, 3, path=path)
+    with pytest.raises(ConfigError, match="at least 2"):
+        fold_splits(cases, 1)
+
+
+def test_a_case_that_two_folds_hold_out_is_told(tmp_path):
+    path = tmp_path / "splits_final.json"
+    path.write_text(json.dumps([{"train": ["c1"], "val": ["c0"]}] * 2))
+    with pytest.raises(ConfigError, match=r"More than one fold holds out \['c0'\]"):
+        fold_splits(in_folds(None, None), 2, path=path)

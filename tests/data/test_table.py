@@ -36,6 +36,7 @@ def test_a_table_lists_its_cases_relative_to_itself(tmp_path):
     assert (first.group, first.split, first.fold) == ("a, 1", "train", 0)
     assert (second.group, second.split, second.fold) == ("p1", "validation", 2)
     assert [p.name for p in second.images] == ["b.nii.gz", "a.nii.gz"]
+    assert (first.labelled, second.labelled) == (None, None)
 
 
 def test_channels_are_called_by_their_columns(tmp_path):
@@ -79,7 +80,7 @@ def test_a_mistake_in_a_table_is_named(tmp_path, text, said):
         ("split", "val", "line 2: split is 'train' or 'validation', got 'val'"),
         ("fold", "-1", "line 2: fold is a whole number"),
         ("fold", "²", "line 2: fold is a whole number"),
-        ("labelled", "lung", r"line 2: labelled names \['lung'\]"),
+        ("labelled", "lung", "line 2: labelled names 'lung', which is no label"),
     ],
 )
 def test_a_cell_that_makes_no_sense_is_named(tmp_path, column, cell, said):
@@ -87,18 +88,6 @@ def test_a_cell_that_makes_no_sense_is_named(tmp_path, column, cell, said):
     text = PLAIN.replace("label\n", f"label,{column}\n").replace("la.nii.gz\n", f"la.nii.gz,{cell}")
     with pytest.raises(DatasetError, match=said):
         find_dataset(table(tmp_path, text))
-
-
-def test_a_case_in_which_only_some_labels_are_drawn_is_not_taken(tmp_path):
-    text = PLAIN.replace("label\n", "label,labelled\n").replace("la.nii.gz\n", "la.nii.gz,liver")
-    path = table(tmp_path, text)
-    with pytest.raises(DatasetError, match=r"line 2: .*Declare them in a labels\.json"):
-        find_dataset(path)
-    write_json(tmp_path / "labels.json", {"labels": {"liver": 1, "spleen": 2}})
-    with pytest.raises(DatasetError, match=r"line 2: labelled leaves out \['spleen'\].*not supp"):
-        find_dataset(path)
-    write_json(tmp_path / "labels.json", {"labels": {"liver": 1}})
-    assert find_dataset(path).case_ids == ("a",)
 
 
 def test_a_table_in_another_encoding_is_told(tmp_path):

@@ -181,3 +181,21 @@ def test_the_same_seed_gives_the_same_files(folders, tmp_path):
         evaluate(*folders, tmp_path / name, seed=4)
     for file in ("metrics.csv", "summary.json"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_what_a_labels_json_says_was_not_drawn_is_not_scored(folders, tmp_path):
+    predictions, references = folders
+    declared = references.parent / "labels.json"
+    declared.write_text(json.dumps(LABELS | {"labelled": {"b": ["liver"], "site__c": ["spleen"]}}))
+    found = evaluate(predictions, references, tmp_path / "out")
+    rows = rows_of(tmp_path / "out")
+    assert rows["b", "spleen"]["status"] == rows["b", "both"]["status"] == "undrawn"
+    assert rows["b", "liver"]["status"] == "ok"
+    assert rows["site__c", "spleen"]["status"] == "missing"
+    assert rows["site__c", "liver"]["status"] == "undrawn"
+    assert found.summary["labels"]["spleen"]["n_undrawn"] == 1
+    assert found.summary["labels"]["spleen"]["dice"]["n"] == 2
+    assert found.missing == ("site__c",)
+    declared.write_text(json.dumps(LABELS | {"labelled": {"b": ["lung"]}}))
+    with pytest.raises(ConfigError, match=r"\['lung'\] were drawn in b.*'liver', 'spleen'"):
+        evaluate(predictions, references)

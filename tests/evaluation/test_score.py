@@ -116,3 +116,14 @@ def test_probabilities_are_refused_with_advice():
     both = Volume(np.zeros((2, 3, 3, 3)), Grid((3, 3, 3), np.eye(4)))
     with pytest.raises(Refused, match=r"IMG-CHANNELS.*not probabilities"):
         score_case("a", both, both, ORGANS)
+
+
+def test_what_was_not_drawn_has_a_row_without_numbers():
+    maps = [label_map(row(5, 7, 205, 0))] * 2
+    scores = score_case("a", *maps, ORGANS, drawn=("liver", "spleen"))
+    status = {s.label: s.status for s in scores}
+    assert status == {
+        "liver": "ok", "spleen": "ok", "tumour": "undrawn", "all": "undrawn", "either": "undrawn"
+    }  # fmt: skip
+    assert all(np.isnan(s.dice) == (s.status == "undrawn") for s in scores)
+    assert not any(s.both_empty for s in scores if s.status == "undrawn")

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from tests.test_path import segmenter, tilted_scan
 from volunet.config import to_json
-from volunet.inference.calibration import TOLERANCE, Calibration, Look, Measured
+from volunet.inference.calibration import (
+    TOLERANCE,
+    Calibration,
+    Look,
+    Measured,
+    merge_calibrations,
+)
 
 DEFAULT = Look(overlap=0.5)
 
@@ -117,3 +123,17 @@ def test_a_harder_look_sees_more_windows_and_finds_the_same_ball():
 def test_an_overlap_out_of_range_is_no_look(overlap):
     with pytest.raises(ValueError, match="overlap"):
         Look(overlap=overlap)
+
+
+def test_folds_are_put_together_by_their_cases_and_the_settings_that_all_measured():
+    mirrored = {"mirror": (1,)}
+    first = table(row(0.9, 10), row(0.8, 5, overlap=0.25), row(0.91, 40, **mirrored), cases=3)
+    second = table(row(0.7, 20), row(0.6, 10, overlap=0.25), cases=1)
+    both = merge_calibrations([first, second], networks=2)
+    assert both.cases == 4
+    assert [r.look for r in both.rows] == [Look(overlap=0.5), Look(overlap=0.25)]
+    assert both.rows[0].dice == pytest.approx((3 * 0.9 + 0.7) / 4)
+    assert both.rows[0].windows == pytest.approx(2 * (3 * 10 + 20) / 4)
+    assert both.rows[1].seconds == 2
+    assert both.left_out == (Look(overlap=0.5, **mirrored),)
+    assert merge_calibrations([], networks=2) is None

@@ -9,19 +9,24 @@ import torch
 from tests.training.tiny import PLAN, ball, job
 from volunet.models.unet import UNet
 from volunet.training.fit import fit, scoring_s
-from volunet.training.validate import score_cases
+from volunet.training.validate import dice_of_cases, mean_score
 
 
 def test_scoring_stops_when_its_time_is_up_but_not_before_one_case():
     network = UNet(**PLAN.network)
     cases = [ball(n) for n in range(6)]
-    whole = score_cases(network, cases, PLAN, device=torch.device("cpu"), dtype=torch.float32)
-    assert whole.cases == 6
-    one = score_cases(
-        network, cases, PLAN, device=torch.device("cpu"), dtype=torch.float32, most_s=0.0
-    )
-    assert one.cases == 1
-    none = score_cases(network, [], PLAN, device=torch.device("cpu"), dtype=torch.float32)
+    how = {"device": torch.device("cpu"), "dtype": torch.float32}
+    assert len(dice_of_cases(network, cases, PLAN, **how)) == 6
+    assert len(dice_of_cases(network, cases, PLAN, **how, most_s=0.0)) == 1
+    assert dice_of_cases(network, [], PLAN, **how) == []
+
+
+def test_a_mean_is_over_the_cases_that_have_a_dice():
+    nan = float("nan")
+    score = mean_score([[0.5, nan], [1.0, nan]], ["liver", "spleen"])
+    assert (score.cases, score.dice["liver"], score.mean) == (2, 0.75, 0.75)
+    assert np.isnan(score.dice["spleen"])
+    none = mean_score([], ["liver"])
     assert none.cases == 0
     assert np.isnan(none.mean)
 

@@ -43,17 +43,21 @@ class Wanted:
     """What a run is asked for, beside its dataset and recipe.
 
     Args:
-        fold: of five, or of `splits`; None holds out one part in five.
+        fold: of `folds`, or of `splits`; None holds out one part in so many.
+        folds: how many parts cases are cut into where neither they nor `splits` say it.
         splits: a splits_final.json.
         seed: of split, weights and draws.
         device: "cpu", "cuda", "mps"; None for the best there is.
         accept: codes of refusals to waive.
         cache: folder of prepared cases; None for the user's cache.
+        start: a model to start from; None for weights drawn at random.
     """
 
     fold: int | None = None
+    folds: int = 5
     splits: Path | None = None
     seed: int = 0
     device: str | None = None
     accept: tuple[str, ...] = ()
     cache: Path | None = None
+    start: Path | None = None

@@ -9,9 +9,11 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from volunet.api.planning import Counted, quiet
 from volunet.data.cases import Case
+from volunet.data.drawn import drawn_classes
 from volunet.data.read_case import CaseReading, read_case
 from volunet.evaluation.overlap import overlaps
 from volunet.inference.air import find_body
@@ -60,10 +62,11 @@ def calibrate_run(
     labels, channels = segment.plan.labels, len(segment.plan.channels)
     table: _Table | None = None
     for done, place in enumerate(np.random.default_rng(0).permutation(len(usable)).tolist()):
-        read = read_case(usable[place], channels=channels, labels=labels, accept=accept)
+        case = usable[place]
+        read = read_case(case, channels=channels, labels=labels, accept=accept)
         if table is None:
             table = _Table(segment, looks_for(segment.plan, mirror), most_s)
-        table.measure(read, accept, counted)
+        table.measure(read, drawn_classes(case, labels), accept, counted)
         counted("calibrating on held-out cases", done + 1, len(usable))
         if (time.monotonic() - started) * (done + 2) / (done + 1) > most_s:
             break
@@ -102,8 +105,18 @@ class _Table:
     left_out: list[Look] = field(default_factory=list)
     rows: dict[Look, list[tuple[list[float], int, float]]] = field(default_factory=dict)
 
-    def measure(self, read: CaseReading, accept: Collection[str], counted: Counted) -> None:
-        """Segments a case with every setting; settings that come to the same are looked at once."""
+    def measure(
+        self,
+        read: CaseReading,
+        drawn: NDArray[np.bool_] | None,
+        accept: Collection[str],
+        counted: Counted,
+    ) -> None:
+        """Segments a case with every setting; settings that come to the same are looked at once.
+
+        Args:
+            drawn: which classes were drawn in it, background first; None for all.
+        """
         plan = self.segment.plan
         grid = plan.grid_for(read.image.grid)
         has_air = find_body(read.image, plan, self.segment.fingerprint) is not None
@@ -113,7 +126,7 @@ class _Table:
                 continue
             kind = (_tiling(grid, plan, look).starts, look.mirror, look.skip_air and has_air)
             if kind not in seen:
-                seen[kind] = self._segment(look, read, accept)
+                seen[kind] = self._segment(look, read, drawn, accept)
             if look == self.looks[0] and not self.rows:
                 self._drop_dear(grid, seen[kind][2])
             self.rows.setdefault(look, []).append(seen[kind])
@@ -144,7 +157,11 @@ class _Table:
         return Calibration(cases=cases, rows=tuple(rows), left_out=tuple(self.left_out))
 
     def _segment(
-        self, look: Look, read: CaseReading, accept: Collection[str]
+        self,
+        look: Look,
+        read: CaseReading,
+        drawn: NDArray[np.bool_] | None,
+        accept: Collection[str],
     ) -> tuple[list[float], int, float]:
         started = time.monotonic()
         found = look.on(self.segment)(read.image, accept=accept)
@@ -153,7 +170,10 @@ class _Table:
         seen = overlaps(
             read.label.voxels[0], found.labels.voxels[0], labels.values, ignore=labels.ignore
         )
-        return [seen[value].dice for value in labels.values], found.how["windows"], took
+        dice = np.array([seen[value].dice for value in labels.values])
+        if drawn is not None:
+            dice[~drawn[1:]] = np.nan
+        return dice.tolist(), found.how["windows"], took
 
     def _drop_dear(self, grid: Grid, default_s: float) -> None:
         """Leaves the settings out that there is no time for, the dearest first."""

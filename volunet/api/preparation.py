@@ -5,6 +5,7 @@ from __future__ import annotations
 from volunet.api.asked import Wanted, Watch
 from volunet.api.planning import plan_for
 from volunet.api.run_folder import RunFolder
+from volunet.api.starting import Starting
 from volunet.data.cache import PreparedCases
 from volunet.data.cases import Dataset
 from volunet.data.occurrence import find_untrained
@@ -25,7 +26,8 @@ def plan_run(
     """The plan in the run's folder (a person may have put it there), or the one the rules make.
 
     Raises:
-        ConfigError: a plan that lies there is for other channels or labels.
+        ConfigError: a plan that lies there is for other channels or labels, or the model to start
+            from does not fit the dataset or the recipe.
     """
     kept, fingerprint = run.read_plan(), run.read_fingerprint()
     if kept is not None:
@@ -33,6 +35,10 @@ def plan_run(
         if fingerprint is not None:
             return kept, fingerprint, ()
         watch.say(f"The plan is the one in {run.path / 'plan.json'}.")
+    if wanted.start is not None:
+        starting = Starting(wanted.start)
+        recipe = starting.recipe_for(recipe, dataset.channels)
+        watch.say(f"Starting from {starting}.")
     planned = plan_for(
         dataset,
         [dataset.case(case_id) for case_id in split.train],
@@ -73,6 +79,7 @@ def prepare_job(
     Raises:
         DatasetError: not one training case could be prepared.
     """
+    starting = None if wanted.start is None else Starting(wanted.start)
     cache = wanted.cache or cache_folder("prepared")
     watch.say(f"Prepared cases are kept in {cache}.")
     prepared = PreparedCases(cache, plan, accept=wanted.accept)
@@ -99,5 +106,6 @@ def prepare_job(
         folder=run.path,
         device=find_device(wanted.device),
         seed=wanted.seed,
+        start=None if starting is None else starting.start(),
     )
     return job, tuple(findings)

@@ -19,11 +19,15 @@ PACKAGES = ("volunet", "torch", "monai", "numpy", "nibabel", "pytorch-ignite")
 
 
 class RunFolder:
-    """The folder of one run; made where it is missing."""
+    """The folder of one run; made where it is missing.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        writes: whether this process is the one that writes in it.
+    """
+
+    def __init__(self, path: Path, *, writes: bool = True) -> None:
         path.mkdir(parents=True, exist_ok=True)
-        self.path = path
+        self.path, self.writes = path, writes
 
     @property
     def record(self) -> dict[str, Any]:
@@ -39,6 +43,8 @@ class RunFolder:
 
     def write_record(self, facts: Mapping[str, Any]) -> None:
         """Adds facts to `run.json`."""
+        if not self.writes:
+            return
         now = datetime.now(UTC).isoformat(timespec="seconds")
         versions = {name: version(name) for name in PACKAGES}
         record = {"schema": 1, "started": now, **self.record, **facts}
@@ -85,6 +91,8 @@ class RunFolder:
 
     def write_plan(self, plan: Plan, fingerprint: Fingerprint) -> None:
         """Keeps the plan and what it was made from."""
+        if not self.writes:
+            return
         write_text(self.path / "fingerprint.json", to_json(fingerprint))
         write_text(self.path / "plan.json", to_json(plan))
 

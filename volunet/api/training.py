@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,23 @@ from volunet.api.calibration import SHARE, calibrate_run
 from volunet.api.planning import open_dataset
 from volunet.api.preparation import plan_run, prepare_job
 from volunet.api.run_folder import RunFolder
+from volunet.api.starting import Starting
 from volunet.api.validation import Validated, validate_run
 from volunet.cohort.lock import locked
 from volunet.data.cases import Case, Dataset
 from volunet.data.content import sum_of_files, sums_of_images
 from volunet.data.splits import Split, find_leaks, read_splits, split_cases
+from volunet.errors import MissingExtra
 from volunet.findings import Finding, Refused, refuse_if_needed
 from volunet.inference.calibration import Calibration
 from volunet.io.atomic import write_text
 from volunet.packaging import model_file
 from volunet.planning.fingerprint import Fingerprint
+from volunet.planning.machine import find_device
 from volunet.recipe import Recipe
+from volunet.reporting.curves import draw_curves
 from volunet.training.fit import Job, Trained, fit
+from volunet.training.processes import Processes, joined, own_device
 
 
 @dataclass(frozen=True)
@@ -79,15 +85,21 @@ def train(
         Stopped: `watch.should_stop` said so; the same call goes on.
         TrainingDiverged: the loss is not finite.
     """
-    with locked(Path(folder)):
-        run = RunFolder(Path(folder))
-        return _train(
-            run, dataset, recipe or Recipe.default(), wanted or Wanted(), watch or Watch()
-        )
+    wanted, watch = wanted or Wanted(), watch or Watch()
+    with joined(find_device(wanted.device)) as processes, ExitStack() as held:
+        if processes.first:
+            held.enter_context(locked(Path(folder)))
+        run = RunFolder(Path(folder), writes=processes.first)
+        return _train(run, dataset, recipe or Recipe.default(), wanted, watch, processes)
 
 
 def _train(
-    run: RunFolder, dataset: Path | str, recipe: Recipe, wanted: Wanted, watch: Watch
+    run: RunFolder,
+    dataset: Path | str,
+    recipe: Recipe,
+    wanted: Wanted,
+    watch: Watch,
+    processes: Processes,
 ) -> TrainedRun:
     opened = open_dataset(dataset, recipe, accept=wanted.accept, counted=watch.counted)
     split = _split(opened, wanted)
@@ -96,16 +108,22 @@ def _train(
     if run.finished:
         watch.say(f"{run.path} has ended already; its model is in {run.path / 'model'}.")
         return TrainedRun(run.path)
-    plan, fingerprint, found = plan_run(run, opened, split, recipe, wanted, watch)
-    made_from = {**asked, "plan": plan.model_dump(mode="json")}
-    run.check_unchanged(made_from)
-    write_text(run.path / "splits.json", split.model_dump_json(indent=2) + "\n")
-    run.write_record({"status": "running", "made_from": made_from})
-    job, skipped = prepare_job(run, opened, split, plan, recipe, wanted, watch)
+    with processes.first_before_others():  # what the first one has made the others find
+        plan, fingerprint, found = plan_run(run, opened, split, recipe, wanted, watch)
+        made_from = {**asked, "plan": plan.model_dump(mode="json")}
+        run.check_unchanged(made_from)
+        if processes.first:
+            write_text(run.path / "splits.json", split.model_dump_json(indent=2) + "\n")
+        run.write_record({"status": "running", "made_from": made_from})
+        job, skipped = prepare_job(run, opened, split, plan, recipe, wanted, watch)
+        job = replace(job, processes=processes, device=own_device(job.device))
     watch.say(
         f"Training on {len(job.train)} cases for {recipe.time}, {len(job.validation)} held out."
     )
     trained = fit(job, report=watch.report, should_stop=watch.should_stop)
+    if not processes.first:
+        return TrainedRun(run.path, trained)
+    _draw_curves(run, watch)
     _keep_model(run, trained, job, recipe, fingerprint)
     held_out = [opened.case(case_id) for case_id in split.validation]
     validated = validate_run(
@@ -118,9 +136,17 @@ def _train(
     )
     calibration = _calibrate(run, held_out, trained, job, wanted, watch)
     about = (*opened.findings, *unreadable, *found, *skipped)
-    findings = _once((*about, *(validated.findings if validated else ())))
+    findings = once((*about, *(validated.findings if validated else ())))
     run.write_record({"status": "finished", **_facts(trained, findings)})
     return TrainedRun(run.path, trained, validated, findings, calibration)
+
+
+def _draw_curves(run: RunFolder, watch: Watch) -> None:
+    """A picture of loss, rate and Dice, where there is something to draw with."""
+    try:
+        draw_curves(run.path / "history.csv", run.path / "curves.png")
+    except MissingExtra as missing:
+        watch.say(f"No picture of the curves: {missing}")
 
 
 def _calibrate(
@@ -162,9 +188,11 @@ def _asked(
     sums, unreadable = _sums(used)
     asked = {
         "cases": sums,
+        "labelled": {c.case_id: list(c.labelled) for c in used if c.labelled is not None},
         "split": json.loads(split.model_dump_json()),
         "recipe": recipe.model_dump(mode="json"),
         "seed": wanted.seed,
+        "start": None if wanted.start is None else Starting(wanted.start).identity,
     }
     return asked, unreadable
 
@@ -172,7 +200,7 @@ def _asked(
 def _split(dataset: Dataset, wanted: Wanted) -> Split:
     if wanted.splits is not None:
         return read_splits(wanted.splits, dataset.cases, wanted.fold or 0)
-    return split_cases(dataset.cases, fold=wanted.fold, seed=wanted.seed)
+    return split_cases(dataset.cases, fold=wanted.fold, folds=wanted.folds, seed=wanted.seed)
 
 
 def _sums(cases: Collection[Case]) -> tuple[dict[str, str], list[Finding]]:
@@ -208,7 +236,7 @@ def _keep_model(
     )
 
 
-def _once(findings: Collection[Finding]) -> tuple[Finding, ...]:
+def once(findings: Collection[Finding]) -> tuple[Finding, ...]:
     """The findings, each once: a case is read for the plan and again to be prepared."""
     seen = {(f.code, f.case, f.file, f.message): f for f in findings}
     return tuple(seen.values())
@@ -221,5 +249,6 @@ def _facts(trained: Trained, findings: Collection[Finding]) -> dict[str, Any]:
         "step_s": round(trained.step_s, 4),
         "drawing_share": round(trained.drawing_share, 4),
         "threads": torch.get_num_threads(),
+        "notes": list(trained.notes),
         "findings": [json.loads(found.to_json()) for found in findings],
     }

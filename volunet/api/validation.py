@@ -5,7 +5,7 @@ Masks and scores are those of the network alone; how new masks are tidied is cho
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,10 +20,13 @@ from volunet.evaluation.score import Score, refused_rows, score_case
 from volunet.evaluation.summary import summarise, to_csv, to_json
 from volunet.findings import Finding
 from volunet.inference.postprocess import UNTIDIED
-from volunet.inference.segmenter import Segmentation, Segmenter
 from volunet.io.atomic import write_text
+from volunet.io.masks import read_mask
 from volunet.io.write import write
-from volunet.packaging.model_file import amend_model, load_model
+from volunet.packaging.model_file import amend_model, load_model, read_model_file
+from volunet.planning.any_plan import AnyPlan
+from volunet.planning.fingerprint import Fingerprint
+from volunet.space.volume import Volume
 from volunet.training.tidying import Choice, Trial, candidates_for, choose_tidy, try_candidates
 
 
@@ -66,48 +69,98 @@ def validate_run(
     if not cases:
         return None
     segment = replace(load_model(folder, device=device), tidy=UNTIDIED)
-    labels = segment.plan.labels
-    candidates = candidates_for(labels, segment.fingerprint)
     out = folder / "validation"
     out.mkdir(exist_ok=True)
-    scores: list[Score] = []
-    findings: list[Finding] = []
-    trials: list[Trial] = []
-    for done, case in enumerate(cases, start=1):
-        try:
-            read, found = _segment(case, segment, accept)
-            write(found.labels, out / f"{case.case_id}.nii.gz")
-            seen = score_case(
-                case.case_id, read.label, found.labels, labels, tolerance_mm=tolerance_mm
-            )
-            tried = try_candidates(read.label, found.labels, labels, candidates, case=case)
-            scores += seen
-            trials.append(tried)
-            findings += [f.at(case=case.case_id) for f in found.findings]
-        except (WriteError, Stopped):
-            raise
-        except Exception as error:  # whatever one case does, the others are scored
-            findings += findings_of(error, case.case_id)
-            scores += refused_rows(case.case_id, labels, tolerance_mm)
-        counted("segmenting held-out cases", done, len(cases))
-    summary, choice = summarise(scores, labels), choose_tidy(trials, candidates)
-    _keep(folder, scores, summary, choice)
-    return Validated(tuple(scores), summary, tuple(findings), choice)
+
+    def look(case: Case, read: CaseReading) -> tuple[Volume, tuple[Finding, ...]]:
+        found = segment(read.image, accept=accept)
+        write(found.labels, out / f"{case.case_id}.nii.gz")
+        return found.labels, found.findings
+
+    judged = _Judge(segment.plan, segment.fingerprint, tolerance_mm, accept)
+    validated = judged(cases, look, "segmenting held-out cases", counted)
+    keep_validation(folder, validated)
+    return validated
 
 
-def _segment(
-    case: Case, segment: Segmenter, accept: Collection[str]
-) -> tuple[CaseReading, Segmentation]:
-    channels, labels = len(segment.plan.channels), segment.plan.labels
-    read = read_case(case, channels=channels, labels=labels, accept=accept)
-    return read, segment(read.image, accept=accept)
+def judge_masks(
+    folder: Path,
+    cases: Sequence[Case],
+    *,
+    tolerance_mm: float,
+    accept: Collection[str] = (),
+    counted: Counted = quiet,
+) -> Validated:
+    """The scores of masks that lie in a run's `validation/` already; nothing is written.
+
+    Args:
+        folder: of the run, with its model.
+        accept: codes of refusals to waive.
+    """
+    model = read_model_file(folder)
+
+    def look(case: Case, read: CaseReading) -> tuple[Volume, tuple[Finding, ...]]:
+        path = folder / "validation" / f"{case.case_id}.nii.gz"
+        return read_mask(path, model.plan.labels).volume, ()
+
+    judged = _Judge(model.plan, model.fingerprint, tolerance_mm, accept)
+    return judged(cases, look, "scoring held-out cases", counted)
 
 
-def _keep(
-    folder: Path, scores: Sequence[Score], summary: Mapping[str, object], choice: Choice
-) -> None:
+def keep_validation(folder: Path, validated: Validated) -> None:
+    """Writes scores, summary and tidying, and puts the last into the model."""
     out = folder / "validation"
-    write_text(out / "metrics.csv", to_csv(scores))
-    write_text(out / "summary.json", to_json(summary))
-    write_text(out / "tidy.json", config.to_json(choice))
-    amend_model(folder, tidy=choice.tidy)
+    write_text(out / "metrics.csv", to_csv(validated.scores))
+    write_text(out / "summary.json", to_json(validated.summary))
+    write_text(out / "tidy.json", config.to_json(validated.choice))
+    amend_model(folder, tidy=validated.choice.tidy)
+
+
+Look = Callable[[Case, CaseReading], tuple[Volume, tuple[Finding, ...]]]
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Scores masks of cases and tries how to tidy them, whatever the masks come from."""
+
+    plan: AnyPlan
+    fingerprint: Fingerprint
+    tolerance_mm: float
+    accept: Collection[str]
+
+    def __call__(
+        self, cases: Sequence[Case], look: Look, doing: str, counted: Counted
+    ) -> Validated:
+        labels = self.plan.labels
+        candidates = candidates_for(labels, self.fingerprint)
+        scores: list[Score] = []
+        findings: list[Finding] = []
+        trials: list[Trial] = []
+        for done, case in enumerate(cases, start=1):
+            try:
+                read = self._read(case)
+                mask, found = look(case, read)
+                seen = score_case(
+                    case.case_id,
+                    read.label,
+                    mask,
+                    labels,
+                    tolerance_mm=self.tolerance_mm,
+                    drawn=case.labelled,
+                )
+                tried = try_candidates(read.label, mask, labels, candidates, case=case)
+                scores += seen
+                trials.append(tried)
+                findings += [f.at(case=case.case_id) for f in found]
+            except (WriteError, Stopped):
+                raise
+            except Exception as error:  # whatever one case does, the others are scored
+                findings += findings_of(error, case.case_id)
+                scores += refused_rows(case.case_id, labels, self.tolerance_mm)
+            counted(doing, done, len(cases))
+        choice = choose_tidy(trials, candidates)
+        return Validated(tuple(scores), summarise(scores, labels), tuple(findings), choice)
+
+    def _read(self, case: Case) -> CaseReading:
+        channels = len(self.plan.channels)
+        return read_case(case, channels=channels, labels=self.plan.labels, accept=self.accept)

@@ -16,7 +16,9 @@ from volunet.cli.speaker import Speaker
 
 if TYPE_CHECKING:
     from volunet.api.asked import Watch
+    from volunet.api.crossval import CrossValidated
     from volunet.api.training import TrainedRun
+    from volunet.training.fit import Trained
     from volunet.training.handlers import Progress
 
 
@@ -31,8 +33,16 @@ def train(
     fold: Annotated[
         int | None, typer.Option(help="Fold of five, or of --splits, to hold out.")
     ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(help="Cross-validation in so many folds; the budget is that of all."),
+    ] = None,
     splits: Annotated[
         Path | None, typer.Option(help="splits_final.json: a list of train and val ids.")
+    ] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option("--from", help="A model to start from, such as an earlier run's folder."),
     ] = None,
     device: Device = None,
     seed: Seed = 0,
@@ -45,18 +55,35 @@ def train(
     speaker = Speaker(quiet, verbose, as_json)
     with exits(speaker):
         stop = Stop()
-        from volunet.api.asked import Wanted
+        from volunet.api.asked import Wanted, Watch
+        from volunet.api.crossval import cross_validate
         from volunet.api.training import train as train_model
+        from volunet.training.processes import launched
 
         changes = [*(change or []), *([f'budget="{budget}"'] if budget else [])]
         wanted = Wanted(
-            fold=fold, splits=splits, seed=seed, device=device, accept=tuple(accept or ())
+            fold=fold,
+            splits=splits,
+            seed=seed,
+            device=device,
+            accept=tuple(accept or ()),
+            start=start,
         )
         made = read_recipe(recipe, changes)
-        watch = watch_for(speaker, stop)
-        done = train_model(dataset, output, made, wanted=wanted, watch=watch)
-        tell_run(speaker, done)
-        if any(found.refuses for found in done.findings):
+        first = launched().first
+        watch = watch_for(speaker, stop) if first else Watch(should_stop=stop)
+        run: TrainedRun | CrossValidated
+        if folds is None:
+            run = train_model(dataset, output, made, wanted=wanted, watch=watch)
+            trained = run.trained
+        else:
+            check_apart(fold=fold, folds=folds)
+            run = cross_validate(dataset, output, made, folds=folds, wanted=wanted, watch=watch)
+            trained = None
+        if not first:  # of several processes the first one speaks
+            return
+        tell_run(speaker, run, trained)
+        if any(found.refuses for found in run.findings):
             raise typer.Exit(SOME_NOT_OK)
 
 
@@ -76,6 +103,8 @@ def watch_for(speaker: Speaker, stop: Callable[[], bool]) -> Watch:
 def tell_progress(speaker: Speaker, progress: Progress) -> None:
     """A line of the history, as it comes."""
     row = progress.row
+    for note in progress.notes:
+        speaker.say(note)
     if progress.score is not None:
         named = ", ".join(f"{n} {d:.3f}" for n, d in progress.score.dice.items())
         speaker.say(f"step {row.step}, {row.seconds:.0f} s: validation Dice {named}")
@@ -87,18 +116,34 @@ def tell_progress(speaker: Speaker, progress: Progress) -> None:
     speaker.status(text, progress.progress)
 
 
-def tell_run(speaker: Speaker, run: TrainedRun) -> None:
-    """What a run ended with."""
+def check_apart(*, fold: int | None, folds: int) -> None:
+    """Sees to it that one fold and all folds are not asked for at once."""
+    from volunet.errors import ConfigError
+
+    if fold is not None:
+        raise ConfigError(
+            f"--fold {fold} trains one fold, --folds {folds} all of them. Give one of the two."
+        )
+
+
+def tell_run(speaker: Speaker, run: TrainedRun | CrossValidated, trained: Trained | None) -> None:
+    """What a run, or a cross-validation, ended with.
+
+    Args:
+        trained: what its steps came to, where they were taken now.
+    """
     result: dict[str, Any] = {"model": str(run.model)}
     if run.findings:
         tell_findings(speaker, run.findings)
-    if run.trained is not None:
-        t = run.trained
+    if trained is not None:
+        t = trained
         result |= {"steps": t.steps, "budget_spent_s": t.seconds, "step_s": t.step_s}
         speaker.say(
             f"{t.steps} steps in {t.seconds:.1f} s, {t.step_s:.3f} s a step, "
             f"{100 * t.drawing_share:.1f} % of it for drawing and changing patches."
         )
+        for note in t.notes:
+            speaker.say(note)
     if run.validated is not None:
         result["validation"] = run.validated.summary
         tell_summary(speaker, "held-out cases", run.validated.summary)

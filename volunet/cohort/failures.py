@@ -12,16 +12,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from volunet.cohort.journal import Status
 from volunet.errors import OutOfTime, VolunetError
 from volunet.findings import RANK, Finding, Refused, Severity, worst_first
+from volunet.planning.machine import is_out_of_memory
 
 LONGEST = 600
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-CPU_OUT_OF_MEMORY = "can't allocate memory"
-"""What torch says, in a plain RuntimeError, when the machine's memory is not enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +47,7 @@ def judge_error(error: Exception, files: Iterable[Path]) -> Verdict:
         is_fault = any(f.severity is Severity.FAULT for f in found)
         return Verdict("failed" if is_fault else "refused", _codes(found), _text(found))
     message = one_line(without_folders(str(error), files))
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         advice = "The case needs more memory than there was."
         return Verdict("oom", ("RUN-OOM",), one_line(f"{advice} {message}"))
     if isinstance(error, OutOfTime):
@@ -92,11 +89,6 @@ def _folders(files: Iterable[Path]) -> Iterator[Path]:
         for folder in (file.parent, file.parent.absolute(), file.parent.resolve()):
             if len(folder.parts) > 1:
                 yield folder
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return known or (isinstance(error, RuntimeError) and CPU_OUT_OF_MEMORY in str(error))
 
 
 def _codes(found: Iterable[Finding]) -> tuple[str, ...]:

@@ -143,18 +143,39 @@ def apply_change(
 ) -> tuple[Tensor, Tensor]:
     """Changed patches (B, C, *patch) and labels (B, *patch) from larger cuts.
 
+    Where labels change places, what was drawn does too: `swap_drawn`.
+
     Args:
         image: (B, C, *S) float32 on the device that trains, S at least `patch`.
         label: (B, *S) class indices.
         swaps: class indices that change places where the first axis (left-right) is mirrored.
     """
     image, label = _turn(change.matrix, image, label, patch)
-    for place in np.flatnonzero(change.matrix[:, 0, 0] < 0) if swaps else ():
+    for place in _mirrored(change) if swaps else ():
         for one, other in swaps:
             mirrored = label[place].clone()
             label[place][mirrored == one] = other
             label[place][mirrored == other] = one
     return _change_intensities(change, image), label
+
+
+def swap_drawn(
+    change: Change, drawn: Tensor | None, swaps: tuple[tuple[int, int], ...]
+) -> Tensor | None:
+    """Which classes of a changed batch were drawn, (B, classes); None for all."""
+    if drawn is None or not swaps:
+        return drawn
+    order = list(range(drawn.shape[1]))
+    for one, other in swaps:
+        order[one], order[other] = other, one
+    swapped, places = drawn.clone(), _mirrored(change)
+    swapped[places] = drawn[places][:, order]
+    return swapped
+
+
+def _mirrored(change: Change) -> NDArray[np.intp]:
+    """The patches whose first axis (left-right) is mirrored."""
+    return np.flatnonzero(change.matrix[:, 0, 0] < 0)
 
 
 def _matrix(

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from volunet.data.cases import Case
 from volunet.data.content import sum_of_files
+from volunet.data.drawn import drawn_classes
 from volunet.data.entry import Entry, read_entry, write_entry
 from volunet.data.read_case import CaseReading, findings_of, read_case
 from volunet.errors import Stopped, WriteError
@@ -27,6 +28,7 @@ from volunet.findings import Finding, Severity
 from volunet.io.atomic import sweep
 from volunet.planning.plan import Plan
 from volunet.space.grid import Grid
+from volunet.space.labels import Labels
 from volunet.space.resample import resample_labels
 
 VERSION = 1
@@ -48,6 +50,7 @@ class Prepared:
         label: class indices (I, J, K), uint8, or uint16 for more than 255 classes.
         foreground: some voxels (n, 3) of each structure that occurs, by class index: all up to
             5,000, a random sample of so many beyond.
+        drawn: which classes were drawn, (classes,) with background first; None for all.
         grid: where the voxels lie.
         findings: what was found when the files were read.
     """
@@ -58,6 +61,7 @@ class Prepared:
     foreground: Mapping[int, NDArray[np.int32]]
     grid: Grid
     findings: tuple[Finding, ...] = ()
+    drawn: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -157,7 +161,7 @@ class PreparedCases:
                 f"{path.name} was written and cannot be read back. Check the disk that "
                 f"{path.parent} is on."
             )
-        return _prepared(entry, case)
+        return _prepared(entry, case, self._plan.labels)
 
 
 def prepare(
@@ -211,20 +215,22 @@ def sample_foreground(
     return samples
 
 
-def _prepared(entry: Entry, case: Case) -> Prepared:
-    label = entry.arrays["label"]
+def _prepared(entry: Entry, case: Case, labels: Labels) -> Prepared:
+    label, drawn = entry.arrays["label"], drawn_classes(case, labels)
+    samples = {
+        int(name.removeprefix("class ")): voxels
+        for name, voxels in entry.arrays.items()
+        if name.startswith("class ")
+    }
     i, j, k = label.shape
     return Prepared(
         case_id=case.case_id,
         image=entry.arrays["image"],
         label=label,
-        foreground={
-            int(name.removeprefix("class ")): voxels
-            for name, voxels in entry.arrays.items()
-            if name.startswith("class ")
-        },
+        foreground={c: found for c, found in samples.items() if drawn is None or drawn[c]},
         grid=Grid((i, j, k), np.array(entry.facts["affine"])),
         findings=tuple(_finding(told).at(case=case.case_id) for told in entry.facts["findings"]),
+        drawn=drawn,
     )
 
 

@@ -34,6 +34,7 @@ class Case:
             unless given.
         split: the side the dataset puts the case on, empty where it does not say.
         fold: the fold in which the dataset holds the case out for validation.
+        labelled: the structures that were drawn, in the order of the labels; None for all.
     """
 
     case_id: str
@@ -42,6 +43,7 @@ class Case:
     group: str = ""
     split: Side = ""
     fold: int | None = None
+    labelled: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "group", self.group or self.case_id)

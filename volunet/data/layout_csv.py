@@ -1,9 +1,8 @@
 """A dataset as a table: case_id,image[,image:<channel>...],label[,group][,split][,fold][,labelled].
 
 `split` is train or validation; `fold` the fold that holds the case out, from 0; `labelled` the
-names of the structures that were drawn, with ";" between them, empty for all; a case that lacks one
-is not taken, as what nobody drew would be learnt as background. A labels.json in the table's folder
-declares the labels.
+names of the structures that were drawn, with ";" between them, empty for all. A labels.json in the
+table's folder declares the labels.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from volunet.data.cases import Case, Dataset, Side, find_clashes
+from volunet.data.drawn import check_drawn, with_drawn
 from volunet.data.layout_folders import read_declared
 from volunet.data.pairs import missing_file
 from volunet.data.table import CHANNEL, Row, Table, read_table
@@ -29,11 +29,9 @@ def read_csv_dataset(path: Path, labels: Labels | None) -> Dataset:
         ConfigError: a labels.json beside it that cannot be understood.
     """
     table = read_table(path, known=COLUMNS, needed=("case_id", "label"))
-    declared_channels, declared = read_declared(path.parent)
-    labels = labels or declared
-    for row in table.rows:
-        _check_labelled(row, labels)
-    cases = [_case(table, row) for row in table.rows]
+    declared = read_declared(path.parent)
+    labels = labels or declared.labels
+    cases = [_case(table, row, labels) for row in table.rows]
     findings = find_clashes((row.case_id, row.place) for row in table.rows)
     whole = []
     for case in cases:
@@ -42,15 +40,15 @@ def read_csv_dataset(path: Path, labels: Labels | None) -> Dataset:
         whole += [] if missing else [case]
     return Dataset(
         root=path.parent,
-        cases=tuple(whole),
-        channels=_channel_names(table, declared_channels),
+        cases=with_drawn(whole, declared.labelled, labels),
+        channels=_channel_names(table, declared.channels),
         labels=labels,
         layout="csv",
         findings=tuple(findings),
     )
 
 
-def _case(table: Table, row: Row) -> Case:
+def _case(table: Table, row: Row, labels: Labels | None) -> Case:
     return Case(
         case_id=row.case_id,
         images=table.images(row),
@@ -58,6 +56,7 @@ def _case(table: Table, row: Row) -> Case:
         group=composed(row.cells.get("group", "")),
         split=_side(row),
         fold=_fold(row),
+        labelled=_drawn(row, labels),
     )
 
 
@@ -76,26 +75,9 @@ def _fold(row: Row) -> int | None:
     return int(said) if said else None
 
 
-def _check_labelled(row: Row, labels: Labels | None) -> None:
-    """What nobody drew must not be learnt as background."""
+def _drawn(row: Row, labels: Labels | None) -> tuple[str, ...] | None:
     names = [name.strip() for name in row.cells.get("labelled", "").split(";") if name.strip()]
-    if not names:
-        return
-    if labels is None:
-        raise row.error(
-            f"labelled names {names}, and no labels are declared. Declare them in a labels.json "
-            "beside the table, or empty the cell where all are drawn."
-        )
-    if unknown := [name for name in names if name not in labels.names]:
-        raise row.error(
-            f"labelled names {unknown}, which are no labels; known are {list(labels.names)}. "
-            "Put ';' between names."
-        )
-    if missing := [name for name in labels.names if name not in names]:
-        raise row.error(
-            f"labelled leaves out {missing}; cases in which only some labels are drawn are not "
-            "supported yet. Draw them all, or remove the row."
-        )
+    return check_drawn(names, labels, at=f"{row.place}: labelled") if names else None
 
 
 def _channel_names(table: Table, declared: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,19 +1,38 @@
 """A dataset as two folders, images/ and labels/, with a labels.json beside them that may be absent.
 
 labels.json: {"channels": ["CT"], "labels": {"liver": 1}, "colours": {"liver": "#b5651d"},
-"pairs": [["kidney_right", "kidney_left"]], "regions": {"both": [2, 3]}, "ignore": 255}
+"pairs": [["kidney_right", "kidney_left"]], "regions": {"both": [2, 3]}, "ignore": 255,
+"labelled": {"case_07": ["liver"]}}, where `labelled` lists the cases in which not all was drawn.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from volunet.config import read_values
 from volunet.data.cases import Case, Dataset
+from volunet.data.drawn import with_drawn
 from volunet.data.pairs import pair_folders
 from volunet.errors import ConfigError
-from volunet.space.labels import Labels, labels_from
+from volunet.space.labels import Labels, labelled_from, labels_from
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What a labels.json says; nothing where there is none.
+
+    Args:
+        channels: names of the channels.
+        labels: what label values mean.
+        labelled: case id to the names of what was drawn in it, where that is not all.
+    """
+
+    channels: tuple[str, ...] = ()
+    labels: Labels | None = None
+    labelled: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def read_folders(
@@ -23,34 +42,39 @@ def read_folders(
 
     Raises:
         ConfigError: a labels.json that cannot be understood.
+        DatasetError: it says of a case that something was drawn which is no label.
     """
-    channels, declared = read_declared(root)
+    declared = read_declared(root)
+    labels, channels = labels or declared.labels, declared.channels
     cases, findings = pair_folders(
         root / images, root / masks, channels=len(channels) if channels else None
     )
     return Dataset(
         root=root,
-        cases=tuple(cases),
+        cases=with_drawn(cases, declared.labelled, labels),
         channels=channels or name_channels(cases),
-        labels=labels or declared,
+        labels=labels,
         layout="folders",
         findings=tuple(findings),
     )
 
 
-def read_declared(root: Path) -> tuple[tuple[str, ...], Labels | None]:
-    """The channels and labels that a labels.json in `root` declares; neither where it is absent.
+def read_declared(root: Path) -> Declared:
+    """What a labels.json in `root` says.
 
     Raises:
         ConfigError: the file cannot be understood.
     """
     path = root / "labels.json"
     if not path.is_file():
-        return (), None
+        return Declared()
     values = read_values(path)
-    channels = _channels(values.get("channels", []))
-    only_channels = not set(values) - {"channels"}
-    return channels, None if only_channels else labels_from(values, at=path.name)
+    declares = bool(set(values) - {"channels", "labelled"})
+    return Declared(
+        channels=_channels(values.get("channels", [])),
+        labels=labels_from(values, at=path.name) if declares else None,
+        labelled=labelled_from(values, at=path.name),
+    )
 
 
 def name_channels(cases: list[Case]) -> tuple[str, ...]:

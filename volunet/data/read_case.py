@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from volunet.data.cases import Case
+from volunet.data.drawn import find_undrawn
 from volunet.errors import DatasetError
 from volunet.findings import Finding, Refused, finding, worst_first
 from volunet.findings import accept as waive
@@ -90,6 +91,8 @@ def read_case(
     image, label = image_reading.volume, label_reading.volume
     apart = _judge_pair(image, label, accept)
     found = [f.at(case=case.case_id, file=label_file.name) for f in apart]
+    undrawn = [] if labels is None else find_undrawn(case, labels, label.voxels)
+    found += [f.at(case=case.case_id, file=label_file.name) for f in undrawn]
     found += [*image_reading.findings, *label_reading.findings]
     if any(f.refuses for f in apart):
         raise Refused(found)

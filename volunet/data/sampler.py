@@ -37,6 +37,10 @@ class Sampled(Protocol):
     def foreground(self) -> Mapping[int, NDArray[np.int32]]:
         """Some voxels (n, 3) of each class that occurs."""
 
+    @property
+    def drawn(self) -> NDArray[np.bool_] | None:
+        """Which classes were drawn, (classes,) with background first; None for all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Draw:
@@ -54,11 +58,13 @@ class Batch:
         image: (B, C, *S) float32.
         label: (B, *S) class indices, int64.
         case_ids: where each patch comes from.
+        drawn: (B, classes) bool, which classes were drawn in the patch's case; None for all.
     """
 
     image: Tensor
     label: Tensor
     case_ids: tuple[str, ...]
+    drawn: Tensor | None = None
 
 
 def draw_patches(
@@ -114,7 +120,17 @@ def cut_patches(
         image[place][:, into[0], into[1], into[2]] = case.image[:, inside[0], inside[1], inside[2]]
         label[place][into[0], into[1], into[2]] = case.label[inside[0], inside[1], inside[2]]
     ids = tuple(cases[draw.case].case_id for draw in draws)
-    return Batch(torch.from_numpy(image), torch.from_numpy(label), ids)
+    drawn = _drawn([cases[draw.case] for draw in draws])
+    return Batch(torch.from_numpy(image), torch.from_numpy(label), ids, drawn)
+
+
+def _drawn(cases: Sequence[Sampled]) -> Tensor | None:
+    said = [case.drawn for case in cases]
+    known = next((drawn for drawn in said if drawn is not None), None)
+    if known is None:
+        return None
+    rows = [np.ones_like(known) if drawn is None else drawn for drawn in said]
+    return torch.from_numpy(np.stack(rows))
 
 
 def _widened(draw: Draw, size: tuple[int, int, int], source: tuple[int, int, int]) -> Draw:

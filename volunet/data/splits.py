@@ -68,12 +68,7 @@ def read_splits(path: Path, cases: Sequence[Case], fold: int = 0) -> Split:
         DatasetError: it names cases that are not there.
         Refused: a case or group is on both sides (SET-LEAK).
     """
-    try:
-        listed = TypeAdapter(list[dict[str, list[str]]]).validate_json(path.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"{path.name} cannot be read: {error.strerror}.") from error
-    except ValidationError as error:
-        raise ConfigError(f'{path.name} must be a list of {{"train": [], "val": []}}.') from error
+    listed = _listed(path)
     if not 0 <= fold < len(listed):
         raise ConfigError(f"{path.name} has the folds 0 to {len(listed) - 1}, and no {fold}.")
     sides = listed[fold]
@@ -88,6 +83,50 @@ def read_splits(path: Path, cases: Sequence[Case], fold: int = 0) -> Split:
         )
     split = Split(train=_sorted(sides["train"]), validation=_sorted(sides["val"]))
     return _without_leaks(split, cases)
+
+
+def fold_splits(
+    cases: Sequence[Case], folds: int, *, path: Path | None = None, seed: int = 0
+) -> tuple[Split, ...]:
+    """All folds of a cross-validation; no case is held out twice.
+
+    Args:
+        folds: how many; at least 2.
+        path: a splits_final.json; None cuts the cases as `split_cases` does.
+
+    Raises:
+        ConfigError: the file, or the cases' own folds, are not so many; or a case is held out
+            twice.
+        DatasetError, Refused: as `split_cases` and `read_splits` have it.
+    """
+    own = sorted({case.fold for case in cases if case.fold is not None})
+    if path is not None:
+        known, where = len(_listed(path)), path.name
+    else:
+        known, where = len(own) or folds, "the dataset"
+    if known != folds or folds < 2:
+        raise ConfigError(f"{where} has {known} folds, and {folds} were asked for; at least 2.")
+    if path is not None:
+        splits = tuple(read_splits(path, cases, number) for number in range(folds))
+    else:
+        numbers = own or range(folds)
+        parts = max(numbers) + 1  # a column may skip numbers
+        splits = tuple(split_cases(cases, fold=n, folds=parts, seed=seed) for n in numbers)
+    held_out = [case_id for split in splits for case_id in split.validation]
+    if twice := sorted({case_id for case_id in held_out if held_out.count(case_id) > 1}):
+        raise ConfigError(
+            f"More than one fold holds out {twice[:5]}. Let each case be held out once."
+        )
+    return splits
+
+
+def _listed(path: Path) -> list[dict[str, list[str]]]:
+    try:
+        return TypeAdapter(list[dict[str, list[str]]]).validate_json(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{path.name} cannot be read: {error.strerror}.") from error
+    except ValidationError as error:
+        raise ConfigError(f'{path.name} must be a list of {{"train": [], "val": []}}.') from error
 
 
 def find_leaks(

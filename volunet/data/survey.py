@@ -102,6 +102,9 @@ def _look(
     labels, channels, accept = asked
     try:
         read = read_case(case, channels=channels, labels=labels, accept=accept)
-        return take_facts(read.image, read.label, labels), read.findings
+        facts = take_facts(read.image, read.label, labels)
+        drawn = labels.names if case.labelled is None else case.labelled
+        known = {name: facts.volumes_ml[name] for name in drawn}
+        return facts.model_copy(update={"volumes_ml": known}), read.findings
     except Exception as error:  # whatever one case does, the others are looked at
         return None, findings_of(error, case.case_id)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from volunet.config import read_values
 from volunet.errors import ConfigError, VolunetError
 from volunet.evaluation.pairs import Pair, pair_masks
 from volunet.evaluation.score import Score, refused_rows, score_case
@@ -16,7 +17,7 @@ from volunet.evaluation.summary import case_means, summarise, to_csv, to_json
 from volunet.findings import Finding, Refused, finding
 from volunet.io.atomic import write_text
 from volunet.io.masks import label_counts, read_mask
-from volunet.space.labels import Labels, read_labels
+from volunet.space.labels import Labels, labelled_from, read_labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +63,15 @@ def evaluate(
         references: folder of masks of the same names; a suffix may differ.
         out: folder for `metrics.csv` and `summary.json`; nothing is written where it is None.
         labels: what the values mean. Else `labels.json` beside the references' folder says it, and
-            without one labels are called by the values found in the references.
+            without one labels are called by the values found in the references. What its
+            `labelled` leaves out of a case is not scored there.
         tolerance_mm: of the surface Dice (NSD).
         only_predicted: leave references without a prediction out, instead of scoring them as empty.
         seed: of the bootstrap intervals.
 
     Raises:
-        ConfigError: a folder is not there, a prediction has no reference, or the tolerance is
-            negative.
+        ConfigError: a folder is not there, a prediction has no reference, the tolerance is
+            negative, or labels.json says that something was drawn which is no label.
         Refused: there is no reference, two files have one case id, or no label is known.
         WriteError: the files could not be written.
     """
@@ -79,10 +81,11 @@ def evaluate(
     pairs = [pair for pair in found if pair.prediction or not only_predicted]
     if labels is None:
         labels = _labels_of(Path(references), pairs)
+    drawn = _drawn(Path(references), labels)
     scores: list[Score] = []
     findings: list[Finding] = []
     for pair in pairs:
-        rows, problems = _score_pair(pair, labels, tolerance_mm)
+        rows, problems = _score_pair(pair, labels, tolerance_mm, drawn.get(pair.case_id))
         scores += rows
         findings += problems
     summary = _cases(found, scores, findings) | {"nsd_tolerance_mm": tolerance_mm}
@@ -97,20 +100,18 @@ def evaluate(
 
 
 def _score_pair(
-    pair: Pair, labels: Labels, tolerance_mm: float
+    pair: Pair, labels: Labels, tolerance_mm: float, drawn: Collection[str] | None
 ) -> tuple[list[Score], tuple[Finding, ...]]:
     """The rows of one case; what refuses it is told, not raised."""
+    told: dict[str, Any] = {"tolerance_mm": tolerance_mm, "drawn": drawn}
     try:
         reference = read_mask(pair.reference, labels).volume
         if pair.prediction is None:
             empty = reference.with_voxels(np.zeros(reference.voxels.shape, dtype=np.uint8))
-            rows = score_case(pair.case_id, reference, empty, labels, tolerance_mm=tolerance_mm)
-            return [replace(row, status="missing") for row in rows], ()
+            rows = score_case(pair.case_id, reference, empty, labels, **told)
+            return [replace(r, status="missing") if r.status == "ok" else r for r in rows], ()
         prediction = read_mask(pair.prediction, labels).volume
-        return (
-            score_case(pair.case_id, reference, prediction, labels, tolerance_mm=tolerance_mm),
-            (),
-        )
+        return score_case(pair.case_id, reference, prediction, labels, **told), ()
     except Refused as refusal:
         found = refusal.findings
     except VolunetError as error:
@@ -119,9 +120,26 @@ def _score_pair(
     return rows, tuple(f.at(case=pair.case_id) for f in found)
 
 
+def _beside(references: Path) -> Path:
+    return references.resolve().parent / "labels.json"
+
+
+def _drawn(references: Path, labels: Labels) -> dict[str, tuple[str, ...]]:
+    """What the labels.json beside the references says was drawn in some cases."""
+    path = _beside(references)
+    said = labelled_from(read_values(path), at=path.name) if path.is_file() else {}
+    for case_id, names in said.items():
+        if unknown := sorted(set(names) - set(labels.names)):
+            raise ConfigError(
+                f"{path.name}: labelled says that {unknown} were drawn in {case_id}, which are no "
+                f"labels; known are {list(labels.names)}."
+            )
+    return said
+
+
 def _labels_of(references: Path, pairs: Iterable[Pair]) -> Labels:
     """The labels declared beside the references, else those found in them."""
-    declared = references.resolve().parent / "labels.json"
+    declared = _beside(references)
     if declared.is_file():
         return read_labels(declared)
     values: set[int] = set()

@@ -7,7 +7,7 @@ never resampled here, as that would score the resampling too. What empty masks s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ from volunet.space.grid import Grid
 from volunet.space.labels import Labels
 from volunet.space.volume import Volume
 
-Status = Literal["ok", "missing", "refused"]
+Status = Literal["ok", "missing", "refused", "undrawn"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,8 @@ class Score:
         volume_pred_ml: of the prediction, ignored voxels left out.
         nsd_tolerance_mm: the tolerance of `nsd`.
         status: "ok"; "missing" where the case has no prediction and was scored as an empty mask;
-            "refused" where a file could not be used and nothing was scored.
+            "refused" where a file could not be used and nothing was scored; "undrawn" where nobody
+            drew the structure in the reference.
     """
 
     case_id: str
@@ -71,6 +72,7 @@ def score_case(
     labels: Labels,
     *,
     tolerance_mm: float = 1.0,
+    drawn: Collection[str] | None = None,
 ) -> list[Score]:
     """The scores of one case, labels in the order of their values, then regions.
 
@@ -78,6 +80,8 @@ def score_case(
         reference: (1, I, J, K), whole numbers that `labels` knows.
         prediction: (1, I, J, K), whole numbers that `labels` knows; without the ignore value.
         tolerance_mm: how far surfaces may lie apart and still count for `nsd`.
+        drawn: names of the labels that were drawn in the reference, None for all; the others, and
+            regions with any of them, get rows without numbers.
 
     Raises:
         Refused: GEO-MISMATCH where the grids differ, IMG-CHANNELS where a map has several channels,
@@ -94,6 +98,9 @@ def score_case(
     boxes = _boxes(*classes, len(labels.values))
     scores = []
     for name, members in structures(labels):
+        if drawn is not None and not {labels.names[i - 1] for i in members} <= set(drawn):
+            scores.append(unscored(case_id, name, tolerance_mm, "undrawn"))
+            continue
         surfaces = _surfaces(*classes, members, boxes, reference.grid)
         overlap = overlap_of(counts, members)
         scores.append(
@@ -115,10 +122,12 @@ def score_case(
 
 def refused_rows(case_id: str, labels: Labels, tolerance_mm: float) -> list[Score]:
     """The rows of a case that could not be scored, one a structure, without numbers."""
-    return [
-        Score(case_id=case_id, label=name, nsd_tolerance_mm=tolerance_mm, status="refused")
-        for name, _ in structures(labels)
-    ]
+    return [unscored(case_id, name, tolerance_mm, "refused") for name, _ in structures(labels)]
+
+
+def unscored(case_id: str, name: str, tolerance_mm: float, status: Status) -> Score:
+    """A row without numbers."""
+    return Score(case_id=case_id, label=name, nsd_tolerance_mm=tolerance_mm, status=status)
 
 
 def structures(labels: Labels) -> Iterator[tuple[str, list[int]]]:

@@ -30,6 +30,7 @@ RULES = {
     "missing": "A reference without a prediction is scored as if the prediction were empty, "
     "unless it was left out on request.",
     "refused": "A case with a file that could not be used is counted and enters no mean.",
+    "undrawn": "A structure that was not drawn in a case is counted and enters no mean.",
     "interval": "Percentile bootstrap over cases, all labels of a case drawn together.",
     "mean_over_labels": "Mean over the labels of their means over cases; regions are apart.",
 }
@@ -88,6 +89,7 @@ def _of_structure(scores: Sequence[Score], seed: int) -> dict[str, Any]:
         "n_both_empty": sum(s.both_empty for s in scores),
         "n_missing": sum(s.status == "missing" for s in scores),
         "n_refused": sum(s.status == "refused" for s in scores),
+        "n_undrawn": sum(s.status == "undrawn" for s in scores),
     }
     return counts | {
         measure: _plain(

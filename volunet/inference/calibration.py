@@ -7,6 +7,7 @@ Windows, unlike seconds, are the same on every machine: each look of each networ
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import Annotated, Literal
@@ -111,6 +112,41 @@ class Calibration(Settings):
             return f"{preset}: as by default ({row.look}); nothing {kind} was found {on}."
         gain = f"Dice {row.dice - default.dice:+.4f} {on}"
         return f"{preset}: {row.look}: {gain}, {_times(row.windows / default.windows)}."
+
+
+def merge_calibrations(several: Sequence[Calibration], *, networks: int) -> Calibration | None:
+    """What the folds of a cross-validation measured, each with its own network, for all together.
+
+    Dice is the mean by cases; windows and seconds are those of a case with `networks` networks.
+
+    Returns:
+        The settings that every fold measured; None where there is none.
+    """
+    if not several:
+        return None
+    looks = [row.look for row in several[0].rows]
+    tables = [{row.look: row for row in found.rows} for found in several]
+    shared = [look for look in looks if all(look in table for table in tables)]
+    cases = sum(found.cases for found in several)
+
+    def mean(look: Look, of: str) -> float:
+        pairs = zip(several, tables, strict=True)
+        return sum(f.cases * float(getattr(t[look], of)) for f, t in pairs) / cases
+
+    rows = tuple(
+        Measured(
+            look=look,
+            dice=mean(look, "dice"),
+            windows=networks * mean(look, "windows"),
+            seconds=networks * mean(look, "seconds"),
+        )
+        for look in shared
+    )
+    missed = {
+        look for found in several for look in (*found.left_out, *(r.look for r in found.rows))
+    }
+    left_out = tuple(sorted(missed - set(shared), key=str))
+    return Calibration(cases=cases, rows=rows, left_out=left_out) if rows else None
 
 
 def _times(ratio: float) -> str:

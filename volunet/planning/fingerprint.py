@@ -54,7 +54,7 @@ class ChannelFacts(Settings):
 
 
 class CaseFacts(Settings):
-    """One case: its grid, its intensities, and the volume of each structure in ml."""
+    """One case: grid, intensities, and the volume in ml of each structure that was drawn in it."""
 
     shape: tuple[int, int, int]
     spacing: tuple[float, float, float]

@@ -16,6 +16,8 @@ from volunet.errors import ConfigError
 GB = 1e9
 UNITS = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 UNITS |= {"KIB": 2.0**10, "MIB": 2.0**20, "GIB": 2.0**30, "TIB": 2.0**40}
+CPU_OUT_OF_MEMORY = "can't allocate memory"
+"""What torch says, in a plain RuntimeError, when the machine's memory is not enough."""
 SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]i?b)\s*", re.IGNORECASE)
 
 
@@ -111,3 +113,9 @@ def host_memory_bytes() -> int:
     if limit.is_file() and (text := limit.read_text().strip()).isdigit():
         return min(total, int(text))
     return total
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the memory of the machine, or of its GPU, was not enough."""
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return known or (isinstance(error, RuntimeError) and CPU_OUT_OF_MEMORY in str(error))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from volunet.config import Settings, build, read_values
-from volunet.errors import LabelError
+from volunet.errors import ConfigError, LabelError
 
 # Okabe and Ito's palette, told apart by colour-blind readers, with a brown for their black.
 PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#f0e442", "#0072b2", "#a6761d")
@@ -154,15 +154,28 @@ def labels_from(values: Mapping[str, Any], *, at: str) -> Labels:
 
     Args:
         values: "labels" name to value, and optionally "colours", "pairs", "regions", "ignore";
-            "channels" is not about labels and is left to the caller.
+            "channels" and "labelled" are about cases and are left to the caller.
 
     Raises:
         ConfigError: a key, name or colour that is not known.
     """
-    named = {k: v for k, v in values.items() if k != "channels"}
+    named = {k: v for k, v in values.items() if k not in ("channels", "labelled")}
     if "labels" in named:
         named["structures"] = named.pop("labels")
     return build(Labels, named, at=at)
+
+
+def labelled_from(values: Mapping[str, Any], *, at: str) -> dict[str, tuple[str, ...]]:
+    """What was drawn in the cases in which not all was: case id to names, from a labels.json.
+
+    Raises:
+        ConfigError: its "labelled" is no table of lists of names.
+    """
+    said = values.get("labelled", {})
+    lists = list(said.values()) if isinstance(said, dict) else [None]
+    if any(not isinstance(n, list) or not all(isinstance(s, str) for s in n) for n in lists):
+        raise ConfigError(f'{at}: labelled is like {{"case_07": ["liver"]}}, got {said!r}.')
+    return {case_id: tuple(names) for case_id, names in said.items()}
 
 
 def read_labels(path: Path) -> Labels:

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 import torch
 from ignite.engine import Engine
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from volunet.data.sampler import Batch
 from volunet.training.average import Average
-
-Loss = Callable[[Tensor | tuple[Tensor, ...], Tensor], Tensor]
+from volunet.training.losses.loss import Loss
+from volunet.training.pieces import Pieces
+from volunet.training.processes import ALONE, Processes
 
 
 @dataclass(frozen=True)
@@ -56,22 +58,44 @@ class Parts:
     clip_norm: float
 
 
-def build_trainer(parts: Parts) -> Engine:
-    """An engine that takes one optimiser step a batch."""
-    weights = list(parts.module.parameters())
+def build_trainer(
+    parts: Parts, *, tell: Callable[[str], None], processes: Processes = ALONE
+) -> Engine:
+    """An engine that takes one optimiser step a batch.
+
+    Args:
+        tell: is told when a batch had to be cut to fit the memory.
+        processes: that average their gradients; this one alone unless given.
+    """
+    module = _averaging(parts) if processes.several else parts.module
+    weights = [w for w in parts.module.parameters() if w.requires_grad]
     half = parts.dtype != torch.float32
     on_cpu = parts.device.type == "cpu"
     layout = torch.channels_last_3d if on_cpu else torch.contiguous_format
 
-    def step(_: Engine, batch: Batch) -> Step:
-        parts.module.train()
+    def gradients(piece: Batch, share: float) -> Tensor:
         with torch.autocast(parts.device.type, dtype=parts.dtype, enabled=half):
-            outputs = parts.module(batch.image.contiguous(memory_format=layout))
-        loss = parts.loss(outputs, batch.label)
-        parts.optimizer.zero_grad(set_to_none=True)
+            outputs = module(piece.image.contiguous(memory_format=layout))
+        scales = outputs if isinstance(outputs, tuple) else (outputs,)
+        loss = share * parts.loss(scales, piece.label, drawn=piece.drawn)
         loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    pieces = Pieces(
+        gradients, clear=parts.optimizer.zero_grad, may_cut=not processes.several, tell=tell
+    )
+
+    def step(_: Engine, batch: Batch) -> Step:
+        module.train()
+        loss = pieces(batch)
         norm = nn.utils.clip_grad_norm_(weights, parts.clip_norm)
         parts.optimizer.step()
-        return Step(loss.detach(), norm.detach(), batch.case_ids)
+        return Step(loss, norm.detach(), batch.case_ids)
 
     return Engine(step)
+
+
+def _averaging(parts: Parts) -> DistributedDataParallel:
+    """The module, whose gradients are the means of those of all processes."""
+    gpus = [parts.device] if parts.device.type == "cuda" else None
+    return DistributedDataParallel(parts.module, device_ids=gpus)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -18,20 +18,37 @@ from volunet.models.supervision import DeepSupervision
 from volunet.models.unet import UNet
 from volunet.planning.machine import training_dtype
 from volunet.planning.plan import Plan
+from volunet.space.labels import Labels
 from volunet.training import handlers
 from volunet.training.average import Average
 from volunet.training.budget import Budget, Clock
-from volunet.training.checkpoint import load_newest, save_checkpoint
+from volunet.training.checkpoint import load_newest
+from volunet.training.drift import find_drift
 from volunet.training.engine import Parts, build_trainer
-from volunet.training.history import open_history
-from volunet.training.losses import over_scales
+from volunet.training.history import open_history, read_history
+from volunet.training.losses.loss import Loss
 from volunet.training.optim import make_optimizer
+from volunet.training.processes import ALONE, Processes, SharedTime
 from volunet.training.run import Run
 from volunet.training.settings import Training
-from volunet.training.validate import Score, score_cases
+from volunet.training.start import transplant
+from volunet.training.validate import Score, dice_of_cases, mean_score
 
 SCORING_SHARE = 0.1
 """Part of a budget in time that validations may take, all together."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """A trained network to begin with.
+
+    Args:
+        weights: by name, as a model holds them.
+        labels: that its head tells apart.
+    """
+
+    weights: Mapping[str, Tensor]
+    labels: Labels
 
 
 @dataclass(frozen=True)
@@ -42,6 +59,8 @@ class Job:
         train: prepared cases to learn from, at least one.
         validation: prepared cases to score; may be empty.
         folder: where checkpoints and the history are kept.
+        start: what the network begins with; None for weights drawn at random.
+        processes: that train together.
     """
 
     plan: Plan
@@ -52,6 +71,8 @@ class Job:
     folder: Path
     device: torch.device
     seed: int = 0
+    start: Start | None = None
+    processes: Processes = ALONE
 
 
 @dataclass(frozen=True)
@@ -65,6 +86,7 @@ class Trained:
         seconds: of the budget spent.
         step_s: mean seconds of a step.
         drawing_share: share of a step that drawing and changing patches took.
+        notes: what somebody should know of how it went, in sentences.
     """
 
     weights: dict[str, Tensor]
@@ -73,6 +95,7 @@ class Trained:
     seconds: float
     step_s: float
     drawing_share: float
+    notes: tuple[str, ...] = ()
 
 
 def fit(
@@ -91,6 +114,7 @@ def fit(
         DatasetError: there is no case to train on.
         Stopped: `should_stop` said so; a checkpoint was written, and the same call goes on.
         TrainingDiverged: a loss is not finite.
+        OutOfMemory: not even one patch fits the memory.
     """
     if not job.train:
         raise DatasetError("There is no case to train on; see the findings of the dataset.")
@@ -99,21 +123,22 @@ def fit(
     run = start_run(job)
     if state := load_newest(checkpoints, job.device):
         run.load_state_dict(state)
-    open_history(history, step=run.clock.step)
+    if job.processes.first:
+        open_history(history, step=run.clock.step)
 
     def score_now() -> Score:
         return _score(job, run, report)
 
-    trainer = build_trainer(run.parts)
-    handlers.count(trainer, run)
+    trainer = build_trainer(run.parts, tell=run.note, processes=job.processes)
+    handlers.count(trainer, run, should_stop)
     handlers.log(trainer, run, history, report)
     handlers.validate_now_and_then(trainer, run, score_now)
     handlers.keep_newest(trainer, run, checkpoints)
-    handlers.stop_when_asked(trainer, should_stop)
+    handlers.stop_when_asked(trainer, run)
     if run.clock.progress < 1:  # else it was killed after its last step
         trainer.run(run.batches(), max_epochs=1)
     handlers.write_line(run, history, report)
-    save_checkpoint(checkpoints, run.clock.step, run.state_dict())
+    handlers.save(run, checkpoints)
     if run.clock.progress < 1:
         raise Stopped(f"Stopped after {run.clock.step} steps; the same command goes on.")
     return _give_away(run, score_now())
@@ -124,19 +149,24 @@ def _score(job: Job, run: Run, report: handlers.Report) -> Score:
     # Where time is up before all are scored, those scored are not the first by name.
     order = np.random.default_rng(0).permutation(len(job.validation))
     with run.parts.average.in_place() as network:
-        score = score_cases(
+        rows = dice_of_cases(
             network,
-            [job.validation[place] for place in order],
+            [job.validation[place] for place in order[job.processes.rank :: job.processes.count]],
             job.plan,
             device=job.device,
             dtype=run.parts.dtype,
             most_s=scoring_s(job.budget, job.settings),
         )
+    known = [row for some in job.processes.gathered(rows) for row in some]
+    score = mean_score(known, job.plan.labels.names)
     run.validated += 1
-    handlers.write_line(run, job.folder / "history.csv", report, score=score)
+    history = job.folder / "history.csv"
+    handlers.write_line(run, history, report, score=score)
+    if (drift := find_drift(read_history(history))) is not None:
+        run.note(drift)
     if score.mean > run.best:
         run.best = score.mean
-        save_checkpoint(job.folder / "checkpoints" / "best", run.clock.step, run.state_dict())
+        handlers.save(run, job.folder / "checkpoints" / "best")
     return score
 
 
@@ -144,29 +174,28 @@ def start_run(job: Job) -> Run:
     """A run before its first step; the seed decides the weights and every draw."""
     torch.manual_seed(job.seed)
     plan, settings = job.plan, job.settings
-    network = UNet(**plan.network).to(job.device)
+    network = UNet(**plan.network)
+    if job.start is not None:
+        transplant(network, job.start.weights, job.start.labels, plan.labels)
+    network.to(job.device)
     scales = plan.supervised_scales
     module = DeepSupervision(network, scales=scales).to(job.device) if scales > 1 else network
     if job.device.type == "cpu":
         to_channels_last(module)
-    ignore = plan.labels.ignore_index
-
-    def loss(outputs: Tensor | tuple[Tensor, ...], label: Tensor) -> Tensor:
-        several = outputs if isinstance(outputs, tuple) else (outputs,)
-        return over_scales(several, label, ignore=ignore)
-
     parts = Parts(
         network=network,
         module=module,
-        loss=loss,
+        loss=Loss(plan.labels, settings.loss, device=job.device, processes=job.processes),
         optimizer=make_optimizer(module, settings.optimisation),
         average=Average(network, power=settings.average_power),
         device=job.device,
         dtype=training_dtype(job.device),
         clip_norm=settings.optimisation.clip_norm,
     )
-    rng = np.random.default_rng(job.seed)
-    run = Run(plan, settings, parts, Clock(job.budget), list(job.train), rng)
+    several = job.processes.several
+    rng = np.random.default_rng([job.seed, job.processes.rank] if several else job.seed)
+    now = SharedTime(job.processes)
+    run = Run(plan, settings, parts, Clock(job.budget, now=now), list(job.train), rng, now)
     run.clock.reserve(scoring_s(job.budget, settings))
     return run
 
@@ -187,4 +216,5 @@ def _give_away(run: Run, score: Score) -> Trained:
         seconds=run.clock.spent_s,
         step_s=run.stepping_s / steps,
         drawing_share=run.drawing_s / max(run.stepping_s, 1e-9),
+        notes=tuple(run.notes),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,22 +24,31 @@ class Progress:
         budget: of the run.
         progress: from 0 to 1.
         score: of a validation that has just ended, else None.
+        notes: what somebody should know, in sentences.
     """
 
     row: Row
     budget: Budget
     progress: float
     score: Score | None = None
+    notes: tuple[str, ...] = ()
 
 
 Report = Callable[[Progress], None]
 
 
-def count(trainer: Engine, run: Run) -> None:
-    """Counts the step, averages the weights, keeps the loss for later."""
-    trainer.add_event_handler(
-        Events.ITERATION_COMPLETED, lambda engine: run.note_step(engine.state.output)
-    )
+def count(trainer: Engine, run: Run, should_stop: Callable[[], bool]) -> None:
+    """Counts the step, averages the weights, keeps the loss for later; agrees on the time.
+
+    Args:
+        should_stop: whether this process is asked to stop, which all then do.
+    """
+
+    def after_step() -> None:
+        run.note_step(trainer.state.output)
+        run.now.agree(wish=should_stop())
+
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, after_step)
 
 
 def log(trainer: Engine, run: Run, history: Path, report: Report) -> None:
@@ -64,9 +72,11 @@ def write_line(run: Run, history: Path, report: Report, *, score: Score | None =
         return
     loss, norm = read or (None, None)
     dice = None if score is None else score.mean
+    if not run.now.processes.first:
+        return
     row = Row(run.clock.step, run.clock.spent_s, loss, run.rate, norm, dice)
     append_row(history, row)
-    report(Progress(row, run.clock.budget, run.clock.progress, score))
+    report(Progress(row, run.clock.budget, run.clock.progress, score, run.untold()))
 
 
 def validate_now_and_then(trainer: Engine, run: Run, validate: Callable[[], Score]) -> None:
@@ -79,9 +89,10 @@ def validate_now_and_then(trainer: Engine, run: Run, validate: Callable[[], Scor
     def after_step() -> None:
         due = (run.validated + 1) / times
         if run.clock.progress >= due and due < 1:
-            started = time.monotonic()
+            started = run.now()
             validate()
-            run.clock.reserve(1.1 * (time.monotonic() - started))
+            run.now.agree(wish=run.now.stop)
+            run.clock.reserve(1.1 * (run.now() - started))
             run.validated = max(run.validated, int(run.clock.progress * times))
 
     trainer.add_event_handler(Events.ITERATION_COMPLETED, after_step)
@@ -89,22 +100,29 @@ def validate_now_and_then(trainer: Engine, run: Run, validate: Callable[[], Scor
 
 def keep_newest(trainer: Engine, run: Run, folder: Path) -> None:
     """Writes a checkpoint once in a while, never of a loss that is not finite."""
-    saved = time.monotonic()
+    saved = run.now()
 
     def after_step() -> None:
         nonlocal saved
-        if time.monotonic() - saved >= run.settings.checkpoint_s and not run.unread:
-            save_checkpoint(folder, run.clock.step, run.state_dict())
-            saved = time.monotonic()
+        if run.now() - saved >= run.settings.checkpoint_s and not run.unread:
+            save(run, folder)
+            saved = run.now()
 
     trainer.add_event_handler(Events.ITERATION_COMPLETED, after_step)
 
 
-def stop_when_asked(trainer: Engine, should_stop: Callable[[], bool]) -> None:
+def save(run: Run, folder: Path) -> None:
+    """Writes a checkpoint, which all processes make and the first one keeps."""
+    state = run.state_dict()
+    if run.now.processes.first:
+        save_checkpoint(folder, run.clock.step, state)
+
+
+def stop_when_asked(trainer: Engine, run: Run) -> None:
     """Ends the run after this step where the caller says so."""
 
     def after_step() -> None:
-        if should_stop():
+        if run.now.stop:
             trainer.terminate()
 
     trainer.add_event_handler(Events.ITERATION_COMPLETED, after_step)

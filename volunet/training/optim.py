@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from volunet.config import Settings
 
 Positive = Annotated[float, Field(gt=0)]
+ENCODER, DECODER = "encoder.", "decoder."
 
 
 class Optimisation(Settings):
@@ -24,6 +25,9 @@ class Optimisation(Settings):
         weight_decay: of convolution weights; normalisation and bias have none.
         warm_up: share of the run in which the learning rate grows from near 0.
         clip_norm: largest norm of the gradient.
+        stage_decay: what the learning rate is multiplied by with each stage of the network away
+            from its head, for fine-tuning; 1 for the same rate everywhere.
+        freeze_encoder: the encoder keeps the weights that it started with.
     """
 
     method: Literal["adamw", "sgd"] = "adamw"
@@ -31,14 +35,33 @@ class Optimisation(Settings):
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.03
     clip_norm: Positive = 12.0
+    stage_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    freeze_encoder: bool = False
 
 
 def make_optimizer(network: nn.Module, settings: Optimisation) -> Optimizer:
-    """The optimiser of a network's weights."""
-    weights = list(network.parameters())
+    """The optimiser of a network's weights; those that are frozen take no more gradients.
+
+    Args:
+        network: a U-Net, or one wrapped for deep supervision.
+    """
+    by_share: dict[float, list[nn.Parameter]] = {}
+    names = [name.removeprefix("net.") for name, _ in network.named_parameters()]
+    stages = 1 + max((_stage(name) for name in names if name.startswith(ENCODER)), default=0)
+    for name, weight in zip(names, network.parameters(), strict=True):
+        if settings.freeze_encoder and name.startswith(ENCODER):
+            weight.requires_grad_(False)
+        else:
+            share = settings.stage_decay ** _stages_from_head(name, stages)
+            by_share.setdefault(share, []).append(weight)
     groups = [
-        {"params": [w for w in weights if w.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [w for w in weights if w.ndim <= 1], "weight_decay": 0.0},
+        {"params": params, "weight_decay": decay, "share": share}
+        for share, weights in by_share.items()
+        for decay, params in (
+            (settings.weight_decay, [w for w in weights if w.ndim > 1]),
+            (0.0, [w for w in weights if w.ndim <= 1]),
+        )
+        if params
     ]
     if settings.method == "sgd":
         return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=0.99, nesterov=True)
@@ -55,6 +78,22 @@ def rate_at(progress: float, settings: Optimisation) -> float:
 
 
 def set_rate(optimizer: Optimizer, rate: float) -> None:
-    """Gives every group of weights this learning rate."""
+    """Gives every group of weights its share of this learning rate."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["share"]
+
+
+def _stages_from_head(name: str, stages: int) -> int:
+    """How many stages lie between a weight and the head, on the way that an image takes.
+
+    Args:
+        stages: of the encoder; the decoder has one less.
+    """
+    if name.startswith(ENCODER):
+        return 2 * stages - 1 - _stage(name)
+    return stages - 1 - _stage(name) if name.startswith(DECODER) else 0
+
+
+def _stage(name: str) -> int:
+    """The number of the stage in names such as "encoder.2.conv.weight"."""
+    return int(name.split(".")[1])

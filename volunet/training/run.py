@@ -14,14 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from volunet.data.augment import apply_change, draw_change, source_size
+from volunet.data.augment import apply_change, draw_change, source_size, swap_drawn
 from volunet.data.cache import Prepared
 from volunet.data.sampler import Batch, cut_patches, draw_patches
-from volunet.errors import TrainingDiverged
+from volunet.errors import ConfigError, TrainingDiverged
 from volunet.planning.plan import Plan
 from volunet.training.budget import Clock
 from volunet.training.engine import Parts, Step
 from volunet.training.optim import rate_at, set_rate
+from volunet.training.processes import SharedTime
 from volunet.training.settings import Training
 
 
@@ -31,11 +32,13 @@ class Run:
 
     Args:
         train: the prepared cases it learns from.
-        rng: draws patches and changes.
+        rng: draws patches and changes; each process has its own.
+        now: the time, which all processes agree on after each step.
         best: the highest mean Dice of a validation so far, -1 before the first.
         drawing_s: seconds spent on drawing, cutting and changing patches.
         stepping_s: seconds spent on steps, drawing included.
         unread: steps whose loss has not been looked at.
+        notes: what somebody should know of how it goes, in sentences; the first `told` are told.
     """
 
     plan: Plan
@@ -44,12 +47,25 @@ class Run:
     clock: Clock
     train: list[Prepared]
     rng: np.random.Generator
+    now: SharedTime
     best: float = -1.0
     drawing_s: float = 0.0
     stepping_s: float = 0.0
     validated: int = 0
     unread: list[Step] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    told: int = 0
     _started: float = 0.0
+
+    def note(self, sentence: str) -> None:
+        """Keeps what somebody should know, for the next line of the history."""
+        self.notes.append(sentence)
+
+    def untold(self) -> tuple[str, ...]:
+        """The notes since the last call."""
+        new = tuple(self.notes[self.told :])
+        self.told = len(self.notes)
+        return new
 
     @property
     def rate(self) -> float:
@@ -75,14 +91,17 @@ class Run:
         )
         change = draw_change(settings, plan.batch, plan.spacing, self.rng)
         cut = cut_patches(self.train, draws, plan.patch, source=source)
+        swaps, device = _swaps(plan), self.parts.device
         image, label = apply_change(
             change,
-            cut.image.to(self.parts.device, non_blocking=True),
-            cut.label.to(self.parts.device, non_blocking=True),
+            cut.image.to(device, non_blocking=True),
+            cut.label.to(device, non_blocking=True),
             plan.patch,
-            swaps=_swaps(plan),
+            swaps=swaps,
         )
-        return Batch(image, label, cut.case_ids)
+        drawn = swap_drawn(change, cut.drawn, swaps)
+        drawn = None if drawn is None else drawn.to(device, non_blocking=True)
+        return Batch(image, label, cut.case_ids, drawn)
 
     def note_step(self, step: Step) -> None:
         """Counts a step that was just taken, and takes its weights into the average."""
@@ -112,7 +131,10 @@ class Run:
         return float(np.mean(losses)), float(np.mean(norms))
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors, numbers and text from which `load_state_dict` goes on."""
+        """Tensors, numbers and text from which `load_state_dict` goes on.
+
+        All processes make it together, and it is the same for all.
+        """
         return {
             "format": 1,
             "step": self.clock.step,
@@ -122,23 +144,37 @@ class Run:
             "validated": self.validated,
             "drawing_s": self.drawing_s,
             "stepping_s": self.stepping_s,
+            "notes": self.notes,
             "module": self.parts.module.state_dict(),
             "average": self.parts.average.state_dict(),
             "optimizer": self.parts.optimizer.state_dict(),
-            "rng": self.rng.bit_generator.state,
+            "rngs": self.now.processes.gathered(self.rng.bit_generator.state),
             "torch_rng": torch.get_rng_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from what `state_dict` gave."""
-        self.clock = Clock(self.clock.budget, step=state["step"], spent_s=state["spent_s"])
+        """Goes on from what `state_dict` gave.
+
+        Raises:
+            ConfigError: other numbers of processes took the steps so far.
+        """
+        processes, rngs = self.now.processes, state["rngs"]
+        if len(rngs) != processes.count:
+            raise ConfigError(
+                f"This run was trained by {len(rngs)} processes so far, and there are "
+                f"{processes.count}. Start {len(rngs)} again, or begin in another folder."
+            )
+        self.clock = Clock(
+            self.clock.budget, step=state["step"], spent_s=state["spent_s"], now=self.now
+        )
         self.clock.reserve(state["reserved_s"])
         self.best, self.validated = state["best"], state["validated"]
         self.drawing_s, self.stepping_s = state["drawing_s"], state["stepping_s"]
+        self.notes, self.told = list(state["notes"]), len(state["notes"])
         self.parts.module.load_state_dict(state["module"])
         self.parts.average.load_state_dict(state["average"])
         self.parts.optimizer.load_state_dict(state["optimizer"])
-        self.rng.bit_generator.state = state["rng"]
+        self.rng.bit_generator.state = rngs[processes.rank]
         torch.set_rng_state(state["torch_rng"].cpu())
 
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from volunet.config import Settings
 from volunet.data.augment import Augmentation
+from volunet.training.losses.settings import LossSettings
 from volunet.training.optim import Optimisation
 
 
@@ -16,6 +17,7 @@ class Training(Settings):
 
     Args:
         optimisation: how weights are moved.
+        loss: what is minimised.
         augmentation: how patches are changed.
         foreground_share: share of patches centred on a structure.
         average_power: how fast old weights fade from the average that is given away.
@@ -26,6 +28,7 @@ class Training(Settings):
     """
 
     optimisation: Optimisation = Optimisation()
+    loss: LossSettings = LossSettings()
     augmentation: Augmentation = Augmentation()
     foreground_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     average_power: Annotated[float, Field(ge=1)] = 10.0

@@ -51,8 +51,8 @@ class Trial:
     Args:
         case_id: of the case.
         group: cases of one group are left out together.
-        dice: for each structure that is in reference or mask, (1 + candidates,): as found, then
-            after each candidate.
+        dice: for each structure that was drawn and is in reference or mask, (1 + candidates,): as
+            found, then after each candidate.
     """
 
     case_id: str
@@ -154,6 +154,8 @@ def try_candidates(
     places = find_objects(seen, max_label=labels.classes - 1)
     dice = {}
     for number, name in enumerate(labels.names, start=1):
+        if case.labelled is not None and name not in case.labelled:
+            continue
         whole = in_truth.get(number, 0)
         if number in in_seen:
             part = places[number - 1]

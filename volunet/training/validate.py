@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
+from math import inf, nan
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from volunet.planning.plan import Plan
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Mean Dice of each structure over the cases where it occurs, or was predicted.
+    """Mean Dice of each structure over the cases where it was drawn, and occurs or was predicted.
 
     Args:
         dice: by name, NaN for a structure that is in no case.
@@ -38,7 +38,17 @@ class Score:
         return float(np.mean(known)) if known else float("nan")
 
 
-def score_cases(
+def mean_score(rows: Sequence[Sequence[float]], names: Sequence[str]) -> Score:
+    """The mean of each structure over the cases where it has a Dice."""
+    table = np.array(rows, dtype=np.float64).reshape(len(rows), len(names))
+    scored = ~np.isnan(table)
+    sums = np.where(scored, table, 0).sum(axis=0)
+    counts = scored.sum(axis=0)
+    means = [float(s / n) if n else nan for s, n in zip(sums, counts, strict=True)]
+    return Score(dict(zip(names, means, strict=True)), len(rows))
+
+
+def dice_of_cases(
     network: nn.Module,
     cases: Sequence[Prepared],
     plan: Plan,
@@ -46,8 +56,10 @@ def score_cases(
     device: torch.device,
     dtype: torch.dtype,
     most_s: float = inf,
-) -> Score:
-    """The network's Dice on the plan's grid; NaN for all where there are no cases.
+) -> list[list[float]]:
+    """The network's Dice of each structure of each case, on the plan's grid.
+
+    NaN where a structure is in neither mask, or was not drawn.
 
     Args:
         most_s: seconds after which no further case is begun; one at least is scored.
@@ -56,16 +68,12 @@ def score_cases(
     engine = TorchEngine(network, device=device, dtype=dtype)
     effort = Effort(overlap=plan.overlap)
     classes = range(1, plan.labels.classes)
-    rows = []
+    rows: list[list[float]] = []
     for case in cases:
         found = classify([engine], case.image, plan.patch, effort)
         seen = overlaps(case.label, found, tuple(classes), ignore=plan.labels.ignore_index)
-        rows.append([seen[c].dice for c in classes])
+        known = [case.drawn is None or case.drawn[c] for c in classes]
+        rows.append([seen[c].dice if k else nan for c, k in zip(classes, known, strict=True)])
         if time.monotonic() - started > most_s:
             break
-    table = np.array(rows, dtype=np.float64).reshape(len(rows), len(classes))
-    known = ~np.isnan(table)
-    sums = np.where(known, table, 0).sum(axis=0)
-    counts = known.sum(axis=0)
-    means = [s / n if n else float("nan") for s, n in zip(sums, counts, strict=True)]
-    return Score(dict(zip(plan.labels.names, map(float, means), strict=True)), len(rows))
+    return rows

@@ -1,0 +1,129 @@
+"""Every case is held out once, by the fold that scores it, and all networks make one model."""
+
+import csv
+import json
+from dataclasses import replace
+
+import nibabel as nib
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+import volunet as vn
+from tests.api.held_out import write_case
+from volunet.api.asked import Wanted, Watch
+from volunet.api.crossval import cross_validate
+from volunet.errors import ConfigError, Stopped
+from volunet.packaging.model_file import read_model_file
+from volunet.recipe import Recipe
+
+CASES = 6
+RECIPE = Recipe.default(
+    changes=[
+        'budget="8steps"',
+        "plan.patch=[16,16,16]",
+        "plan.features=[4,8]",
+        "plan.strides=[[2,2,2]]",
+        "plan.kernels=[[3,3,3],[3,3,3]]",
+        "plan.batch=2",
+        "plan.spacing=[1,1,1]",
+    ]
+)
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Six cases with a bright ball each."""
+    for kind in ("images", "labels"):
+        (tmp_path / "set" / kind).mkdir(parents=True)
+    for number in range(CASES):
+        case = write_case(tmp_path, number)
+        case.images[0].rename(tmp_path / "set" / "images" / f"{case.case_id}.nii.gz")
+        case.label.rename(tmp_path / "set" / "labels" / f"{case.case_id}.nii.gz")
+    (tmp_path / "set" / "labels.json").write_text(json.dumps({"labels": {"ball": 1}}))
+    return tmp_path / "set"
+
+
+@pytest.fixture
+def wanted(tmp_path):
+    return Wanted(device="cpu", cache=tmp_path / "cache")
+
+
+def rows_of(path):
+    with path.open() as file:
+        return {row["case_id"]: row for row in csv.DictReader(file)}
+
+
+def test_each_case_is_scored_by_the_fold_that_did_not_see_it(dataset, wanted, tmp_path):
+    done = cross_validate(dataset, tmp_path / "cv", RECIPE, folds=2, wanted=wanted)
+    rows = rows_of(tmp_path / "cv" / "validation" / "metrics.csv")
+    assert sorted(rows) == sorted(f"case_{n}" for n in range(CASES))
+    splits = json.loads((tmp_path / "cv" / "splits.json").read_text())
+    assert sorted(c for split in splits for c in split["validation"]) == sorted(rows)
+    for fold, split in enumerate(splits):
+        apart = tmp_path / "cv" / f"fold_{fold}" / "validation"
+        assert set(rows_of(apart / "metrics.csv")) == set(split["validation"])
+        for case_id, row in rows_of(apart / "metrics.csv").items():
+            assert rows[case_id] == row
+            masks = [p / f"{case_id}.nii.gz" for p in (apart, tmp_path / "cv" / "validation")]
+            one, other = (np.asarray(nib.load(path).dataobj) for path in masks)
+            np.testing.assert_array_equal(one, other)
+    assert done.validated.summary["labels"]["ball"]["dice"]["n"] == CASES
+    plans = {
+        (tmp_path / "cv" / name / "plan.json").read_text() for name in ("", "fold_0", "fold_1")
+    }
+    assert len(plans) == 1
+
+
+def test_the_budget_is_that_of_all_folds_and_the_model_holds_all_networks(
+    dataset, wanted, tmp_path
+):
+    done = cross_validate(dataset, tmp_path / "cv", RECIPE, folds=2, wanted=wanted)
+    assert [run.trained.steps for run in done.runs] == [4, 4]
+    model = read_model_file(done.model)
+    assert (model.training.cases, model.training.steps) == (CASES, 8)
+    each = {path.name for run in done.runs for path in run.model.glob("weights_*.safetensors")}
+    assert set(model.weights) == each == {p.name for p in done.model.glob("weights_*")}
+    assert len(each) == 2
+    first, second = (load_file(done.model / name) for name in sorted(each))
+    assert any((first[name] != second[name]).any() for name in first)
+    assert model.calibration is None or model.calibration.cases >= 2
+    segment = vn.load(done.folder, device="cpu", engine="torch", precision="fp32")
+    assert len(segment.engines) == 2
+    found = segment(vn.read(dataset / "images" / "case_0.nii.gz"))
+    assert found.labels.voxels.shape == (1, 28, 28, 28)
+
+
+def test_it_goes_on_where_it_was_stopped_and_ends_once(dataset, wanted, tmp_path):
+    def stop_in_the_second_fold() -> bool:
+        return (tmp_path / "cv" / "fold_1" / "history.csv").exists()
+
+    with pytest.raises(Stopped):
+        cross_validate(
+            dataset,
+            tmp_path / "cv",
+            RECIPE,
+            folds=2,
+            wanted=wanted,
+            watch=Watch(should_stop=stop_in_the_second_fold),
+        )
+    assert not (tmp_path / "cv" / "model").exists()
+    first = (tmp_path / "cv" / "fold_0" / "model" / "model.json").read_bytes()
+    parts = cross_validate(dataset, tmp_path / "cv", RECIPE, folds=2, wanted=wanted)
+    assert (tmp_path / "cv" / "fold_0" / "model" / "model.json").read_bytes() == first
+    whole = cross_validate(dataset, tmp_path / "whole", RECIPE, folds=2, wanted=wanted)
+    assert read_model_file(parts.model).weights == read_model_file(whole.model).weights
+    said = []
+    again = cross_validate(
+        dataset, tmp_path / "cv", RECIPE, folds=2, wanted=wanted, watch=Watch(say=said.append)
+    )
+    assert again.validated is None
+    assert "has ended already" in said[0]
+
+
+def test_what_was_started_otherwise_is_told(dataset, wanted, tmp_path):
+    cross_validate(dataset, tmp_path / "cv", RECIPE, folds=2, wanted=wanted)
+    with pytest.raises(ConfigError, match="folds"):
+        cross_validate(dataset, tmp_path / "cv", RECIPE, folds=3, wanted=wanted)
+    with pytest.raises(ConfigError, match="seed"):
+        cross_validate(dataset, tmp_path / "cv", RECIPE, folds=2, wanted=replace(wanted, seed=1))

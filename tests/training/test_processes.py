@@ -1,0 +1,84 @@
+"""Two processes that train together are one with batches twice as large."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.cli.command import ROOT, SAMPLE, SMOKE, surroundings
+from tests.training.tiny import job
+from tests.training.together import take_steps
+from volunet.errors import ConfigError
+from volunet.training.checkpoint import load_newest
+from volunet.training.fit import fit
+from volunet.training.history import read_history
+from volunet.training.processes import ALONE
+
+CPU = torch.device("cpu")
+
+
+def torchrun(*words, home: Path) -> subprocess.CompletedProcess[str]:
+    """Two processes on this machine."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    return subprocess.run(
+        [*command, *map(str, words)],
+        env=surroundings(home),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+def results(task: str, folder: Path) -> list[dict]:
+    done = torchrun("-m", "tests.training.together", task, folder, home=folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [torch.load(folder / f"{task}_{rank}.pt") for rank in range(2)]
+
+
+def test_steps_of_two_are_steps_of_one_with_both_batches(tmp_path):
+    one, two = results("steps", tmp_path)
+    alone = take_steps(tmp_path, ALONE)
+    for name, weight in alone["weights"].items():
+        assert torch.equal(one["weights"][name], two["weights"][name])
+        torch.testing.assert_close(one["weights"][name], weight, rtol=1e-3, atol=1e-4)
+    for process in (one, two):
+        torch.testing.assert_close(process["losses"], alone["losses"], rtol=1e-4, atol=1e-5)
+
+
+def test_a_run_of_two_is_written_once_and_goes_on_where_it_stopped(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir()
+    parts.mkdir()
+    first, second = results("train", whole)
+    assert all(torch.equal(w, second["weights"][name]) for name, w in first["weights"].items())
+    assert first["dice"] == second["dice"]
+    assert first["cases"] == 2
+    steps = [int(row["step"]) for row in read_history(whole / "history.csv") if row["loss"]]
+    assert steps == [2, 4, 6, 8]
+    for process in results("stop", parts):
+        assert process["stopped"].startswith("Stopped after 3 steps")
+    state = load_newest(parts / "checkpoints", CPU)
+    assert len(state["rngs"]) == 2
+    assert state["rngs"][0] != state["rngs"][1]
+    with pytest.raises(ConfigError, match="trained by 2 processes so far, and there are 1"):
+        fit(job(parts, steps=8, validations=2, log_steps=2))
+    gone_on, _ = results("train", parts)
+    assert all(torch.equal(w, gone_on["weights"][name]) for name, w in first["weights"].items())
+
+
+def test_the_command_under_torchrun_makes_one_model_and_speaks_once(tmp_path):
+    run = tmp_path / "run"
+    words = ("-m", "volunet.cli.main", "train", SAMPLE / "mr", "-o", run, "-r", SMOKE)
+    done = torchrun(*words, home=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads((run / "run.json").read_text())["status"] == "finished"
+    assert (run / "model" / "model.json").is_file()
+    assert (done.stdout + done.stderr).count("The model is in") == 1
+    assert len(list((run / "validation").glob("*.nii.gz"))) == 1
+    folds = torchrun(*words[:-4], "-o", tmp_path / "cv", "--folds", "2", home=tmp_path)
+    assert folds.returncode != 0
+    assert "with --fold" in folds.stderr

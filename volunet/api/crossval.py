@@ -1,0 +1,204 @@
+"""Cross-validation: every case held out once, and the networks of all folds as one model.
+
+Each fold is a run of its own in `fold_K/`, with the plan of all cases, and goes on where it stopped
+like any run. Its held-out masks are scored together; they also choose how masks are tidied, and
+what `--fast` and `--best` stand for.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from volunet.api.asked import Wanted, Watch
+from volunet.api.planning import open_dataset
+from volunet.api.preparation import plan_run
+from volunet.api.run_folder import RunFolder
+from volunet.api.training import TrainedRun, once, train
+from volunet.api.validation import Validated, judge_masks, keep_validation
+from volunet.cohort.lock import locked
+from volunet.data.cases import Dataset
+from volunet.data.splits import Split, fold_splits
+from volunet.errors import ConfigError
+from volunet.findings import Finding
+from volunet.inference.calibration import Calibration, merge_calibrations
+from volunet.io.atomic import write_bytes, write_text
+from volunet.packaging.model_file import (
+    Training,
+    amend_model,
+    load_weights,
+    read_model_file,
+    save_model,
+)
+from volunet.planning.fingerprint import Fingerprint
+from volunet.planning.plan import Plan
+from volunet.recipe import Recipe
+from volunet.training.processes import launched
+
+
+@dataclass(frozen=True)
+class CrossValidated:
+    """A cross-validation that ended.
+
+    Args:
+        folder: of the whole; the ensemble lies in its `model/`.
+        runs: one a fold.
+        validated: scores of every held-out case by the fold that did not see it; None where all
+            had ended before.
+        findings: about the cases; refused cases were left out.
+        calibration: what `--fast` and `--best` stand for.
+    """
+
+    folder: Path
+    runs: tuple[TrainedRun, ...] = ()
+    validated: Validated | None = None
+    findings: tuple[Finding, ...] = ()
+    calibration: Calibration | None = None
+
+    @property
+    def model(self) -> Path:
+        """The folder of the ensemble."""
+        return self.folder / "model"
+
+
+def cross_validate(
+    dataset: Path | str,
+    folder: Path | str,
+    recipe: Recipe | None = None,
+    *,
+    folds: int = 5,
+    wanted: Wanted | None = None,
+    watch: Watch | None = None,
+) -> CrossValidated:
+    """Trains a network a fold within the recipe's budget, all together, or goes on doing so.
+
+    Args:
+        dataset: a folder or a CSV of labelled cases.
+        folder: of the whole; made where it is missing.
+        recipe: how to train; its budget is shared out evenly.
+        folds: how many; as many as `wanted.splits` or the cases' own folds have.
+        wanted: seed, device and the like; its `fold` is not looked at.
+        watch: who is told how it goes.
+
+    Raises:
+        ConfigError: the folds are not so many or share a held-out case, a setting does not fit, or
+            the folder holds something that was started otherwise; or several processes do this.
+        DatasetError, Refused, Stopped, TrainingDiverged: as `train` has it.
+    """
+    if launched().several:
+        raise ConfigError(
+            "Folds are trained one after another by one process. Under torchrun train each fold by "
+            "itself, with --fold."
+        )
+    recipe, wanted, watch = recipe or Recipe.default(), wanted or Wanted(), watch or Watch()
+    with locked(Path(folder)):
+        return _cross_validate(RunFolder(Path(folder)), dataset, recipe, folds, wanted, watch)
+
+
+def _cross_validate(
+    run: RunFolder,
+    dataset: Path | str,
+    recipe: Recipe,
+    folds: int,
+    wanted: Wanted,
+    watch: Watch,
+) -> CrossValidated:
+    opened = open_dataset(dataset, recipe, accept=wanted.accept, counted=watch.counted)
+    splits = fold_splits(opened.cases, folds, path=wanted.splits, seed=wanted.seed)
+    made_from = {
+        "folds": [json.loads(split.model_dump_json()) for split in splits],
+        "recipe": recipe.model_dump(mode="json"),
+        "seed": wanted.seed,
+    }
+    run.check_unchanged(made_from)
+    if run.finished:
+        watch.say(f"{run.path} has ended already; its model is in {run.path / 'model'}.")
+        return CrossValidated(run.path)
+    everyone = sorted({name for split in splits for name in (*split.train, *split.validation)})
+    together = Split(train=tuple(everyone), validation=())
+    plan, fingerprint, found = plan_run(run, opened, together, recipe, wanted, watch)
+    write_text(run.path / "splits.json", json.dumps(made_from["folds"], indent=2) + "\n")
+    run.write_record({"status": "running", "made_from": made_from})
+    each = recipe.shared_among(folds)
+    runs = []
+    for fold in range(folds):
+        watch.say(f"Fold {fold} of {folds}: {each.time}.")
+        place = RunFolder(run.path / f"fold_{fold}")
+        if place.read_fingerprint() is None:
+            place.write_plan(plan, fingerprint)
+        asked = replace(wanted, fold=fold, folds=folds)
+        runs.append(train(dataset, place.path, each, wanted=asked, watch=watch))
+    _unite(run, runs, plan, fingerprint, recipe, wanted.seed)
+    validated = _gather(run, runs, splits, opened, recipe, wanted, watch)
+    known = [read_model_file(done.model).calibration for done in runs]
+    calibration = merge_calibrations([c for c in known if c is not None], networks=folds)
+    amend_model(run.path, tidy=validated.choice.tidy, calibration=calibration)
+    run.write_record({"status": "finished"})
+    seen = [*found, *validated.findings, *(f for done in runs for f in done.findings)]
+    return CrossValidated(run.path, tuple(runs), validated, once(seen), calibration)
+
+
+def _unite(
+    run: RunFolder,
+    runs: Sequence[TrainedRun],
+    plan: Plan,
+    fingerprint: Fingerprint,
+    recipe: Recipe,
+    seed: int,
+) -> None:
+    """The networks of all folds as one model."""
+    models = [read_model_file(done.model) for done in runs]
+    first, *others = (
+        load_weights(done.model, model)[0] for done, model in zip(runs, models, strict=True)
+    )
+    save_model(
+        run.path / "model",
+        first,
+        name=recipe.name,
+        plan=plan,
+        fingerprint=fingerprint,
+        training=Training(
+            cases=len(fingerprint.cases),
+            steps=sum(model.training.steps or 0 for model in models),
+            seconds=sum(model.training.seconds or 0.0 for model in models),
+            seed=seed,
+            validation_dice={},
+        ),
+        licence=recipe.licence,
+        intended_use=recipe.intended_use,
+        others=others,
+    )
+
+
+def _gather(
+    run: RunFolder,
+    runs: Sequence[TrainedRun],
+    splits: Sequence[Split],
+    dataset: Dataset,
+    recipe: Recipe,
+    wanted: Wanted,
+    watch: Watch,
+) -> Validated:
+    """The held-out masks of all folds in one place, scored and tried together."""
+    out = run.path / "validation"
+    out.mkdir(exist_ok=True)
+    cases = []
+    for done, split in zip(runs, splits, strict=True):
+        for case_id in split.validation:
+            mask = done.folder / "validation" / f"{case_id}.nii.gz"
+            if mask.is_file():
+                write_bytes(out / mask.name, mask.read_bytes())
+            cases.append(dataset.case(case_id))
+    if not cases:
+        raise ConfigError("No fold holds out a case, so there is nothing to validate on.")
+    validated = judge_masks(
+        run.path,
+        sorted(cases, key=lambda case: case.case_id),
+        tolerance_mm=recipe.nsd_tolerance_mm,
+        accept=wanted.accept,
+        counted=watch.count,
+    )
+    keep_validation(run.path, validated)
+    return validated

@@ -1,0 +1,94 @@
+"""What a run takes over from a model that it starts from: plan, network and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from volunet.errors import ConfigError
+from volunet.packaging.model_file import ModelFile, find_model, load_weights, read_model_file
+from volunet.planning.plan import Plan
+from volunet.recipe import Recipe
+from volunet.training.fit import Start
+
+NETWORK = ("features", "strides", "kernels", "residual", "attention")
+"""Fields of a plan that its network is made of: weights fit no others."""
+SEEN = ("spacing", "patch", "interpolation", "overlap", "supervised_scales")
+"""Fields that the network is used to, and that a recipe may still change."""
+
+
+class Starting:
+    """A model that a run starts from.
+
+    Args:
+        folder: the model, or a run that holds one.
+
+    Raises:
+        ModelError: there is no model, or it is damaged.
+        ConfigError: it is an imported one, which cannot be trained further.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.model: ModelFile = read_model_file(folder)
+        self.folder = find_model(folder)
+        plan = self.model.plan
+        if not isinstance(plan, Plan):
+            raise ConfigError(
+                f"{self.model.name} was imported from nnU-Net; volunet runs such models and cannot "
+                "train them further yet. Start from a model that `volunet train` made."
+            )
+        self.plan = plan
+
+    @property
+    def identity(self) -> str:
+        """The SHA-256 of the weights that are taken."""
+        return next(iter(self.model.weights.values()))
+
+    def __str__(self) -> str:
+        several = len(self.model.weights)
+        part = f", the first network of {several}" if several > 1 else ""
+        return f"{self.model.name} ({self.model.training}){part}"
+
+    def recipe_for(self, recipe: Recipe, channels: tuple[str, ...]) -> Recipe:
+        """The recipe with the model's plan where it says nothing itself.
+
+        Intensities are scaled as the model's were, where the channels have its names.
+
+        Args:
+            channels: of the dataset.
+
+        Raises:
+            ConfigError: the dataset has other channels in number, or the recipe wants another
+                network.
+        """
+        if len(channels) != len(self.plan.channels):
+            raise ConfigError(
+                f"{self.model.name} takes {len(self.plan.channels)} channels "
+                f"{list(self.plan.channels)}, and the dataset has {list(channels)}. Start from a "
+                "model of as many channels, or from none."
+            )
+        told = self.plan.model_dump(mode="json")
+        _refuse_other_network(recipe.plan, told, self.model.name)
+        kept = {name: told[name] for name in (*NETWORK, *SEEN)}
+        if channels == self.plan.channels:
+            kept["intensities"] = told["intensities"]
+        return recipe.model_copy(update={"plan": {**kept, **recipe.plan}})
+
+    def start(self) -> Start:
+        """The weights, with what their head tells apart.
+
+        Raises:
+            ModelError: they are missing or damaged.
+        """
+        return Start(load_weights(self.folder, self.model)[0], self.plan.labels)
+
+
+def _refuse_other_network(wanted: Mapping[str, Any], told: Mapping[str, Any], name: str) -> None:
+    other = [field for field in NETWORK if field in wanted and wanted[field] != told[field]]
+    if other:
+        raise ConfigError(
+            f"The recipe wants other {', '.join(f'plan.{f}' for f in other)} than {name} has, and "
+            "its weights fit no other network. Take these keys out of the recipe, or start from no "
+            "model."
+        )

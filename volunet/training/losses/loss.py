@@ -1,0 +1,102 @@
+"""The loss of a step: the terms that a recipe names, at one scale or at several.
+
+By default soft Dice plus cross-entropy, with the Dice of a whole batch and without background, as
+nnU-Net has it (Isensee et al. 2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from volunet.errors import ConfigError
+from volunet.space.labels import Labels
+from volunet.training.losses.judged import Judged, judge
+from volunet.training.losses.settings import LossSettings, Term
+from volunet.training.losses.terms import FINEST_ONLY, TERMS
+from volunet.training.processes import ALONE, Processes
+
+BACKGROUND = "background"
+
+
+class Loss:
+    """What a step minimises.
+
+    Args:
+        labels: the structures, and the index to ignore.
+        settings: the terms and their weights.
+        device: where logits will be.
+        processes: that train together; this one alone unless given.
+
+    Raises:
+        ConfigError: a weight is given to a class that there is not.
+    """
+
+    def __init__(
+        self,
+        labels: Labels,
+        settings: LossSettings | None = None,
+        *,
+        device: torch.device | None = None,
+        processes: Processes = ALONE,
+    ) -> None:
+        self.settings = settings or LossSettings()
+        self.ignore = labels.ignore_index
+        self.processes = processes
+        self.weights = _weights(labels, self.settings, device)
+
+    def __call__(
+        self, outputs: Sequence[Tensor], label: Tensor, *, drawn: Tensor | None = None
+    ) -> Tensor:
+        """A scalar in float32, or float64 for such logits; 0 where every voxel is ignored.
+
+        Args:
+            outputs: logits (B, classes, *S) at each scale, finest first; each later size divides
+                the first. A scale has half the weight of the finer one, and weights sum to 1.
+            label: (B, *S) class indices.
+            drawn: (B, classes) bool, which classes were drawn in each case; None for all.
+        """
+        coarser = {n: w for n, w in self.settings.terms.items() if n not in FINEST_ONLY}
+        shares = [0.5**level for level in range(len(outputs))]
+        total = outputs[0].new_zeros((), dtype=torch.float32)
+        for level, (logits, share) in enumerate(zip(outputs, shares, strict=True)):
+            judged = self._judge(logits, label, drawn)
+            if coarser:
+                total = total + self._sum(coarser, judged) * (share / sum(shares))
+            if level == 0:
+                form = {n: w for n, w in self.settings.terms.items() if n in FINEST_ONLY}
+                total = total + self._sum(form, judged)
+        return total
+
+    def _judge(self, logits: Tensor, label: Tensor, drawn: Tensor | None) -> Judged:
+        steps = [n // m for n, m in zip(label.shape[1:], logits.shape[2:], strict=True)]
+        # The voxel in the middle of each block stands for it: no value is made up.
+        picked = label[(slice(None), *(slice(s // 2, None, s) for s in steps))]
+        return judge(
+            logits,
+            picked,
+            ignore=self.ignore,
+            drawn=drawn,
+            weights=self.weights,
+            processes=self.processes,
+        )
+
+    def _sum(self, terms: Mapping[Term, float], judged: Judged) -> Tensor:
+        total = judged.right.new_zeros(())
+        for name, weight in terms.items():
+            total = total + weight * TERMS[name](judged, self.settings)
+        return total
+
+
+def _weights(labels: Labels, settings: LossSettings, device: torch.device | None) -> Tensor | None:
+    names = (BACKGROUND, *labels.names)
+    if unknown := sorted(set(settings.class_weights) - set(names)):
+        raise ConfigError(
+            f"training.loss.class_weights names {unknown}, which are no classes; known are "
+            f"{list(names)}."
+        )
+    if not settings.class_weights:
+        return None
+    return torch.tensor([settings.class_weights.get(name, 1.0) for name in names], device=device)

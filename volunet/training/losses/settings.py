@@ -1,0 +1,53 @@
+"""What training minimises: a sum of terms, as a recipe says it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from volunet.config import Settings
+
+Term = Literal[
+    "dice", "ce", "focal", "tversky", "focal_tversky", "generalised_dice", "cldice",
+    "hausdorff", "boundary",
+]  # fmt: skip
+Positive = Annotated[float, Field(gt=0)]
+
+
+def _usual() -> dict[Term, float]:
+    return {"dice": 1.0, "ce": 1.0}
+
+
+class LossSettings(Settings):
+    """A sum of terms.
+
+    Args:
+        terms: each with its weight. Overlap: "dice" (Milletari et al. 2016, arXiv:1606.04797),
+            "generalised_dice" (Sudre et al. 2017, arXiv:1707.03237), "tversky" (Salehi et al. 2017,
+            arXiv:1706.05721), "focal_tversky" (Abraham and Khan 2019, arXiv:1810.07842). Voxels:
+            "ce" (cross-entropy), "focal" (Lin et al. 2017, arXiv:1708.02002). Form, at the finest
+            scale only: "cldice" for tubes (Shit et al. 2021, arXiv:2003.07311), "hausdorff" (Karimi
+            and Salcudean 2019, arXiv:1904.10030) and "boundary" (Kervadec et al. 2019,
+            arXiv:1812.07032), which take seconds on a large patch, and which want a term of overlap
+            or voxels beside them.
+        class_weights: how much a structure or "background" counts, by name, 1 unless given; voxels
+            in "ce" and "focal", structures in the mean of the other terms but "generalised_dice",
+            which weighs them itself, and "cldice", which takes them together.
+        batch: whether overlap is that of the whole batch, or of each patch alone.
+        focal_gamma: how little "focal" cares for what is right already.
+        false_positives: what a false voxel costs in "tversky" and "focal_tversky".
+        false_negatives: what a missed voxel costs there.
+        tversky_gamma: power that "focal_tversky" is raised to, 1 / gamma of its paper: below 1 what
+            is nearly right goes on mattering.
+        skeleton_steps: steps of thinning in "cldice": half the width of the widest tube in voxels.
+    """
+
+    terms: Annotated[dict[Term, Positive], Field(min_length=1)] = Field(default_factory=_usual)
+    class_weights: dict[str, Positive] = Field(default_factory=dict)
+    batch: bool = True
+    focal_gamma: Annotated[float, Field(ge=0)] = 2.0
+    false_positives: Positive = 0.3
+    false_negatives: Positive = 0.7
+    tversky_gamma: Positive = 0.75
+    skeleton_steps: Annotated[int, Field(ge=1)] = 3

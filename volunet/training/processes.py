@@ -1,0 +1,129 @@
+"""Several processes that train one network together, each on batches of its own.
+
+`torchrun` starts them and ignite joins them. All take the same steps with the same weights; the
+first one writes and speaks.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from ignite import distributed as idist
+from torch import Tensor
+from torch import distributed as dist
+from torch.distributed.nn.functional import all_reduce
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those that train together; one alone by default.
+
+    Args:
+        rank: from 0.
+        count: of processes.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes and speaks."""
+        return self.rank == 0
+
+    @property
+    def several(self) -> bool:
+        """Whether there are others."""
+        return self.count > 1
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The sum of every process's values, through which gradients flow to each."""
+        if not self.several:
+            return values
+        total: Tensor = all_reduce(values)  # type: ignore[no-untyped-call]
+        return total
+
+    def agreed(self, value: float, wish: bool) -> tuple[float, bool]:
+        """The first process's value, and whether any process has the wish."""
+        if not self.several:
+            return value, wish
+        told = torch.tensor([value if self.first else 0.0, float(wish)], dtype=torch.float64)
+        told = told.to("cuda" if dist.get_backend() == "nccl" else "cpu")
+        dist.all_reduce(told)
+        seconds, wishes = told.tolist()
+        return seconds, wishes > 0
+
+    def gathered(self, mine: T) -> list[T]:
+        """What every process has, in the order of their ranks."""
+        if not self.several:
+            return [mine]
+        found: list[T | None] = [None] * self.count
+        dist.all_gather_object(found, mine)
+        return [one for one in found if one is not None]
+
+    @contextmanager
+    def first_before_others(self) -> Iterator[None]:
+        """A block that the first process goes through alone, and then all others."""
+        if self.several and not self.first:
+            idist.barrier()
+        yield
+        if self.several and self.first:
+            idist.barrier()
+
+
+ALONE = Processes()
+
+
+class SharedTime:
+    """The time in seconds, from any origin, and a wish to stop, that all processes know alike.
+
+    Where there are several, both stand still until they are agreed on again.
+    """
+
+    def __init__(self, processes: Processes) -> None:
+        self.processes = processes
+        self.agree(wish=False)
+
+    def __call__(self) -> float:
+        return self._seconds if self.processes.several else time.monotonic()
+
+    def agree(self, *, wish: bool) -> None:
+        """Takes the first process's time, and stops all where one wishes to."""
+        self._seconds, self.stop = self.processes.agreed(time.monotonic(), wish)
+
+
+def launched() -> Processes:
+    """This process among those that `torchrun` started, which it tells by its environment."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    return Processes(int(os.environ.get("RANK", "0")), count) if count > 1 else ALONE
+
+
+def own_device(device: torch.device) -> torch.device:
+    """The device of this process: where there are several GPUs, one for each process."""
+    if device.type != "cuda" or not launched().several:
+        return device
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[Processes]:
+    """The processes that `torchrun` started, joined for as long as they train."""
+    processes = launched()
+    if not processes.several:
+        yield processes
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(own_device(device))
+    idist.initialize("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield processes
+    finally:
+        idist.finalize()

@@ -123,7 +123,8 @@ def table(result: dict) -> str:
     ]
     for name, found in result["rows"].items():
         lines.append(f"| {name} | {found['all']} | {found['before']} | {found['after']} |")
-    return "\n".join([*lines, "", f"{result['tidy_s']} s a case.", result["says"]])
+    took = [] if result["tidy_s"] is None else [f"{result['tidy_s']} s a case."]
+    return "\n".join([*lines, "", *took, result["says"]])
 
 
 if __name__ == "__main__":

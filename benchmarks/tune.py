@@ -87,7 +87,7 @@ def tune(network: UNet, cases: list[Held], plan, steps: int) -> None:
     rng = np.random.default_rng(0)
     settings = Optimisation(learning_rate=RATE, warm_up=0.1)
     optimizer = make_optimizer(network, settings)
-    loss_of, losses = Loss(plan.labels), []
+    loss_of, losses = Loss(plan), []
     for step in range(steps):
         set_rate(optimizer, rate_at(step / steps, settings))
         draws = draw_patches(cases, plan.patch, 1, foreground_share=0.8, rng=rng)

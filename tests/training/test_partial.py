@@ -89,7 +89,7 @@ def test_no_slope_tells_the_rest_from_background(labelled):
     batch = cut_patches([case], draws, size)
     logits = made(batch.image)
     logits.retain_grad()
-    Loss(LABELS)((logits,), batch.label, drawn=batch.drawn).backward()
+    Loss(TWO)((logits,), batch.label, drawn=batch.drawn).backward()
     shares = torch.softmax(logits, dim=1)
     # As slopes by logits: those of background and of the rest are in proportion to their shares.
     slopes = logits.grad / shares

@@ -15,10 +15,11 @@ from volunet.training.start import transplant
 
 
 def network_for(*names: str, seed: int = 0):
-    """A network for these structures, and what they are."""
+    """A network for these structures, and what the rows of its head tell of."""
     torch.manual_seed(seed)
     labels = Labels(structures={name: n for n, name in enumerate(names, start=1)})
-    return PLAN.model_copy(update={"labels": labels}).build_network().eval(), labels
+    plan = PLAN.model_copy(update={"labels": labels})
+    return plan.build_network().eval(), plan.heads
 
 
 def test_the_same_structures_give_the_same_logits():
@@ -27,7 +28,7 @@ def test_the_same_structures_give_the_same_logits():
     told = transplant(newer, older.state_dict(), labels, labels)
     image = torch.randn(1, 1, 16, 16, 16)
     assert torch.equal(newer(image), older(image))
-    assert str(told) == "the head knows liver, spleen"
+    assert str(told) == "the head knows background, liver, spleen"
 
 
 def test_a_structure_keeps_its_row_wherever_it_stands_and_a_new_one_its_drawn_row():
@@ -39,7 +40,7 @@ def test_a_structure_keeps_its_row_wherever_it_stands_and_a_new_one_its_drawn_ro
         new, old = (getattr(network.head, part) for network in (newer, older))
         assert torch.equal(new[[0, 1, 3]], old[[0, 3, 1]])
     assert torch.equal(newer.head.weight[2], drawn)
-    assert str(told) == "the head knows kidney, liver; learns tumour; forgets spleen"
+    assert str(told) == "the head knows background, kidney, liver; learns tumour; forgets spleen"
 
 
 def test_weights_of_another_network_are_refused_and_change_nothing():
@@ -58,7 +59,7 @@ def test_weights_of_another_network_are_refused_and_change_nothing():
 
 def test_a_run_starts_where_another_ended(tmp_path):
     first = fit(job(tmp_path / "first", steps=60))
-    start = Start(first.weights, PLAN.labels)
+    start = Start(first.weights, PLAN.heads)
     short = {"optimisation": Optimisation(learning_rate=1e-4)}
     going = fit(replace(job(tmp_path / "on", steps=3, **short), start=start))
     fresh = fit(job(tmp_path / "fresh", steps=3, **short))
@@ -70,7 +71,7 @@ def test_a_frozen_encoder_stays_as_it_was(tmp_path):
     first = fit(job(tmp_path / "first", steps=4))
     settings = Optimisation(learning_rate=0.01, freeze_encoder=True)
     made = job(tmp_path / "on", steps=4, optimisation=settings)
-    after = fit(replace(made, start=Start(first.weights, PLAN.labels))).weights
+    after = fit(replace(made, start=Start(first.weights, PLAN.heads))).weights
     same = {name for name, w in after.items() if torch.equal(w, first.weights[name])}
     assert same == {name for name in after if name.startswith("encoder.")}
 

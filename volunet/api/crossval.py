@@ -24,7 +24,7 @@ from volunet.data.splits import Split, fold_splits
 from volunet.errors import ConfigError
 from volunet.findings import Finding
 from volunet.inference.calibration import Calibration, merge_calibrations
-from volunet.io.atomic import write_bytes, write_text
+from volunet.io.atomic import write_bytes
 from volunet.packaging.model_file import (
     Training,
     amend_model,
@@ -119,17 +119,15 @@ def _cross_validate(
     everyone = sorted({name for split in splits for name in (*split.train, *split.validation)})
     together = Split(train=tuple(everyone), validation=())
     plan, fingerprint, found = plan_run(run, opened, together, recipe, wanted, watch)
-    write_text(run.path / "splits.json", json.dumps(made_from["folds"], indent=2) + "\n")
+    run.write_splits(json.dumps(made_from["folds"], indent=2))
     run.write_record({"status": "running", "made_from": made_from})
     each = recipe.shared_among(folds)
     runs = []
     for fold in range(folds):
         watch.say(f"Fold {fold} of {folds}: {each.time}.")
-        place = RunFolder(run.path / f"fold_{fold}")
-        if place.read_fingerprint() is None:
-            place.write_plan(plan, fingerprint)
+        place = _place(run, fold, plan, fingerprint)
         asked = replace(wanted, fold=fold, folds=folds)
-        runs.append(train(dataset, place.path, each, wanted=asked, watch=watch))
+        runs.append(train(dataset, place, each, wanted=asked, watch=watch))
     _unite(run, runs, plan, fingerprint, recipe, wanted.seed)
     validated = _gather(run, runs, splits, opened, recipe, wanted, watch)
     known = [read_model_file(done.model).calibration for done in runs]
@@ -138,6 +136,14 @@ def _cross_validate(
     run.write_record({"status": "finished"})
     seen = [*found, *validated.findings, *(f for done in runs for f in done.findings)]
     return CrossValidated(run.path, tuple(runs), validated, once(seen), calibration)
+
+
+def _place(run: RunFolder, fold: int, plan: Plan, fingerprint: Fingerprint) -> Path:
+    """The folder of a fold, with the plan that all share."""
+    place = RunFolder(run.path / f"fold_{fold}")
+    if place.read_fingerprint() is None:
+        place.write_plan(plan, fingerprint)
+    return place.path
 
 
 def _unite(

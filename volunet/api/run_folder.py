@@ -89,6 +89,11 @@ class RunFolder:
         path = self.path / "fingerprint.json"
         return read_config(path, Fingerprint) if path.is_file() else None
 
+    def write_splits(self, text: str) -> None:
+        """Keeps which cases were trained on, and which were held out."""
+        if self.writes:
+            write_text(self.path / "splits.json", text + "\n")
+
     def write_plan(self, plan: Plan, fingerprint: Fingerprint) -> None:
         """Keeps the plan and what it was made from."""
         if not self.writes:

@@ -12,7 +12,7 @@ from volunet.planning.plan import Plan
 from volunet.recipe import Recipe
 from volunet.training.fit import Start
 
-NETWORK = ("features", "strides", "kernels", "residual", "attention")
+NETWORK = ("features", "strides", "kernels", "residual", "attention", "regions")
 """Fields of a plan that its network is made of: weights fit no others."""
 SEEN = ("spacing", "patch", "interpolation", "overlap", "supervised_scales")
 """Fields that the network is used to, and that a recipe may still change."""
@@ -81,7 +81,7 @@ class Starting:
         Raises:
             ModelError: they are missing or damaged.
         """
-        return Start(load_weights(self.folder, self.model)[0], self.plan.labels)
+        return Start(load_weights(self.folder, self.model)[0], self.plan.heads)
 
 
 def _refuse_other_network(wanted: Mapping[str, Any], told: Mapping[str, Any], name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,7 +26,6 @@ from volunet.data.splits import Split, find_leaks, read_splits, split_cases
 from volunet.errors import MissingExtra
 from volunet.findings import Finding, Refused, refuse_if_needed
 from volunet.inference.calibration import Calibration
-from volunet.io.atomic import write_text
 from volunet.packaging import model_file
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.machine import find_device
@@ -109,22 +108,16 @@ def _train(
         watch.say(f"{run.path} has ended already; its model is in {run.path / 'model'}.")
         return TrainedRun(run.path)
     with processes.first_before_others():  # what the first one has made the others find
-        plan, fingerprint, found = plan_run(run, opened, split, recipe, wanted, watch)
-        made_from = {**asked, "plan": plan.model_dump(mode="json")}
-        run.check_unchanged(made_from)
-        if processes.first:
-            write_text(run.path / "splits.json", split.model_dump_json(indent=2) + "\n")
-        run.write_record({"status": "running", "made_from": made_from})
-        job, skipped = prepare_job(run, opened, split, plan, recipe, wanted, watch)
-        job = replace(job, processes=processes, device=own_device(job.device))
+        job, fingerprint, found = _begin(run, opened, split, asked, recipe, wanted, watch)
+    job = replace(job, processes=processes, device=own_device(job.device))
     watch.say(
         f"Training on {len(job.train)} cases for {recipe.time}, {len(job.validation)} held out."
     )
     trained = fit(job, report=watch.report, should_stop=watch.should_stop)
     if not processes.first:
         return TrainedRun(run.path, trained)
-    _draw_curves(run, watch)
     _keep_model(run, trained, job, recipe, fingerprint)
+    _draw_curves(run, watch)
     held_out = [opened.case(case_id) for case_id in split.validation]
     validated = validate_run(
         run.path,
@@ -135,10 +128,29 @@ def _train(
         counted=watch.count,
     )
     calibration = _calibrate(run, held_out, trained, job, wanted, watch)
-    about = (*opened.findings, *unreadable, *found, *skipped)
+    about = (*opened.findings, *unreadable, *found)
     findings = once((*about, *(validated.findings if validated else ())))
     run.write_record({"status": "finished", **_facts(trained, findings)})
     return TrainedRun(run.path, trained, validated, findings, calibration)
+
+
+def _begin(
+    run: RunFolder,
+    opened: Dataset,
+    split: Split,
+    asked: Mapping[str, Any],
+    recipe: Recipe,
+    wanted: Wanted,
+    watch: Watch,
+) -> tuple[Job, Fingerprint, tuple[Finding, ...]]:
+    """The job of a run, what its plan was made from, and what was found about its cases."""
+    plan, fingerprint, found = plan_run(run, opened, split, recipe, wanted, watch)
+    made_from = {**asked, "plan": plan.model_dump(mode="json")}
+    run.check_unchanged(made_from)
+    run.write_splits(split.model_dump_json(indent=2))
+    run.write_record({"status": "running", "made_from": made_from})
+    job, skipped = prepare_job(run, opened, split, plan, recipe, wanted, watch)
+    return job, fingerprint, (*found, *skipped)
 
 
 def _draw_curves(run: RunFolder, watch: Watch) -> None:

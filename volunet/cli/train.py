@@ -15,11 +15,28 @@ from volunet.cli.plan import read_recipe
 from volunet.cli.speaker import Speaker
 
 if TYPE_CHECKING:
-    from volunet.api.asked import Watch
+    from volunet.api.asked import Wanted, Watch
     from volunet.api.crossval import CrossValidated
     from volunet.api.training import TrainedRun
+    from volunet.recipe import Recipe
     from volunet.training.fit import Trained
     from volunet.training.handlers import Progress
+
+
+Budget = Annotated[
+    str | None, typer.Option(help="Training and its validation: 20m, 1h30m or 5000steps.")
+]
+Fold = Annotated[int | None, typer.Option(help="Fold of five, or of --splits, to hold out.")]
+Folds = Annotated[
+    int | None, typer.Option(help="Cross-validation in so many folds; the budget is that of all.")
+]
+Splits = Annotated[
+    Path | None, typer.Option(help="splits_final.json: a list of train and val ids.")
+]
+From = Annotated[
+    Path | None,
+    typer.Option("--from", help="A model to start from, such as an earlier run's folder."),
+]
 
 
 def train(
@@ -27,23 +44,11 @@ def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="The run's folder.")],
     recipe: RecipeFile = None,
     change: Change = None,
-    budget: Annotated[
-        str | None, typer.Option(help="Training and its validation: 20m, 1h30m or 5000steps.")
-    ] = None,
-    fold: Annotated[
-        int | None, typer.Option(help="Fold of five, or of --splits, to hold out.")
-    ] = None,
-    folds: Annotated[
-        int | None,
-        typer.Option(help="Cross-validation in so many folds; the budget is that of all."),
-    ] = None,
-    splits: Annotated[
-        Path | None, typer.Option(help="splits_final.json: a list of train and val ids.")
-    ] = None,
-    start: Annotated[
-        Path | None,
-        typer.Option("--from", help="A model to start from, such as an earlier run's folder."),
-    ] = None,
+    budget: Budget = None,
+    fold: Fold = None,
+    folds: Folds = None,
+    splits: Splits = None,
+    start: From = None,
     device: Device = None,
     seed: Seed = 0,
     accept: Accept = None,
@@ -55,9 +60,7 @@ def train(
     speaker = Speaker(quiet, verbose, as_json)
     with exits(speaker):
         stop = Stop()
-        from volunet.api.asked import Wanted, Watch
-        from volunet.api.crossval import cross_validate
-        from volunet.api.training import train as train_model
+        from volunet.api.asked import Wanted
         from volunet.training.processes import launched
 
         changes = [*(change or []), *([f'budget="{budget}"'] if budget else [])]
@@ -69,28 +72,44 @@ def train(
             accept=tuple(accept or ()),
             start=start,
         )
-        made = read_recipe(recipe, changes)
-        first = launched().first
-        watch = watch_for(speaker, stop) if first else Watch(should_stop=stop)
-        run: TrainedRun | CrossValidated
-        if folds is None:
-            run = train_model(dataset, output, made, wanted=wanted, watch=watch)
-            trained = run.trained
-        else:
-            check_apart(fold=fold, folds=folds)
-            run = cross_validate(dataset, output, made, folds=folds, wanted=wanted, watch=watch)
-            trained = None
-        if not first:  # of several processes the first one speaks
-            return
-        tell_run(speaker, run, trained)
+        watch = watch_for(speaker, stop, speaks=launched().first)
+        run, trained = run_all(dataset, output, read_recipe(recipe, changes), folds, wanted, watch)
+        if launched().first:
+            tell_run(speaker, run, trained)
         if any(found.refuses for found in run.findings):
             raise typer.Exit(SOME_NOT_OK)
 
 
-def watch_for(speaker: Speaker, stop: Callable[[], bool]) -> Watch:
-    """Tells how a run goes, and heeds a wish to stop between cases as well as between steps."""
+def run_all(
+    dataset: Path, output: Path, recipe: Recipe, folds: int | None, wanted: Wanted, watch: Watch
+) -> tuple[TrainedRun | CrossValidated, Trained | None]:
+    """One run, or one a fold; and what the steps of the one came to, where they were taken now."""
+    from volunet.api.crossval import cross_validate
+    from volunet.api.training import train as train_model
+    from volunet.errors import ConfigError
+
+    if folds is None:
+        run = train_model(dataset, output, recipe, wanted=wanted, watch=watch)
+        return run, run.trained
+    if wanted.fold is not None:
+        raise ConfigError(
+            f"--fold {wanted.fold} trains one fold, --folds {folds} all of them. Give one of the "
+            "two."
+        )
+    return cross_validate(dataset, output, recipe, folds=folds, wanted=wanted, watch=watch), None
+
+
+def watch_for(speaker: Speaker, stop: Callable[[], bool], *, speaks: bool = True) -> Watch:
+    """Tells how a run goes, and heeds a wish to stop between cases as well as between steps.
+
+    Args:
+        speaks: whether this process is the one that speaks, of several that train together.
+    """
     from volunet.api.asked import Watch
     from volunet.errors import Stopped
+
+    if not speaks:
+        return Watch(should_stop=stop)
 
     def counted(what: str, done: int, total: int) -> None:
         speaker.counted(what, done, total)
@@ -114,16 +133,6 @@ def tell_progress(speaker: Speaker, progress: Progress) -> None:
         f"loss {row.loss or 0:.3f}, rate {row.learning_rate:.2g}"
     )
     speaker.status(text, progress.progress)
-
-
-def check_apart(*, fold: int | None, folds: int) -> None:
-    """Sees to it that one fold and all folds are not asked for at once."""
-    from volunet.errors import ConfigError
-
-    if fold is not None:
-        raise ConfigError(
-            f"--fold {fold} trains one fold, --folds {folds} all of them. Give one of the two."
-        )
 
 
 def tell_run(speaker: Speaker, run: TrainedRun | CrossValidated, trained: Trained | None) -> None:

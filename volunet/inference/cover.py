@@ -18,7 +18,7 @@ from torch import Tensor
 from volunet.errors import ModelError
 from volunet.inference.effort import Effort, Wanted
 from volunet.inference.engines.engine import Engine
-from volunet.inference.rule import most_likely
+from volunet.inference.rule import LAST_POSITIVE, MOST_LIKELY, Rule
 from volunet.inference.stitch import Slab, stitch_slabs
 from volunet.inference.windows import Tiling, look
 from volunet.space.box import Box
@@ -119,15 +119,23 @@ def classify(
     image: NDArray[np.float32],
     patch: tuple[int, int, int],
     effort: Effort,
+    *,
+    regions: tuple[int, ...] = (),
 ) -> NDArray[Any]:
-    """The most likely class of each voxel of a prepared image, (I, J, K) in the smallest type."""
+    """The class of each voxel of a prepared image, (I, J, K) in the smallest type.
+
+    Args:
+        regions: as in `WayBack`.
+    """
+    rule: Rule = LAST_POSITIVE if regions else MOST_LIKELY
     index: NDArray[Any] | None = None
     for box, logits in cover(engines, image, patch, effort):
         if index is None:
-            index = np.empty(image.shape[1:], dtype=np.min_scalar_type(len(logits) - 1))
-        index[box.index] = most_likely(logits).cpu().numpy()
+            kind = np.min_scalar_type(rule.most(len(logits)))
+            index = np.empty(image.shape[1:], dtype=kind)
+        index[box.index] = rule.of_map(logits).cpu().numpy()
     assert index is not None, "a volume holds at least one window"
-    return index
+    return np.array((0, *regions), dtype=index.dtype)[index] if regions else index
 
 
 def _padded(image: NDArray[np.float32], frame: Frame) -> Tensor:

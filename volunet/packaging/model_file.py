@@ -33,7 +33,6 @@ from volunet.io.atomic import write_bytes, write_text
 from volunet.planning.any_plan import AnyPlan, StoredPlan
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.machine import choose_dtype
-from volunet.planning.nnunet_plan import NnunetPlan
 
 MakeEngine = Callable[[Network], Engine]
 
@@ -274,5 +273,5 @@ def _network(plan: AnyPlan, weights: Mapping[str, Tensor], digest: str) -> Netwo
         raise ModelError(f"The weights do not fit the plan in model.json: {error}") from error
     made_of = json.dumps([plan.network, digest], sort_keys=True)
     identity = hashlib.sha256(made_of.encode()).hexdigest()
-    rule = LAST_POSITIVE if isinstance(plan, NnunetPlan) and plan.order else MOST_LIKELY
+    rule = LAST_POSITIVE if plan.order else MOST_LIKELY
     return Network(network, network.in_channels, plan.patch, identity, rule)

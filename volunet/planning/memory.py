@@ -59,6 +59,6 @@ def training_bytes(plan: Plan, *, half: bool = True) -> float:
     """
     cost, width, voxels = cost_of(plan), 2 if half else 4, prod(plan.patch)
     passing = TRANSIENT_MAPS * voxels * plan.features[0] * width
-    logits = LOGIT_COPIES * voxels * plan.labels.classes * 4
+    logits = LOGIT_COPIES * voxels * len(plan.heads) * 4
     active = plan.batch * (cost.kept_total * width + passing + logits)
     return PROCESS_BYTES + active + 4 * WEIGHT_COPIES * cost.parameters

@@ -42,6 +42,8 @@ class Plan(Settings):
         kernels: size of the convolutions of each stage, along each axis.
         residual: residual blocks instead of plain ones.
         attention: attention gates on the skip connections.
+        regions: a head for each of the labels' regions, which may overlap, instead of one for each
+            structure; the mask is put together from them, later regions over earlier ones.
         supervised_scales: resolutions that get a loss in training, 1 for the finest only.
         batch: patches in a training step.
         overlap: least part of a window's side shared with the next one, at inference.
@@ -59,6 +61,7 @@ class Plan(Settings):
     kernels: tuple[Size, ...]
     residual: bool = False
     attention: bool = False
+    regions: bool = False
     supervised_scales: Count = 1
     batch: Count
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
@@ -73,6 +76,8 @@ class Plan(Settings):
             )
         if any(k % 2 == 0 for kernel in self.kernels for k in kernel):
             raise ValueError("kernels must be odd")
+        if self.regions:
+            _ = self.labels.written  # says what is wrong with them
         if self.supervised_scales >= len(self.features):
             raise ValueError(f"supervised_scales must be below {len(self.features)}")
         if any(p % d for p, d in zip(self.patch, self.divisor, strict=True)):
@@ -86,12 +91,24 @@ class Plan(Settings):
         return r, a, s
 
     @property
+    def heads(self) -> tuple[str, ...]:
+        """What each logit of the network stands for: background and structures, or regions."""
+        if self.regions:
+            return tuple(self.labels.regions)
+        return ("background", *self.labels.names)
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """With regions: the label value that each head writes, later ones over earlier ones."""
+        return self.labels.written if self.regions else ()
+
+    @property
     def network(self) -> dict[str, Any]:
         """Arguments of `models.unet.UNet` for this plan."""
         return {
             "spatial_dims": 3,
             "in_channels": len(self.channels),
-            "out_channels": self.labels.classes,
+            "out_channels": len(self.heads),
             "features": self.features,
             "strides": self.strides,
             "kernels": self.kernels,
@@ -119,7 +136,8 @@ class Plan(Settings):
 
     def way_back(self, scan: Grid) -> WayBack:
         """The rules for the way back to the scan's own grid."""
-        return WayBack()
+        values = self.labels.values
+        return WayBack(regions=tuple(1 + values.index(value) for value in self.order))
 
     def grid_for(self, scan: Grid) -> Grid:
         """The grid the network works on for a scan: RAS, at the plan's spacing. No voxel needed."""

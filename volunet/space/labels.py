@@ -93,6 +93,28 @@ class Labels(Settings):
         return None if self.ignore is None else self.classes
 
     @property
+    def written(self) -> tuple[int, ...]:
+        """The value that each region writes, where later ones write over earlier ones.
+
+        Raises:
+            LabelError: a region does not leave exactly one value to itself, or a structure is left
+                to none.
+        """
+        unions = list(self.regions.values())
+        left = [
+            set(own) - {value for later in unions[place + 1 :] for value in later}
+            for place, own in enumerate(unions)
+        ]
+        if any(len(values) != 1 for values in left) or len(left) != len(self.structures):
+            told = {name: sorted(v) for name, v in zip(self.regions, left, strict=True)}
+            raise LabelError(
+                "Regions that are learnt run from large to small, and each leaves one value to "
+                f"itself when the later ones are taken away; these leave {told}, and the "
+                f"structures are {self.structures}. Order them so, or learn structures instead."
+            )
+        return tuple(value for values in left for value in values)
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """The smallest unsigned type that holds every value."""
         return np.min_scalar_type(max((*self.values, self.ignore or 0, 1)))

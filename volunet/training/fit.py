@@ -18,7 +18,6 @@ from volunet.models.supervision import DeepSupervision
 from volunet.models.unet import UNet
 from volunet.planning.machine import training_dtype
 from volunet.planning.plan import Plan
-from volunet.space.labels import Labels
 from volunet.training import handlers
 from volunet.training.average import Average
 from volunet.training.budget import Budget, Clock
@@ -44,11 +43,11 @@ class Start:
 
     Args:
         weights: by name, as a model holds them.
-        labels: that its head tells apart.
+        heads: what each row of its head tells of.
     """
 
     weights: Mapping[str, Tensor]
-    labels: Labels
+    heads: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -176,7 +175,7 @@ def start_run(job: Job) -> Run:
     plan, settings = job.plan, job.settings
     network = UNet(**plan.network)
     if job.start is not None:
-        transplant(network, job.start.weights, job.start.labels, plan.labels)
+        transplant(network, job.start.weights, job.start.heads, plan.heads)
     network.to(job.device)
     scales = plan.supervised_scales
     module = DeepSupervision(network, scales=scales).to(job.device) if scales > 1 else network
@@ -185,7 +184,7 @@ def start_run(job: Job) -> Run:
     parts = Parts(
         network=network,
         module=module,
-        loss=Loss(plan.labels, settings.loss, device=job.device, processes=job.processes),
+        loss=Loss(plan, settings.loss, device=job.device, processes=job.processes),
         optimizer=make_optimizer(module, settings.optimisation),
         average=Average(network, power=settings.average_power),
         device=job.device,

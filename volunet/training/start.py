@@ -1,20 +1,18 @@
 """Weights of a trained network as the start of another one: fine-tuning.
 
-Everything but the head is taken as it is. The head has one row for each class: a structure starts
-from the row of the structure of the same name, wherever that stood, and one without a namesake from
-the drawn weights.
+Everything but the head is taken as it is. The head has one row for each class or region: it starts
+from the row of the same name, wherever that stood, and one without a namesake from the drawn
+weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from volunet.errors import ModelError
-from volunet.space.labels import Labels
 
 HEAD = ("head.weight", "head.bias")
 
@@ -24,9 +22,9 @@ class Transplant:
     """What a network started from.
 
     Args:
-        kept: structures whose row of the head was taken over.
-        drawn: structures whose row is new.
-        left: structures of the older network that this one does not know.
+        kept: what the rows of the head tell of that were taken over.
+        drawn: the same of those that are new.
+        left: the same of those that this network has not.
     """
 
     kept: tuple[str, ...]
@@ -34,16 +32,23 @@ class Transplant:
     left: tuple[str, ...]
 
     def __str__(self) -> str:
-        said = [f"the head knows {', '.join(self.kept) or 'no structure'}"]
+        said = [f"the head knows {', '.join(self.kept) or 'nothing'}"]
         said += [f"learns {', '.join(self.drawn)}"] * bool(self.drawn)
         said += [f"forgets {', '.join(self.left)}"] * bool(self.left)
         return "; ".join(said)
 
 
 def transplant(
-    network: nn.Module, weights: Mapping[str, Tensor], before: Labels, now: Labels
+    network: nn.Module,
+    weights: Mapping[str, Tensor],
+    before: Sequence[str],
+    now: Sequence[str],
 ) -> Transplant:
-    """Puts weights of a network with the labels `before` into one with the labels `now`.
+    """Puts weights of a network into another one.
+
+    Args:
+        before: what each row of the older network's head tells of.
+        now: what each row of this one's does.
 
     Raises:
         ModelError: a weight is missing, left over, or of another shape; the network is then as it
@@ -58,16 +63,15 @@ def transplant(
             f"The weights are those of another network: {', '.join(odd[:4]) or 'no head'}"
             f"{' ...' if len(odd) > 4 else ''} do not fit."
         )
-    kept = [name for name in now.names if name in before.names]
-    pairs = [(0, 0), *((now.names.index(n) + 1, before.names.index(n) + 1) for n in kept)]
-    to, of = (torch.tensor(side) for side in zip(*pairs, strict=True))
+    kept = tuple(name for name in now if name in before)
     for name in HEAD:
         rows = own[name].clone()
-        rows[to] = weights[name].to(rows)[of]
+        for row in kept:
+            rows[now.index(row)] = weights[name][before.index(row)].to(rows)
         taken[name] = rows
     network.load_state_dict(taken)
     return Transplant(
-        kept=tuple(kept),
-        drawn=tuple(name for name in now.names if name not in kept),
-        left=tuple(name for name in before.names if name not in kept),
+        kept=kept,
+        drawn=tuple(name for name in now if name not in kept),
+        left=tuple(name for name in before if name not in kept),
     )

@@ -70,7 +70,8 @@ def dice_of_cases(
     classes = range(1, plan.labels.classes)
     rows: list[list[float]] = []
     for case in cases:
-        found = classify([engine], case.image, plan.patch, effort)
+        regions = plan.way_back(case.grid).regions
+        found = classify([engine], case.image, plan.patch, effort, regions=regions)
         seen = overlaps(case.label, found, tuple(classes), ignore=plan.labels.ignore_index)
         known = [case.drawn is None or case.drawn[c] for c in classes]
         rows.append([seen[c].dice if k else nan for c, k in zip(classes, known, strict=True)])

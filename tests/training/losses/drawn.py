@@ -2,6 +2,7 @@
 
 import torch
 
+from tests.training.tiny import PLAN
 from volunet.space.labels import Labels
 from volunet.training.losses.loss import Loss
 from volunet.training.losses.settings import LossSettings
@@ -27,4 +28,5 @@ def labels_of(classes: int, ignore: int | None = None) -> Labels:
 def loss_of(classes: int, *terms: str, ignore: int | None = None, **settings) -> Loss:
     """The loss of some terms, each with weight 1; by default Dice and cross-entropy."""
     told = {"terms": dict.fromkeys(terms, 1.0)} if terms else {}
-    return Loss(labels_of(classes, ignore), LossSettings(**told, **settings))
+    plan = PLAN.model_copy(update={"labels": labels_of(classes, ignore)})
+    return Loss(plan, LossSettings(**told, **settings))

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from monai.losses import DiceCELoss
 
 from tests.training.losses.drawn import draw, labels_of, loss_of, sure_of
+from tests.training.tiny import PLAN
 from volunet.errors import ConfigError
 from volunet.training.losses.loss import Loss
 from volunet.training.losses.settings import LossSettings
@@ -74,7 +75,8 @@ def test_form_counts_at_the_finest_scale_alone_and_in_full():
 
 def test_terms_are_added_with_their_weights():
     logits, label = draw(2, 3)
-    both = Loss(labels_of(3), LossSettings(terms={"ce": 0.5, "tversky": 2.0}))
+    plan = PLAN.model_copy(update={"labels": labels_of(3)})
+    both = Loss(plan, LossSettings(terms={"ce": 0.5, "tversky": 2.0}))
     entropy, tversky = (loss_of(3, name)([logits], label) for name in ("ce", "tversky"))
     torch.testing.assert_close(both([logits], label), 0.5 * entropy + 2 * tversky)
 

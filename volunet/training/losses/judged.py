@@ -13,22 +13,24 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from volunet.training.processes import ALONE, Processes
 
 
 @dataclass(frozen=True)
 class Judged:
-    """Answers and truth of a batch, for `classes` of which background is the first.
+    """Answers and truth of a batch, for K structures, or K regions that may overlap.
 
     Args:
-        right: (B, *S), the log-probability of what is true; 0 where nothing is known. Float32, as
-            all of this, or float64 where logits are.
-        worth: (B, *S), how much each voxel counts among voxels; None for all alike.
-        share: (B, classes - 1, *S), the probability of each structure; 0 where nothing is known.
-        truth: (B, classes - 1, *S) bool, where each structure is.
-        drawn: (B, classes - 1) bool, which structures were drawn in each case; None for all.
-        weights: (classes - 1,), how much each structure counts among structures; None for alike.
+        right: (B, 1, *S), the log-probability of what is true, or (B, K, *S) for regions; 0 where
+            nothing is known. Float32, as all of this, or float64 where logits are.
+        worth: how much each of these counts among voxels, (B, 1, *S) or (B, K, *S); None for all
+            alike.
+        share: (B, K, *S), the probability of each structure; 0 where nothing is known.
+        truth: (B, K, *S) bool, where each structure is.
+        drawn: (B, K) bool, which structures were drawn in each case; None for all.
+        weights: (K,), how much each structure counts among structures; None for alike.
         processes: whose batches make one together.
     """
 
@@ -45,14 +47,14 @@ class Judged:
         return self.processes.sum(values)
 
     def mean_of_voxels(self, values: Tensor) -> Tensor:
-        """The mean of (B, *S) by `worth`; 0 where no voxel counts."""
+        """The mean of values of the shape of `right`, by `worth`; 0 where no voxel counts."""
         if self.worth is None:  # processes have batches of one size
             return self.sum(values.mean()) / self.processes.count
         counts = self.sum(self.worth.sum()).clamp_min(1e-6)
         return self.sum((values * self.worth).sum()) / counts
 
     def mean_of_structures(self, values: Tensor) -> Tensor:
-        """The mean of (classes - 1,) for a batch, or (B, classes - 1), over what was drawn."""
+        """The mean of (K,) for a batch, or (B, K), over what was drawn."""
         if self.drawn is None and self.weights is None:
             return self.sum(values.mean()) / self.processes.count
         counts = torch.ones_like(values) if self.weights is None else self.weights.expand_as(values)
@@ -91,15 +93,16 @@ def judge(
         seen = drawn.gather(1, target.flatten(1)).view_as(target)
         target = torch.where(seen, target, 0)
         scores = _merged(scores, drawn)
-    right = scores.gather(1, target[:, None])[:, 0]
-    worth = None if weights is None else weights[target]
+    right = scores.gather(1, target[:, None])
+    worth = None if weights is None else weights[target][:, None]
     structures = torch.arange(1, logits.shape[1], device=logits.device)
     truth = target[:, None] == structures.view(1, -1, *[1] * (label.ndim - 1))
     share = scores[:, 1:].exp()
     if known is not None:
+        known = known[:, None]
         right = torch.where(known, right, 0)
         worth = known.float() if worth is None else worth * known
-        share, truth = share * known[:, None], truth & known[:, None]
+        share, truth = share * known, truth & known
     return Judged(
         right=right,
         worth=worth,
@@ -107,6 +110,50 @@ def judge(
         truth=truth,
         drawn=None if drawn is None else drawn[:, 1:],
         weights=None if weights is None else weights[1:],
+        processes=processes,
+    )
+
+
+def judge_regions(
+    logits: Tensor,
+    label: Tensor,
+    members: Tensor,
+    *,
+    ignore: int | None = None,
+    drawn: Tensor | None = None,
+    weights: Tensor | None = None,
+    processes: Processes = ALONE,
+) -> Judged:
+    """Sigmoid of the logits, one for each of K regions, beside the truth.
+
+    Args:
+        logits: (B, K, *S).
+        label: (B, *S) class indices, 0 for background.
+        members: (classes, K) bool, which classes each region unites.
+        ignore: class index of voxels that nobody judged.
+        drawn: (B, classes) bool, which classes were drawn in each case. A region counts in cases
+            that drew all of it.
+        weights: (K,), how much each region counts.
+        processes: whose batches make one together; this one alone unless given.
+    """
+    full = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    known = torch.ones_like(label, dtype=torch.bool) if ignore is None else label != ignore
+    truth = members[torch.where(known, label, 0)].movedim(-1, 1)
+    counted = known[:, None].expand_as(truth)
+    whole = None
+    if drawn is not None:
+        whole = ~(~drawn[:, :, None] & members).any(dim=1)
+        counted = counted & whole.view(*whole.shape, *[1] * (label.ndim - 1))
+    worth = None if ignore is None and drawn is None and weights is None else counted.float()
+    if worth is not None and weights is not None:
+        worth = worth * weights.view(1, -1, *[1] * (label.ndim - 1))
+    return Judged(
+        right=torch.where(counted, logsigmoid(torch.where(truth, full, -full)), 0),
+        worth=worth,
+        share=full.sigmoid() * counted,
+        truth=truth & counted,
+        drawn=whole,
+        weights=weights,
         processes=processes,
     )
 

@@ -12,20 +12,19 @@ import torch
 from torch import Tensor
 
 from volunet.errors import ConfigError
+from volunet.planning.plan import Plan
 from volunet.space.labels import Labels
-from volunet.training.losses.judged import Judged, judge
+from volunet.training.losses.judged import Judged, judge, judge_regions
 from volunet.training.losses.settings import LossSettings, Term
 from volunet.training.losses.terms import FINEST_ONLY, TERMS
 from volunet.training.processes import ALONE, Processes
-
-BACKGROUND = "background"
 
 
 class Loss:
     """What a step minimises.
 
     Args:
-        labels: the structures, and the index to ignore.
+        plan: whose structures or regions the network's logits tell apart.
         settings: the terms and their weights.
         device: where logits will be.
         processes: that train together; this one alone unless given.
@@ -36,16 +35,17 @@ class Loss:
 
     def __init__(
         self,
-        labels: Labels,
+        plan: Plan,
         settings: LossSettings | None = None,
         *,
         device: torch.device | None = None,
         processes: Processes = ALONE,
     ) -> None:
         self.settings = settings or LossSettings()
-        self.ignore = labels.ignore_index
+        self.ignore = plan.labels.ignore_index
         self.processes = processes
-        self.weights = _weights(labels, self.settings, device)
+        self.weights = _weights(plan, self.settings, device)
+        self.members = _members(plan.labels, device) if plan.regions else None
 
     def __call__(
         self, outputs: Sequence[Tensor], label: Tensor, *, drawn: Tensor | None = None
@@ -74,6 +74,16 @@ class Loss:
         steps = [n // m for n, m in zip(label.shape[1:], logits.shape[2:], strict=True)]
         # The voxel in the middle of each block stands for it: no value is made up.
         picked = label[(slice(None), *(slice(s // 2, None, s) for s in steps))]
+        if self.members is not None:
+            return judge_regions(
+                logits,
+                picked,
+                self.members,
+                ignore=self.ignore,
+                drawn=drawn,
+                weights=self.weights,
+                processes=self.processes,
+            )
         return judge(
             logits,
             picked,
@@ -90,13 +100,19 @@ class Loss:
         return total
 
 
-def _weights(labels: Labels, settings: LossSettings, device: torch.device | None) -> Tensor | None:
-    names = (BACKGROUND, *labels.names)
-    if unknown := sorted(set(settings.class_weights) - set(names)):
+def _weights(plan: Plan, settings: LossSettings, device: torch.device | None) -> Tensor | None:
+    if unknown := sorted(set(settings.class_weights) - set(plan.heads)):
         raise ConfigError(
-            f"training.loss.class_weights names {unknown}, which are no classes; known are "
-            f"{list(names)}."
+            f"training.loss.class_weights names {unknown}, which the network does not tell apart; "
+            f"known are {list(plan.heads)}."
         )
     if not settings.class_weights:
         return None
-    return torch.tensor([settings.class_weights.get(name, 1.0) for name in names], device=device)
+    weights = [settings.class_weights.get(name, 1.0) for name in plan.heads]
+    return torch.tensor(weights, device=device)
+
+
+def _members(labels: Labels, device: torch.device | None) -> Tensor:
+    """Which classes each region unites, (classes, regions) bool."""
+    rows = [[value in united for united in labels.regions.values()] for value in labels.values]
+    return torch.tensor([[False] * len(labels.regions), *rows], device=device)

@@ -26,14 +26,14 @@ class LossSettings(Settings):
         terms: each with its weight. Overlap: "dice" (Milletari et al. 2016, arXiv:1606.04797),
             "generalised_dice" (Sudre et al. 2017, arXiv:1707.03237), "tversky" (Salehi et al. 2017,
             arXiv:1706.05721), "focal_tversky" (Abraham and Khan 2019, arXiv:1810.07842). Voxels:
-            "ce" (cross-entropy), "focal" (Lin et al. 2017, arXiv:1708.02002). Form, at the finest
-            scale only: "cldice" for tubes (Shit et al. 2021, arXiv:2003.07311), "hausdorff" (Karimi
-            and Salcudean 2019, arXiv:1904.10030) and "boundary" (Kervadec et al. 2019,
-            arXiv:1812.07032), which take seconds on a large patch, and which want a term of overlap
-            or voxels beside them.
-        class_weights: how much a structure or "background" counts, by name, 1 unless given; voxels
-            in "ce" and "focal", structures in the mean of the other terms but "generalised_dice",
-            which weighs them itself, and "cldice", which takes them together.
+            "ce" (cross-entropy; that of each region alone, where regions are learnt), "focal" (Lin
+            et al. 2017, arXiv:1708.02002). Form, at the finest scale only: "cldice" for tubes (Shit
+            et al. 2021, arXiv:2003.07311), "hausdorff" (Karimi and Salcudean 2019,
+            arXiv:1904.10030) and "boundary" (Kervadec et al. 2019, arXiv:1812.07032), which take
+            seconds on a large patch, and which want a term of overlap or voxels beside them.
+        class_weights: how much a structure, a region or "background" counts, by name, 1 unless
+            given; voxels in "ce" and "focal", structures in the mean of the other terms but
+            "generalised_dice", which weighs them itself, and "cldice", which takes them together.
         batch: whether overlap is that of the whole batch, or of each patch alone.
         focal_gamma: how little "focal" cares for what is right already.
         false_positives: what a false voxel costs in "tversky" and "focal_tversky".

@@ -7,7 +7,8 @@ TRAINED is a folder such as `nnUNetTrainer__nnUNetPlans__3d_fullres`, SCANS a fo
 naming (`case_0000.nii.gz`). The model is imported, then every scan is segmented by both, each in a
 process of its own: by nnU-Net in float32, by volunet in float32 and as it runs by default. For each
 case: how much of the union of both foregrounds is equal, voxel by voxel, and the Dice of each label
-with nnU-Net's mask as the reference.
+with nnU-Net's mask as the reference. nnU-Net sums logits in float16; masks are compared as well
+with those it makes with sums in float32, so that its rounding is told from a difference of ours.
 """
 
 from __future__ import annotations
@@ -31,6 +32,15 @@ from benchmarks.settings import VOLUNET, fastest_precision
 RESULTS = Path(__file__).parent / "results"
 LAUNCH = Path(__file__).with_name("launch.py")
 ENTRY = "from nnunetv2.inference.predict_from_raw_data import predict_entry_point_modelfolder as go"
+FULL_SUMS = """
+import inspect
+from nnunetv2.inference import predict_from_raw_data as room
+source = inspect.getsource(room)
+assert source.count("dtype=torch.half") == 2, "another version of nnU-Net"
+exec(compile(source.replace("torch.half", "torch.float"), room.__file__, "exec"), room.__dict__)
+room.predict_entry_point_modelfolder()
+"""
+"""nnU-Net with its sums of logits in float32; it has no setting for that, and sums in float16."""
 ASK = (
     "from importlib.metadata import version as v; import json; "
     "print(json.dumps([v('nnunetv2'), v('torch')]))"
@@ -52,17 +62,22 @@ def main() -> None:
     for mirror in (False, True) if options.mirror else (False,):
         kind = "mirrored" if mirror else "plain"
         reference = out / f"nnunet_{kind}"
-        words = [options.nnunet_python, "-c", f"{ENTRY}; go()", "-i", options.scans]
-        words += ["-o", reference, "-m", options.model, "-f", *folds]
-        words += ["-chk", "checkpoint_final.pth", "-device", "cpu", "-npp", "1", "-nps", "1"]
-        words += [] if mirror else ["--disable_tta"]
-        rows[f"nnunet {kind}"] = launch(out / "facts.json", words, threads=options.threads)
+        full = out / f"nnunet_{kind}_full_sums"
+        for code, masks in ((f"{ENTRY}; go()", reference), (FULL_SUMS, full)):
+            words = [options.nnunet_python, "-c", code, "-i", options.scans, "-o", masks]
+            words += ["-m", options.model, "-f", *folds, "-chk", "checkpoint_final.pth"]
+            words += ["-device", "cpu", "-npp", "1", "-nps", "1"]
+            words += [] if mirror else ["--disable_tta"]
+            told = launch(out / "facts.json", words, threads=options.threads)
+            rows.setdefault(f"nnunet {kind}", told)  # the first is nnU-Net as it is
         for name, flags in ways():
             masks = out / f"volunet_{kind}_{name}"
             words = [VOLUNET, "predict", "-q", "-i", options.scans, "-m", model, "-o", masks]
             words += [*flags, *options.flags.split(), *(["--best"] if mirror else [])]
             told = launch(out / "facts.json", words, threads=options.threads)
-            rows[f"volunet {kind} {name}"] = told | compare(masks, reference)
+            found = told | compare(masks, reference)
+            found["full_sums"] = compare(masks, full)
+            rows[f"volunet {kind} {name}"] = found
     keep(RESULTS / f"nnunet_{options.keep}.json", facts_of(options, rows))
 
 
@@ -148,7 +163,7 @@ def facts_of(options: argparse.Namespace, rows: dict[str, Any]) -> dict[str, Any
 def table(results: Iterable[dict[str, Any]]) -> str:
     """The rows of several results for the documentation."""
     head = ("scans", "model", "looks", "nnU-Net s", "volunet s", "times faster", "nnU-Net GB")
-    head += ("volunet GB", "foreground equal", "worst case", "least Dice")
+    head += ("volunet GB", "foreground equal", "worst case", "least Dice", "equal, float32 sums")
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for result in results:
         for name, row in result["rows"].items():
@@ -168,6 +183,7 @@ def table(results: Iterable[dict[str, Any]]) -> str:
                 f"{row['union_equal']:.4%}",
                 f"{row['union_equal_worst_case']:.4%}",
                 f"{min(row['dice_worst'].values()):.4f}",
+                f"{row['full_sums']['union_equal']:.4%}" if "full_sums" in row else "",
             )
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import contract, effort, less, nnunet, tidying
+from benchmarks import steps as training_steps
 from benchmarks.plots import plot_ct, plot_stitch
 
 ROOT = Path(__file__).parents[1]
@@ -244,6 +245,7 @@ TABLES: tuple[tuple[str, str, str, Table], ...] = (
     ("contract", "memory", "contract", lambda result: contract.table(result["rows"])),
     ("effort_hippocampus", "effort", "hippocampus", effort.table),
     ("effort_head_neck_ct", "effort", "head and neck", effort.table),
+    ("steps", "training", "steps", training_steps.table),
     ("tidying_hippocampus", "effort", "tidying hippocampus", tidying.table),
     ("tidying_head_neck_ct", "effort", "tidying head and neck", tidying.table),
 )

@@ -160,6 +160,11 @@ CODES: dict[str, Code] = {
     "LBL-255": Code(
         "refuse", "The mask is stored as 0 and 255.", "Declare the value 255 in labels.json."
     ),
+    "SET-LABELLED": Code(
+        "warn",
+        "labels.json says what was drawn in a case that is not here.",
+        "Mend the name; without it everything counts as drawn.",
+    ),
     "SET-EMPTY": Code("refuse", "No case was found.", "See the layouts that volunet reads."),
     "SET-DUPLICATE-ID": Code(
         "refuse", "Two files would have the same case id.", "Rename or remove one of them."

@@ -125,5 +125,34 @@ def test_what_was_started_otherwise_is_told(dataset, wanted, tmp_path):
     cross_validate(dataset, tmp_path / "cv", RECIPE, folds=2, wanted=wanted)
     with pytest.raises(ConfigError, match="folds"):
         cross_validate(dataset, tmp_path / "cv", RECIPE, folds=3, wanted=wanted)
+    other = RECIPE.model_copy(update={"budget": "10steps"})
+    with pytest.raises(ConfigError, match=r"recipe\.budget"):
+        cross_validate(dataset, tmp_path / "cv", other, folds=2, wanted=wanted)
     with pytest.raises(ConfigError, match="seed"):
         cross_validate(dataset, tmp_path / "cv", RECIPE, folds=2, wanted=replace(wanted, seed=1))
+
+
+def test_a_plan_that_was_changed_between_two_folds_is_told(dataset, wanted, tmp_path):
+    seen = (tmp_path / "cv" / "fold_1" / "history.csv").exists
+    with pytest.raises(Stopped):
+        cross_validate(
+            dataset, tmp_path / "cv", RECIPE, folds=2, wanted=wanted, watch=Watch(should_stop=seen)
+        )
+    plan = json.loads((tmp_path / "cv" / "plan.json").read_text())
+    (tmp_path / "cv" / "plan.json").write_text(json.dumps(plan | {"spacing": [1.5, 1, 1]}))
+    with pytest.raises(ConfigError, match=r"plan\.spacing"):
+        cross_validate(dataset, tmp_path / "cv", RECIPE, folds=2, wanted=wanted)
+
+
+def test_folds_of_a_column_may_have_any_numbers(dataset, wanted, tmp_path):
+    rows = ["case_id,image,label,fold"]
+    for number in range(CASES):
+        name = f"case_{number}.nii.gz"
+        rows.append(f"case_{number},images/{name},labels/{name},{(1, 7)[number % 2]}")
+    (dataset / "table.csv").write_text("\n".join(rows) + "\n")
+    cross_validate(dataset / "table.csv", tmp_path / "cv", RECIPE, folds=2, wanted=wanted)
+    splits = json.loads((tmp_path / "cv" / "splits.json").read_text())
+    assert splits[0]["validation"] == ["case_0", "case_2", "case_4"]
+    assert set(rows_of(tmp_path / "cv" / "validation" / "metrics.csv")) == {
+        f"case_{n}" for n in range(CASES)
+    }

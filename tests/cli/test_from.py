@@ -35,3 +35,11 @@ def test_what_does_not_fit_the_model_is_told(tmp_path):
     nothing = volunet(*words, "-o", tmp_path / "on", "--from", tmp_path, home=tmp_path)
     assert nothing.returncode == 2
     assert "holds no model.json" in nothing.stderr
+
+
+def test_an_encoder_of_random_weights_is_not_frozen(tmp_path):
+    words = ("train", SAMPLE / "mr", "-r", SMOKE, "-o", tmp_path / "run")
+    frozen = ("--set", "training.optimisation.freeze_encoder=true")
+    done = volunet(*words, *frozen, home=tmp_path)
+    assert done.returncode == 2
+    assert "Give --from" in done.stderr

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from tests.data.on_disk import write_image, write_json, write_label, write_pairs
+from tests.training.tiny import PLAN as TINY
+from volunet.data.cache import PreparedCases
 from volunet.data.cases import Case
 from volunet.data.drawn import drawn_classes
 from volunet.data.layouts import find_dataset
@@ -14,6 +16,7 @@ from volunet.space.labels import Labels
 
 NAMES = {"liver": 1, "spleen": 2}
 LABELS = Labels(structures=NAMES)
+PLAN = TINY.model_copy(update={"labels": LABELS})
 
 
 def written(root, cell: str):
@@ -50,7 +53,6 @@ def test_a_labels_json_says_it_for_folders_and_tables(tmp_path):
 @pytest.mark.parametrize(
     ("said", "error", "message"),
     [
-        ({"bb": ["liver"]}, ConfigError, "names 'bb', which is no case. Nearest: 'b'"),
         ({"b": ["lever"]}, DatasetError, "names 'lever', which is no label. Nearest: 'liver'"),
         ({"b": "liver"}, ConfigError, "labelled is like"),
         (["liver"], ConfigError, "labelled is like"),
@@ -61,6 +63,15 @@ def test_what_makes_no_sense_in_a_labels_json_is_named(tmp_path, said, error, me
     write_pairs(tmp_path, ["a", "b"])
     with pytest.raises(error, match=message):
         find_dataset(tmp_path)
+
+
+def test_a_name_that_is_no_case_here_is_a_warning(tmp_path):
+    write_json(tmp_path / "labels.json", {"labels": NAMES, "labelled": {"bb": ["liver"]}})
+    for dataset in (find_dataset(written(tmp_path, "")), find_dataset(tmp_path)):
+        (found,) = dataset.findings
+        assert (found.code, found.severity.value) == ("SET-LABELLED", "warn")
+        assert "'bb', which is no case here. Nearest: 'b'" in found.message
+        assert {case.labelled for case in dataset.cases} == {None}
 
 
 def test_a_name_needs_declared_labels(tmp_path):
@@ -94,7 +105,7 @@ def test_a_map_that_holds_what_was_not_drawn_is_told(tmp_path):
     (found,) = [f for f in read.findings if f.code == "LBL-UNDRAWN"]
     assert found.case == "a"
     assert found.severity.value == "warn"
-    assert "20 voxels are 'liver'" in found.message
+    assert "voxels of 'liver' (1)" in found.message
     whole = read_case(a_case(tmp_path, None), labels=LABELS)
     assert "LBL-UNDRAWN" not in {f.code for f in whole.findings}
 
@@ -102,3 +113,14 @@ def test_a_map_that_holds_what_was_not_drawn_is_told(tmp_path):
 def test_the_fingerprint_knows_no_volume_of_what_was_not_drawn(tmp_path):
     seen = survey([a_case(tmp_path, ("spleen",))], LABELS, 1)
     assert set(seen.fingerprint.cases["a"].volumes_ml) == {"spleen"}
+
+
+def test_a_prepared_case_warns_by_what_is_said_now(tmp_path):
+    cases = PreparedCases(tmp_path / "cache", PLAN)
+    whole = cases.get(a_case(tmp_path, None))
+    assert (whole.drawn, sorted(whole.foreground), whole.findings) == (None, [1, 2], ())
+    part = PreparedCases(tmp_path / "cache", PLAN).get(a_case(tmp_path, ("spleen",)))
+    assert list(part.drawn) == [True, False, True]
+    assert list(part.foreground) == [2]
+    assert [f.code for f in part.findings] == ["LBL-UNDRAWN"]
+    assert PreparedCases(tmp_path / "cache", PLAN).get(a_case(tmp_path, None)).findings == ()

@@ -75,7 +75,9 @@ def test_a_batch_tells_what_was_drawn_in_each_patch():
     batch = cut_patches(cases, draws, (8, 8, 8))
     for draw, drawn in zip(draws, batch.drawn.tolist(), strict=True):
         assert drawn == [[True, True, False], [True, True, True]][draw.case]
-    assert cut_patches(cases[1:], [replace(draws[0], case=0)], (8, 8, 8)).drawn is None
+    whole = replace(draws[0], case=1)
+    assert cut_patches(cases, [whole], (8, 8, 8)).drawn.all()  # as other processes are told too
+    assert cut_patches(cases[1:], [replace(whole, case=0)], (8, 8, 8)).drawn is None
 
 
 @pytest.mark.parametrize("labelled", [("ball",), ("hole",)])

@@ -34,7 +34,7 @@ def trainer_that_fits(folder, most: int):
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
     run.parts.module.register_forward_pre_hook(refuse)
-    return run, build_trainer(run.parts, tell=run.note)
+    return run, build_trainer(run.parts, tell=run.note_pieces)
 
 
 def weights_after(run, trainer, batch) -> list[torch.Tensor]:
@@ -63,6 +63,10 @@ def test_it_keeps_to_the_pieces_and_says_so_once(tmp_path):
     assert len(losses) == 3
     assert [note for note in run.notes if "pieces" in note] == run.notes
     assert len(run.notes) == 1
+    assert run.pieces == 2
+    again = start_run(job(tmp_path, steps=9, loss=ALONE))
+    again.load_state_dict(run.state_dict())
+    assert again.pieces == 2
 
 
 def test_one_patch_that_does_not_fit_is_told_with_advice(tmp_path):
@@ -75,7 +79,7 @@ def test_another_error_is_no_reason_to_cut():
     def fail(batch: Batch, share: float) -> torch.Tensor:
         raise RuntimeError("something else")
 
-    pieces = Pieces(fail, clear=lambda: None)
+    pieces = Pieces(fail, clear=lambda: None, tell=print)
     with pytest.raises(RuntimeError, match="something else"):
         pieces(batch_of(2))
     assert pieces.count == 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from volunet.api.planning import Counted, quiet
+from volunet.data.splits import Split
 from volunet.errors import Stopped
 from volunet.training.handlers import Progress
 
@@ -43,8 +44,8 @@ class Wanted:
     """What a run is asked for, beside its dataset and recipe.
 
     Args:
-        fold: of `folds`, or of `splits`; None holds out one part in so many.
-        folds: how many parts cases are cut into where neither they nor `splits` say it.
+        fold: of five, or of `splits`; None holds out one part in five.
+        split: both sides, in place of `fold` and `splits`.
         splits: a splits_final.json.
         seed: of split, weights and draws.
         device: "cpu", "cuda", "mps"; None for the best there is.
@@ -54,7 +55,7 @@ class Wanted:
     """
 
     fold: int | None = None
-    folds: int = 5
+    split: Split | None = None
     splits: Path | None = None
     seed: int = 0
     device: str | None = None

@@ -16,7 +16,7 @@ from volunet.api.asked import Wanted, Watch
 from volunet.api.planning import open_dataset
 from volunet.api.preparation import plan_run
 from volunet.api.run_folder import RunFolder
-from volunet.api.training import TrainedRun, once, train
+from volunet.api.training import TrainedRun, asked_of, once, train
 from volunet.api.validation import Validated, judge_masks, keep_validation
 from volunet.cohort.lock import locked
 from volunet.data.cases import Dataset
@@ -79,7 +79,7 @@ def cross_validate(
         folder: of the whole; made where it is missing.
         recipe: how to train; its budget is shared out evenly.
         folds: how many; as many as `wanted.splits` or the cases' own folds have.
-        wanted: seed, device and the like; its `fold` is not looked at.
+        wanted: seed, device and the like; its `fold` and `split` are not looked at.
         watch: who is told how it goes.
 
     Raises:
@@ -107,43 +107,35 @@ def _cross_validate(
 ) -> CrossValidated:
     opened = open_dataset(dataset, recipe, accept=wanted.accept, counted=watch.counted)
     splits = fold_splits(opened.cases, folds, path=wanted.splits, seed=wanted.seed)
-    made_from = {
-        "folds": [json.loads(split.model_dump_json()) for split in splits],
-        "recipe": recipe.model_dump(mode="json"),
-        "seed": wanted.seed,
-    }
+    everyone = sorted({name for split in splits for name in (*split.train, *split.validation)})
+    together = Split(train=tuple(everyone), validation=())
+    asked, unreadable = asked_of(opened, together, recipe, wanted)
+    made_from = {**asked, "folds": [json.loads(split.model_dump_json()) for split in splits]}
     run.check_unchanged(made_from)
     if run.finished:
         watch.say(f"{run.path} has ended already; its model is in {run.path / 'model'}.")
         return CrossValidated(run.path)
-    everyone = sorted({name for split in splits for name in (*split.train, *split.validation)})
-    together = Split(train=tuple(everyone), validation=())
     plan, fingerprint, found = plan_run(run, opened, together, recipe, wanted, watch)
+    made_from["plan"] = plan.model_dump(mode="json")
+    run.check_unchanged(made_from)
     run.write_splits(json.dumps(made_from["folds"], indent=2))
     run.write_record({"status": "running", "made_from": made_from})
     each = recipe.shared_among(folds)
     runs = []
-    for fold in range(folds):
+    for fold, split in enumerate(splits):
         watch.say(f"Fold {fold} of {folds}: {each.time}.")
-        place = _place(run, fold, plan, fingerprint)
-        asked = replace(wanted, fold=fold, folds=folds)
-        runs.append(train(dataset, place, each, wanted=asked, watch=watch))
+        place = RunFolder(run.path / f"fold_{fold}")
+        place.write_plan(plan, fingerprint)  # all folds share it; one that began checks it
+        alone = replace(wanted, split=split)
+        runs.append(train(dataset, place.path, each, wanted=alone, watch=watch))
     _unite(run, runs, plan, fingerprint, recipe, wanted.seed)
     validated = _gather(run, runs, splits, opened, recipe, wanted, watch)
     known = [read_model_file(done.model).calibration for done in runs]
     calibration = merge_calibrations([c for c in known if c is not None], networks=folds)
     amend_model(run.path, tidy=validated.choice.tidy, calibration=calibration)
     run.write_record({"status": "finished"})
-    seen = [*found, *validated.findings, *(f for done in runs for f in done.findings)]
+    seen = [*unreadable, *found, *validated.findings, *(f for done in runs for f in done.findings)]
     return CrossValidated(run.path, tuple(runs), validated, once(seen), calibration)
-
-
-def _place(run: RunFolder, fold: int, plan: Plan, fingerprint: Fingerprint) -> Path:
-    """The folder of a fold, with the plan that all share."""
-    place = RunFolder(run.path / f"fold_{fold}")
-    if place.read_fingerprint() is None:
-        place.write_plan(plan, fingerprint)
-    return place.path
 
 
 def _unite(

@@ -17,7 +17,7 @@ from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.machine import find_device
 from volunet.planning.plan import Plan
 from volunet.recipe import Recipe
-from volunet.training.fit import Job
+from volunet.training.fit import Job, Start
 
 
 def plan_run(
@@ -78,8 +78,9 @@ def prepare_job(
 
     Raises:
         DatasetError: not one training case could be prepared.
+        ConfigError: the encoder is to be frozen, and there is no model to start from.
     """
-    starting = None if wanted.start is None else Starting(wanted.start)
+    start = _start(recipe, wanted)
     cache = wanted.cache or cache_folder("prepared")
     watch.say(f"Prepared cases are kept in {cache}.")
     prepared = PreparedCases(cache, plan, accept=wanted.accept)
@@ -106,6 +107,18 @@ def prepare_job(
         folder=run.path,
         device=find_device(wanted.device),
         seed=wanted.seed,
-        start=None if starting is None else starting.start(),
+        start=start,
     )
     return job, tuple(findings)
+
+
+def _start(recipe: Recipe, wanted: Wanted) -> Start | None:
+    """What the network begins with; None for weights drawn at random."""
+    if wanted.start is not None:
+        return Starting(wanted.start).start()
+    if recipe.training.optimisation.freeze_encoder:
+        raise ConfigError(
+            "training.optimisation.freeze_encoder keeps an encoder as it is, and without a model "
+            "to start from that is one of random weights. Give --from, or take the key out."
+        )
+    return None

@@ -102,7 +102,7 @@ def _train(
 ) -> TrainedRun:
     opened = open_dataset(dataset, recipe, accept=wanted.accept, counted=watch.counted)
     split = _split(opened, wanted)
-    asked, unreadable = _asked(opened, split, recipe, wanted)
+    asked, unreadable = asked_of(opened, split, recipe, wanted)
     run.check_unchanged(asked)
     if run.finished:
         watch.say(f"{run.path} has ended already; its model is in {run.path / 'model'}.")
@@ -187,7 +187,7 @@ def _calibrate(
     return found
 
 
-def _asked(
+def asked_of(
     dataset: Dataset, split: Split, recipe: Recipe, wanted: Wanted
 ) -> tuple[dict[str, Any], list[Finding]]:
     """What a run is made from, and the findings of cases that cannot be read.
@@ -210,9 +210,11 @@ def _asked(
 
 
 def _split(dataset: Dataset, wanted: Wanted) -> Split:
+    if wanted.split is not None:
+        return wanted.split
     if wanted.splits is not None:
         return read_splits(wanted.splits, dataset.cases, wanted.fold or 0)
-    return split_cases(dataset.cases, fold=wanted.fold, folds=wanted.folds, seed=wanted.seed)
+    return split_cases(dataset.cases, fold=wanted.fold, seed=wanted.seed)
 
 
 def _sums(cases: Collection[Case]) -> tuple[dict[str, str], list[Finding]]:

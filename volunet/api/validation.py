@@ -101,7 +101,7 @@ def judge_masks(
 
     def look(case: Case, read: CaseReading) -> tuple[Volume, tuple[Finding, ...]]:
         path = folder / "validation" / f"{case.case_id}.nii.gz"
-        return read_mask(path, model.plan.labels).volume, ()
+        return read_mask(path, model.plan.labels, accept=accept).volume, ()
 
     judged = _Judge(model.plan, model.fingerprint, tolerance_mm, accept)
     return judged(cases, look, "scoring held-out cases", counted)

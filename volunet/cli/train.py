@@ -151,8 +151,6 @@ def tell_run(speaker: Speaker, run: TrainedRun | CrossValidated, trained: Traine
             f"{t.steps} steps in {t.seconds:.1f} s, {t.step_s:.3f} s a step, "
             f"{100 * t.drawing_share:.1f} % of it for drawing and changing patches."
         )
-        for note in t.notes:
-            speaker.say(note)
     if run.validated is not None:
         result["validation"] = run.validated.summary
         tell_summary(speaker, "held-out cases", run.validated.summary)

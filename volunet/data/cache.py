@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from volunet.data.cases import Case
 from volunet.data.content import sum_of_files
-from volunet.data.drawn import drawn_classes
+from volunet.data.drawn import drawn_classes, undrawn
 from volunet.data.entry import Entry, read_entry, write_entry
 from volunet.data.read_case import CaseReading, findings_of, read_case
 from volunet.errors import Stopped, WriteError
@@ -181,7 +181,9 @@ def prepare(
     samples = sample_foreground(index, plan.labels.classes, np.random.default_rng(seed))
     facts = {
         "affine": image.grid.affine.tolist(),
-        "findings": [json.loads(found.to_json()) for found in read.findings],
+        "findings": [
+            json.loads(found.to_json()) for found in read.findings if found.code != "LBL-UNDRAWN"
+        ],
     }
     coordinates = {f"class {c}": voxels for c, voxels in samples.items()}
     return facts, {"image": image.voxels, "label": index} | coordinates
@@ -222,14 +224,17 @@ def _prepared(entry: Entry, case: Case, labels: Labels) -> Prepared:
         for name, voxels in entry.arrays.items()
         if name.startswith("class ")
     }
+    hidden = [] if drawn is None else [c for c in samples if not drawn[c]]
+    told = [_finding(told) for told in entry.facts["findings"]]
+    told += [undrawn(labels.names[c - 1], labels.values[c - 1]) for c in hidden]
     i, j, k = label.shape
     return Prepared(
         case_id=case.case_id,
         image=entry.arrays["image"],
         label=label,
-        foreground={c: found for c, found in samples.items() if drawn is None or drawn[c]},
+        foreground={c: found for c, found in samples.items() if c not in hidden},
         grid=Grid((i, j, k), np.array(entry.facts["affine"])),
-        findings=tuple(_finding(told).at(case=case.case_id) for told in entry.facts["findings"]),
+        findings=tuple(found.at(case=case.case_id) for found in told),
         drawn=drawn,
     )
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volunet.data.cases import Case, near
-from volunet.errors import ConfigError, DatasetError
+from volunet.errors import DatasetError
 from volunet.findings import Finding, finding
 from volunet.io.masks import label_counts
 from volunet.space.labels import Labels
@@ -48,27 +48,31 @@ def check_drawn(names: Sequence[str], labels: Labels | None, *, at: str) -> tupl
 
 def with_drawn(
     cases: Iterable[Case], said: Mapping[str, Sequence[str]], labels: Labels | None
-) -> tuple[Case, ...]:
+) -> tuple[tuple[Case, ...], list[Finding]]:
     """The cases with what a labels.json says was drawn in some of them.
+
+    A warning SET-LABELLED comes for each name that is no case here.
 
     Args:
         said: case id to names.
 
     Raises:
-        ConfigError: there is no such case.
         DatasetError: a name is no label.
     """
     cases = tuple(cases)
     ids = [case.case_id for case in cases]
-    for case_id in said:
-        if case_id not in ids:
-            raise ConfigError(f"{AT} names {case_id!r}, which is no case.{near(case_id, ids)}")
-    return tuple(
+    findings = [
+        finding("SET-LABELLED", f"{AT} names {name!r}, which is no case here.{near(name, ids)}")
+        for name in said
+        if name not in ids
+    ]
+    told = tuple(
         replace(case, labelled=check_drawn(said[case.case_id], labels, at=f"{AT}, {case.case_id}"))
         if case.case_id in said
         else case
         for case in cases
     )
+    return told, findings
 
 
 def drawn_classes(case: Case, labels: Labels) -> NDArray[np.bool_] | None:
@@ -86,6 +90,11 @@ def find_undrawn(case: Case, labels: Labels, voxels: NDArray[Any]) -> list[Findi
     found = []
     for name, value in labels.structures.items():
         if name not in case.labelled and counts.get(value):
-            message = f"{counts[value]} voxels are {name!r}, which was not drawn in this case."
-            found.append(finding("LBL-UNDRAWN", message, value=value, voxels=counts[value]))
+            found.append(undrawn(name, value))
     return found
+
+
+def undrawn(name: str, value: int) -> Finding:
+    """The warning LBL-UNDRAWN."""
+    message = f"The map holds voxels of {name!r} ({value}), which the case says was not drawn."
+    return finding("LBL-UNDRAWN", message, value=value)

@@ -38,13 +38,14 @@ def read_csv_dataset(path: Path, labels: Labels | None) -> Dataset:
         missing = [file for file in case.files if not file.is_file()]
         findings += [missing_file(file, case.case_id) for file in missing]
         whole += [] if missing else [case]
+    told, strange = with_drawn(whole, declared.labelled, labels)
     return Dataset(
         root=path.parent,
-        cases=with_drawn(whole, declared.labelled, labels),
+        cases=told,
         channels=_channel_names(table, declared.channels),
         labels=labels,
         layout="csv",
-        findings=tuple(findings),
+        findings=(*findings, *strange),
     )
 
 

@@ -49,13 +49,14 @@ def read_folders(
     cases, findings = pair_folders(
         root / images, root / masks, channels=len(channels) if channels else None
     )
+    told, strange = with_drawn(cases, declared.labelled, labels)
     return Dataset(
         root=root,
-        cases=with_drawn(cases, declared.labelled, labels),
+        cases=told,
         channels=channels or name_channels(cases),
         labels=labels,
         layout="folders",
-        findings=tuple(findings),
+        findings=(*findings, *strange),
     )
 
 

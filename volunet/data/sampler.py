@@ -58,7 +58,8 @@ class Batch:
         image: (B, C, *S) float32.
         label: (B, *S) class indices, int64.
         case_ids: where each patch comes from.
-        drawn: (B, classes) bool, which classes were drawn in the patch's case; None for all.
+        drawn: (B, classes) bool, which classes were drawn in the patch's case; None where
+            all were in all cases.
     """
 
     image: Tensor
@@ -120,15 +121,16 @@ def cut_patches(
         image[place][:, into[0], into[1], into[2]] = case.image[:, inside[0], inside[1], inside[2]]
         label[place][into[0], into[1], into[2]] = case.label[inside[0], inside[1], inside[2]]
     ids = tuple(cases[draw.case].case_id for draw in draws)
-    drawn = _drawn([cases[draw.case] for draw in draws])
+    drawn = _drawn(cases, draws)
     return Batch(torch.from_numpy(image), torch.from_numpy(label), ids, drawn)
 
 
-def _drawn(cases: Sequence[Sampled]) -> Tensor | None:
-    said = [case.drawn for case in cases]
-    known = next((drawn for drawn in said if drawn is not None), None)
+def _drawn(cases: Sequence[Sampled], draws: Sequence[Draw]) -> Tensor | None:
+    """Told of every batch where it is told of any case: processes then count the same things."""
+    known = next((case.drawn for case in cases if case.drawn is not None), None)
     if known is None:
         return None
+    said = [cases[draw.case].drawn for draw in draws]
     rows = [np.ones_like(known) if drawn is None else drawn for drawn in said]
     return torch.from_numpy(np.stack(rows))
 

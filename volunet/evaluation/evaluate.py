@@ -63,8 +63,8 @@ def evaluate(
         references: folder of masks of the same names; a suffix may differ.
         out: folder for `metrics.csv` and `summary.json`; nothing is written where it is None.
         labels: what the values mean. Else `labels.json` beside the references' folder says it, and
-            without one labels are called by the values found in the references. What its
-            `labelled` leaves out of a case is not scored there.
+            without one labels are called by the values found in the references. What the
+            `labelled` of that file leaves out of a case is not scored there.
         tolerance_mm: of the surface Dice (NSD).
         only_predicted: leave references without a prediction out, instead of scoring them as empty.
         seed: of the bootstrap intervals.
@@ -79,9 +79,10 @@ def evaluate(
         raise ConfigError(f"The tolerance of NSD is 0 mm or more, got {tolerance_mm}.")
     found = pair_masks(Path(predictions), Path(references))
     pairs = [pair for pair in found if pair.prediction or not only_predicted]
+    drawn: dict[str, tuple[str, ...]] = {}
     if labels is None:
         labels = _labels_of(Path(references), pairs)
-    drawn = _drawn(Path(references), labels)
+        drawn = _drawn(Path(references), labels)
     scores: list[Score] = []
     findings: list[Finding] = []
     for pair in pairs:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+DRIFT = "Validation Dice fell"
 FALL = 0.02
 """Of the mean Dice below its best that is no noise."""
 REACH = 0.1
@@ -29,9 +30,9 @@ def find_drift(rows: Sequence[Mapping[str, str]]) -> str | None:
     if best - dice <= FALL or not now < then:
         return None
     return (
-        f"Validation Dice fell from {best:.3f} at step {best_step} to {dice:.3f} at step {step} "
-        f"while the loss fell from {then:.3f} to {now:.3f}: the network learns the training cases "
-        "by heart. Stop earlier, add cases, or change patches more (training.augmentation)."
+        f"{DRIFT} from {best:.3f} at step {best_step} to {dice:.3f} at step {step} while the loss "
+        f"fell from {then:.3f} to {now:.3f}: the network may be learning the training cases by "
+        "heart. Stop earlier, add cases, or change patches more (training.augmentation)."
     )
 
 

@@ -59,12 +59,17 @@ class Parts:
 
 
 def build_trainer(
-    parts: Parts, *, tell: Callable[[str], None], processes: Processes = ALONE
+    parts: Parts,
+    *,
+    tell: Callable[[str, int], None],
+    pieces: int = 1,
+    processes: Processes = ALONE,
 ) -> Engine:
     """An engine that takes one optimiser step a batch.
 
     Args:
-        tell: is told when a batch had to be cut to fit the memory.
+        tell: is told when a batch had to be cut to fit the memory, and into how many pieces.
+        pieces: that batches are cut into from the start.
         processes: that average their gradients; this one alone unless given.
     """
     module = _averaging(parts) if processes.several else parts.module
@@ -81,13 +86,17 @@ def build_trainer(
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
-    pieces = Pieces(
-        gradients, clear=parts.optimizer.zero_grad, may_cut=not processes.several, tell=tell
+    cut = Pieces(
+        gradients,
+        clear=parts.optimizer.zero_grad,
+        may_cut=not processes.several,
+        count=pieces,
+        tell=tell,
     )
 
     def step(_: Engine, batch: Batch) -> Step:
         module.train()
-        loss = pieces(batch)
+        loss = cut(batch)
         norm = nn.utils.clip_grad_norm_(weights, parts.clip_norm)
         parts.optimizer.step()
         return Step(loss, norm.detach(), batch.case_ids)

@@ -22,7 +22,7 @@ from volunet.training import handlers
 from volunet.training.average import Average
 from volunet.training.budget import Budget, Clock
 from volunet.training.checkpoint import load_newest
-from volunet.training.drift import find_drift
+from volunet.training.drift import DRIFT, find_drift
 from volunet.training.engine import Parts, build_trainer
 from volunet.training.history import open_history, read_history
 from volunet.training.losses.loss import Loss
@@ -128,7 +128,9 @@ def fit(
     def score_now() -> Score:
         return _score(job, run, report)
 
-    trainer = build_trainer(run.parts, tell=run.note, processes=job.processes)
+    trainer = build_trainer(
+        run.parts, tell=run.note_pieces, pieces=run.pieces, processes=job.processes
+    )
     handlers.count(trainer, run, should_stop)
     handlers.log(trainer, run, history, report)
     handlers.validate_now_and_then(trainer, run, score_now)
@@ -160,9 +162,11 @@ def _score(job: Job, run: Run, report: handlers.Report) -> Score:
     score = mean_score(known, job.plan.labels.names)
     run.validated += 1
     history = job.folder / "history.csv"
-    handlers.write_line(run, history, report, score=score)
-    if (drift := find_drift(read_history(history))) is not None:
+    newest = {"step": str(run.clock.step), "loss": "", "val_dice": str(score.mean)}
+    drift = find_drift([*read_history(history), newest])
+    if drift is not None and not any(note.startswith(DRIFT) for note in run.notes):
         run.note(drift)
+    handlers.write_line(run, history, report, score=score)
     if score.mean > run.best:
         run.best = score.mean
         handlers.save(run, job.folder / "checkpoints" / "best")

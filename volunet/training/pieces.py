@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 
 import torch
@@ -12,7 +11,6 @@ from volunet.data.sampler import Batch
 from volunet.errors import OutOfMemory
 from volunet.planning.machine import is_out_of_memory
 
-logger = logging.getLogger(__name__)
 Gradients = Callable[[Batch, float], Tensor]
 
 
@@ -27,7 +25,8 @@ class Pieces:
             gives its loss, times that share.
         clear: forgets all gradients.
         may_cut: a batch may be cut; not where processes that train together would go out of step.
-        tell: is told when a batch is cut smaller.
+        count: of pieces to begin with.
+        tell: is told when a batch is cut smaller, and into how many pieces.
     """
 
     def __init__(
@@ -36,9 +35,10 @@ class Pieces:
         *,
         clear: Callable[[], None],
         may_cut: bool = True,
-        tell: Callable[[str], None] = logger.warning,
+        count: int = 1,
+        tell: Callable[[str, int], None],
     ) -> None:
-        self.count = 1
+        self.count = count
         self._gradients, self._clear = gradients, clear
         self._may_cut, self._tell = may_cut, tell
 
@@ -82,7 +82,8 @@ class Pieces:
         self.count = min(2 * self.count, patches)
         self._tell(
             f"The batch of {patches} did not fit the memory: it is worked through in "
-            f"{self.count} pieces from now on, which is slower. A smaller plan.batch would not be."
+            f"{self.count} pieces from now on, which is slower. A smaller plan.batch would not be.",
+            self.count,
         )
 
 

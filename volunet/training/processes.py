@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -20,6 +21,8 @@ from torch import distributed as dist
 from torch.distributed.nn.functional import all_reduce
 
 T = TypeVar("T")
+LONGEST_WAIT = timedelta(days=2)
+"""While the first process prepares all cases, the others do nothing else but wait."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ def joined(device: torch.device) -> Iterator[Processes]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(own_device(device))
-    idist.initialize("nccl" if device.type == "cuda" else "gloo")
+    idist.initialize("nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_WAIT)
     try:
         yield processes
     finally:

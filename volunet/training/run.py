@@ -38,6 +38,7 @@ class Run:
         drawing_s: seconds spent on drawing, cutting and changing patches.
         stepping_s: seconds spent on steps, drawing included.
         unread: steps whose loss has not been looked at.
+        pieces: that a batch is worked through in.
         notes: what somebody should know of how it goes, in sentences; the first `told` are told.
     """
 
@@ -53,6 +54,7 @@ class Run:
     stepping_s: float = 0.0
     validated: int = 0
     unread: list[Step] = field(default_factory=list)
+    pieces: int = 1
     notes: list[str] = field(default_factory=list)
     told: int = 0
     _started: float = 0.0
@@ -60,6 +62,11 @@ class Run:
     def note(self, sentence: str) -> None:
         """Keeps what somebody should know, for the next line of the history."""
         self.notes.append(sentence)
+
+    def note_pieces(self, sentence: str, pieces: int) -> None:
+        """Keeps that batches are worked through in so many pieces from now on."""
+        self.pieces = pieces
+        self.note(sentence)
 
     def untold(self) -> tuple[str, ...]:
         """The notes since the last call."""
@@ -145,6 +152,7 @@ class Run:
             "drawing_s": self.drawing_s,
             "stepping_s": self.stepping_s,
             "notes": self.notes,
+            "pieces": self.pieces,
             "module": self.parts.module.state_dict(),
             "average": self.parts.average.state_dict(),
             "optimizer": self.parts.optimizer.state_dict(),
@@ -171,6 +179,7 @@ class Run:
         self.best, self.validated = state["best"], state["validated"]
         self.drawing_s, self.stepping_s = state["drawing_s"], state["stepping_s"]
         self.notes, self.told = list(state["notes"]), len(state["notes"])
+        self.pieces = state["pieces"]
         self.parts.module.load_state_dict(state["module"])
         self.parts.average.load_state_dict(state["average"])
         self.parts.optimizer.load_state_dict(state["optimizer"])

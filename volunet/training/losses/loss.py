@@ -65,6 +65,8 @@ class Loss:
             judged = self._judge(logits, label, drawn)
             if coarser:
                 total = total + self._sum(coarser, judged) * (share / sum(shares))
+            else:  # a head without a part in the loss would stop processes that train together
+                total = total + 0.0 * logits.sum()
             if level == 0:
                 form = {n: w for n, w in self.settings.terms.items() if n in FINEST_ONLY}
                 total = total + self._sum(form, judged)

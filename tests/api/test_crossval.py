@@ -75,11 +75,8 @@ def test_each_case_is_scored_by_the_fold_that_did_not_see_it(dataset, wanted, tm
     assert len(plans) == 1
 
 
-def test_the_budget_is_that_of_all_folds_and_the_model_holds_all_networks(
-    dataset, wanted, tmp_path
-):
-    done = cross_validate(dataset, tmp_path / "cv", RECIPE, folds=2, wanted=wanted)
-    assert [run.trained.steps for run in done.runs] == [4, 4]
+def check_model(done, dataset) -> None:
+    """The model holds the networks of both folds, and is run as one."""
     model = read_model_file(done.model)
     assert (model.training.cases, model.training.steps) == (CASES, 8)
     each = {path.name for run in done.runs for path in run.model.glob("weights_*.safetensors")}
@@ -94,6 +91,7 @@ def test_the_budget_is_that_of_all_folds_and_the_model_holds_all_networks(
     assert found.labels.voxels.shape == (1, 28, 28, 28)
 
 
+@pytest.mark.slow
 def test_it_goes_on_where_it_was_stopped_and_ends_once(dataset, wanted, tmp_path):
     def stop_in_the_second_fold() -> bool:
         return (tmp_path / "cv" / "fold_1" / "history.csv").exists()
@@ -121,6 +119,7 @@ def test_it_goes_on_where_it_was_stopped_and_ends_once(dataset, wanted, tmp_path
     assert "has ended already" in said[0]
 
 
+@pytest.mark.slow
 def test_what_was_started_otherwise_is_told(dataset, wanted, tmp_path):
     cross_validate(dataset, tmp_path / "cv", RECIPE, folds=2, wanted=wanted)
     with pytest.raises(ConfigError, match="folds"):
@@ -132,6 +131,7 @@ def test_what_was_started_otherwise_is_told(dataset, wanted, tmp_path):
         cross_validate(dataset, tmp_path / "cv", RECIPE, folds=2, wanted=replace(wanted, seed=1))
 
 
+@pytest.mark.slow
 def test_a_plan_that_was_changed_between_two_folds_is_told(dataset, wanted, tmp_path):
     seen = (tmp_path / "cv" / "fold_1" / "history.csv").exists
     with pytest.raises(Stopped):
@@ -144,6 +144,7 @@ def test_a_plan_that_was_changed_between_two_folds_is_told(dataset, wanted, tmp_
         cross_validate(dataset, tmp_path / "cv", RECIPE, folds=2, wanted=wanted)
 
 
+@pytest.mark.slow
 def test_folds_of_a_column_may_have_any_numbers(dataset, wanted, tmp_path):
     rows = ["case_id,image,label,fold"]
     for number in range(CASES):

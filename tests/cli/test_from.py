@@ -2,9 +2,12 @@
 
 import json
 
+import pytest
+
 from tests.cli.command import SAMPLE, SMOKE, volunet
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_another_ones_model(tmp_path):
     words = ("train", SAMPLE / "mr", "-r", SMOKE)
     first = volunet(*words, "-o", tmp_path / "first", home=tmp_path)
@@ -23,6 +26,7 @@ def test_a_run_starts_from_another_ones_model(tmp_path):
     assert "start" in other.stderr
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_the_model_is_told(tmp_path):
     words = ("train", SAMPLE / "mr", "-r", SMOKE)
     assert volunet(*words, "-o", tmp_path / "first", home=tmp_path).returncode == 0
@@ -37,6 +41,7 @@ def test_what_does_not_fit_the_model_is_told(tmp_path):
     assert "holds no model.json" in nothing.stderr
 
 
+@pytest.mark.slow
 def test_an_encoder_of_random_weights_is_not_frozen(tmp_path):
     words = ("train", SAMPLE / "mr", "-r", SMOKE, "-o", tmp_path / "run")
     frozen = ("--set", "training.optimisation.freeze_encoder=true")

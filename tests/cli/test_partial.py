@@ -26,6 +26,7 @@ def table(tmp_path):
     return tmp_path / "table.csv", names, [name.split(".")[0] for name in cases]
 
 
+@pytest.mark.slow
 def test_a_table_trains_and_scores_what_was_drawn(table, tmp_path):
     path, names, cases = table
     words = ("train", path, "-o", tmp_path / "run", "-r", SMOKE)

@@ -49,6 +49,7 @@ def test_steps_of_two_are_steps_of_one_with_both_batches(tmp_path):
         torch.testing.assert_close(process["losses"], alone["losses"], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_of_two_is_written_once_and_goes_on_where_it_stopped(tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     whole.mkdir()
@@ -70,6 +71,7 @@ def test_a_run_of_two_is_written_once_and_goes_on_where_it_stopped(tmp_path):
     assert all(torch.equal(w, gone_on["weights"][name]) for name, w in first["weights"].items())
 
 
+@pytest.mark.slow
 def test_the_command_under_torchrun_makes_one_model_and_speaks_once(tmp_path):
     run = tmp_path / "run"
     words = ("-m", "volunet.cli.main", "train", SAMPLE / "mr", "-o", run, "-r", SMOKE)

@@ -7,6 +7,7 @@ nnU-Net has it (Isensee et al. 2021).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -76,17 +77,8 @@ class Loss:
         steps = [n // m for n, m in zip(label.shape[1:], logits.shape[2:], strict=True)]
         # The voxel in the middle of each block stands for it: no value is made up.
         picked = label[(slice(None), *(slice(s // 2, None, s) for s in steps))]
-        if self.members is not None:
-            return judge_regions(
-                logits,
-                picked,
-                self.members,
-                ignore=self.ignore,
-                drawn=drawn,
-                weights=self.weights,
-                processes=self.processes,
-            )
-        return judge(
+        look = judge if self.members is None else partial(judge_regions, members=self.members)
+        return look(
             logits,
             picked,
             ignore=self.ignore,

@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from volunet.config import Settings
+from volunet.training.muon import Muon
 
 Positive = Annotated[float, Field(gt=0)]
 ENCODER, DECODER = "encoder.", "decoder."
@@ -20,8 +21,11 @@ class Optimisation(Settings):
     """How weights are moved.
 
     Args:
-        method: AdamW (Loshchilov and Hutter 2019), or SGD with Nesterov's momentum 0.99.
+        method: AdamW (Loshchilov and Hutter 2019), SGD with Nesterov's momentum 0.99, or Muon
+            (Jordan 2024) for the convolutions between image and head, with AdamW for the rest.
         learning_rate: the highest; 0.01 suits SGD.
+        decay: how the rate falls after its rise: half a cosine, or a straight line (which is
+            nearly nnU-Net's polynomial).
         weight_decay: of convolution weights; normalisation and bias have none.
         warm_up: share of the run in which the learning rate grows from near 0.
         clip_norm: largest norm of the gradient.
@@ -30,8 +34,9 @@ class Optimisation(Settings):
         freeze_encoder: the encoder keeps the weights that it started with.
     """
 
-    method: Literal["adamw", "sgd"] = "adamw"
+    method: Literal["adamw", "sgd", "muon"] = "adamw"
     learning_rate: Positive = 2e-3
+    decay: Literal["cosine", "linear"] = "cosine"
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.03
     clip_norm: Positive = 12.0
@@ -45,36 +50,43 @@ def make_optimizer(network: nn.Module, settings: Optimisation) -> Optimizer:
     Args:
         network: a U-Net, or one wrapped for deep supervision.
     """
-    by_share: dict[float, list[nn.Parameter]] = {}
+    groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
     names = [name.removeprefix("net.") for name, _ in network.named_parameters()]
     stages = 1 + max((_stage(name) for name in names if name.startswith(ENCODER)), default=0)
     for name, weight in zip(names, network.parameters(), strict=True):
         if settings.freeze_encoder and name.startswith(ENCODER):
             weight.requires_grad_(False)
-        else:
-            share = settings.stage_decay ** _stages_from_head(name, stages)
-            by_share.setdefault(share, []).append(weight)
-    groups = [
-        {"params": params, "weight_decay": decay, "share": share}
-        for share, weights in by_share.items()
-        for decay, params in (
-            (settings.weight_decay, [w for w in weights if w.ndim > 1]),
-            (0.0, [w for w in weights if w.ndim <= 1]),
-        )
-        if params
+            continue
+        share = settings.stage_decay ** _stages_from_head(name, stages)
+        matrix = weight.ndim > 1 and name.startswith((ENCODER, DECODER))
+        groups.setdefault((share, weight.ndim > 1, matrix), []).append(weight)
+    by_rule = [
+        {
+            "params": weights,
+            "weight_decay": settings.weight_decay * decays,
+            "share": share,
+            "matrices": matrices,
+        }
+        for (share, decays, matrices), weights in groups.items()
     ]
+    rate = settings.learning_rate
+    if settings.method == "muon":
+        return Muon(by_rule, lr=rate)
     if settings.method == "sgd":
-        return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=0.99, nesterov=True)
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+        return torch.optim.SGD(by_rule, lr=rate, momentum=0.99, nesterov=True)
+    return torch.optim.AdamW(by_rule, lr=rate, fused=True)
 
 
 def rate_at(progress: float, settings: Optimisation) -> float:
-    """The learning rate at a progress in [0, 1]: a linear rise, then half a cosine to 0.
+    """The learning rate at a progress in [0, 1]: a linear rise, then a fall to 0.
 
-    Source: Loshchilov and Hutter 2017 (arXiv:1608.03983), without restarts.
+    Source: Loshchilov and Hutter 2017 (arXiv:1608.03983), without restarts, for the cosine;
+    Defazio et al. 2023 (arXiv:2310.07831) for the line.
     """
     rise = min(1.0, (progress + 1e-4) / max(settings.warm_up, 1e-4))
-    return settings.learning_rate * rise * 0.5 * (1 + cos(pi * min(progress, 1.0)))
+    gone = min(progress, 1.0)
+    left = 1 - gone if settings.decay == "linear" else 0.5 * (1 + cos(pi * gone))
+    return settings.learning_rate * rise * left
 
 
 def set_rate(optimizer: Optimizer, rate: float) -> None:

@@ -1,0 +1,149 @@
+"""Which way of training gives the most Dice for the same steps: experiments, one run a row.
+
+    python -m benchmarks.recipes --data DATASET --recipe RECIPE --splits SPLITS --work WORK \
+        --steps 420 --keep hippocampus
+
+Every row is `volunet train` with a few settings changed, scored case by case on the held-out scans
+(native grids, the default inference) and compared with the first row, pair by pair. Budgets are in
+steps of the plan's batch, so that other work on the machine changes nothing but the seconds; a row
+with another batch takes as many patches. Started again, it goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.peers.measured import keep, processor, versions
+from benchmarks.settings import VOLUNET
+from volunet.evaluation.interval import paired_difference
+
+RESULTS = Path(__file__).parent / "results"
+OPTIM = "training.optimisation"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What a run changes.
+
+    Args:
+        changes: of the recipe, as `--set` takes them.
+        share: of the steps, where a step costs otherwise.
+    """
+
+    name: str
+    changes: tuple[str, ...] = ()
+    share: float = 1.0
+
+
+def optimiser(method: str, rate: str, *more: str) -> tuple[str, ...]:
+    return (f'{OPTIM}.method="{method}"', f"{OPTIM}.learning_rate={rate}", *more)
+
+
+LINE = f'{OPTIM}.decay="linear"'
+EXPERIMENTS = (
+    Experiment("AdamW, 0.002 (was the default)", optimiser("adamw", "0.002")),
+    Experiment("AdamW, 0.001", optimiser("adamw", "0.001")),
+    Experiment("AdamW, 0.004", optimiser("adamw", "0.004")),
+    Experiment("SGD, 0.01", optimiser("sgd", "0.01")),
+    Experiment("Muon, 0.001", optimiser("muon", "0.001")),
+    Experiment("Muon, 0.002", optimiser("muon", "0.002")),
+    Experiment("Muon, 0.005", optimiser("muon", "0.005")),
+    Experiment("Muon, 0.01", optimiser("muon", "0.01")),
+    Experiment("AdamW, 0.002, linear", optimiser("adamw", "0.002", LINE)),
+    Experiment("Muon, 0.005, linear", optimiser("muon", "0.005", LINE)),
+    Experiment("Muon, 0.005, batch 1", (*optimiser("muon", "0.005"), "plan.batch=1"), share=2),
+    Experiment("Muon, 0.005, batch 4", (*optimiser("muon", "0.005"), "plan.batch=4"), share=0.5),
+)
+
+
+def main() -> None:
+    options = read_options()
+    options.work.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for experiment in EXPERIMENTS:
+        if not options.only or any(experiment.name.startswith(one) for one in options.only):
+            measure(experiment, options)
+    for experiment in EXPERIMENTS:
+        if (path := options.work / f"{slug(experiment)}.json").exists():
+            rows.append(json.loads(path.read_text()))
+    first = rows[0]["dice"]
+    for row in rows[1:]:
+        gain = paired_difference(row["dice"], first, np.random.default_rng(0))
+        row["gain"] = [round(x, 4) for x in (gain.mean, gain.low, gain.high)]
+    facts = {"date": datetime.now(UTC).date().isoformat(), "processor": processor()}
+    facts |= {"cores": len(os.sched_getaffinity(0)), "versions": versions()}
+    facts |= {"steps": options.steps, "seed": options.seed, "rows": rows}
+    keep(RESULTS / f"recipes_{options.keep}.json", facts)
+    print(table(facts))
+
+
+def read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--recipe", type=Path, required=True)
+    parser.add_argument("--splits", type=Path, help="fold 0 of it; else one case in five")
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=420)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="*", help="beginnings of names")
+    parser.add_argument("--keep", required=True, help="name under benchmarks/results")
+    return parser.parse_args()
+
+
+def slug(experiment: Experiment) -> str:
+    """The name as a file's."""
+    return "".join(c if c.isalnum() or c == "." else "_" for c in experiment.name)
+
+
+def measure(experiment: Experiment, options: argparse.Namespace) -> None:
+    """Trains and scores, and keeps the row; nothing where that was done."""
+    kept = options.work / f"{slug(experiment)}.json"
+    if kept.exists():
+        return
+    run = options.work / slug(experiment)
+    steps = round(options.steps * experiment.share)
+    words = ["train", options.data, "-o", run, "-r", options.recipe, "--budget", f"{steps}steps"]
+    words += ["--seed", options.seed, "--set", "training.validations=1", "-q"]
+    words += [word for change in experiment.changes for word in ("--set", change)]
+    if options.splits:
+        words += ["--splits", options.splits, "--fold", 0]
+    print(f"{experiment.name} ...", flush=True)
+    subprocess.run([VOLUNET, *map(str, words)], check=True)
+    told = json.loads((run / "run.json").read_text())
+    dice = dice_of(run)
+    mean = round(float(np.mean(list(dice.values()))), 4)
+    row = asdict(experiment) | {"steps": told["steps"], "step_s": told["step_s"]}
+    keep(kept, row | {"threads": told["threads"], "mean": mean, "dice": dice})
+    print(f"  {mean}", flush=True)
+
+
+def dice_of(run: Path) -> dict[str, float]:
+    """Mean Dice over its structures of each held-out case."""
+    found: dict[str, list[float]] = {}
+    with (run / "validation" / "metrics.csv").open() as file:
+        for row in csv.DictReader(file):
+            if row["dice"]:
+                found.setdefault(row["case_id"], []).append(float(row["dice"]))
+    return {case: float(np.mean(values)) for case, values in found.items()}
+
+
+def table(facts: dict) -> str:
+    """The rows for the documentation."""
+    lines = ["| | steps | Dice | paired difference to the first row |", "|---|---|---|---|"]
+    for row in facts["rows"]:
+        gain = "{:+.4f} ({:.4f} to {:.4f})".format(*row["gain"]) if "gain" in row else ""
+        lines.append(f"| {row['name']} | {row['steps']} | {row['mean']:.4f} | {gain} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,8 @@
 """Patches for training: first drawn (which case, where), then cut.
 
 A share of the patches is centred on a voxel of a randomly chosen structure, so that small ones are
-seen as often as large ones (Isensee et al. 2021, supplementary note 2); the rest lie anywhere.
+seen as often as large ones (Isensee et al. 2021, supplementary note 2), and rare ones more often
+(`rarity`); the rest lie anywhere.
 Where a patch reaches past the volume, the image is 0 (its mean, after normalisation) and the label
 background, as at inference.
 """
@@ -16,6 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from volunet.data.rarity import EVEN, Repeats
 
 
 class Sampled(Protocol):
@@ -75,6 +78,7 @@ def draw_patches(
     *,
     foreground_share: float,
     rng: np.random.Generator,
+    repeats: Repeats = EVEN,
 ) -> list[Draw]:
     """Where the patches of a batch lie.
 
@@ -82,12 +86,14 @@ def draw_patches(
         size: voxels of a patch along each axis.
         foreground_share: share of patches centred on a structure, in [0, 1]; the first patches of
             a batch are those, so that every batch sees some.
+        repeats: how often cases and structures are drawn for these.
     """
     on_structure = int(np.floor(batch * foreground_share + rng.random()))
     draws = []
     for place in range(batch):
-        case = int(rng.integers(len(cases)))
-        centre = _a_voxel_of_a_structure(cases[case], rng) if place < on_structure else None
+        looked_for = place < on_structure
+        case = (repeats if looked_for else EVEN).draw_case(len(cases), rng)
+        centre = _a_voxel_of_a_structure(cases[case], repeats, rng) if looked_for else None
         draws.append(Draw(case, _start(cases[case].label.shape, size, centre, rng)))
     return draws
 
@@ -140,11 +146,13 @@ def _widened(draw: Draw, size: tuple[int, int, int], source: tuple[int, int, int
     return Draw(draw.case, (i, j, k))
 
 
-def _a_voxel_of_a_structure(case: Sampled, rng: np.random.Generator) -> NDArray[np.int32] | None:
+def _a_voxel_of_a_structure(
+    case: Sampled, repeats: Repeats, rng: np.random.Generator
+) -> NDArray[np.int32] | None:
     structures = [c for c in case.foreground if c > 0 and len(case.foreground[c])]
     if not structures:
         return None
-    voxels = case.foreground[structures[int(rng.integers(len(structures)))]]
+    voxels = case.foreground[repeats.draw_structure(structures, rng)]
     voxel: NDArray[np.int32] = voxels[int(rng.integers(len(voxels)))]
     return voxel
 

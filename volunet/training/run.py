@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import isfinite
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 
 from volunet.data.augment import apply_change, draw_change, source_size, swap_drawn
 from volunet.data.cache import Prepared
+from volunet.data.rarity import Repeats, count_repeats
 from volunet.data.sampler import Batch, cut_patches, draw_patches
 from volunet.errors import ConfigError, TrainingDiverged
 from volunet.planning.plan import Plan
@@ -89,12 +91,22 @@ class Run:
             self._started = started
             yield batch
 
+    @cached_property
+    def _repeats(self) -> Repeats:
+        classes = [{c for c in case.foreground if c > 0} for case in self.train]
+        return count_repeats(classes, rare_below=self.settings.rare_below)
+
     def _draw(self) -> Batch:
         plan, settings = self.plan, self.settings.augmentation
         source = source_size(settings, plan.patch, plan.spacing)
         share = self.settings.foreground_share
         draws = draw_patches(
-            self.train, plan.patch, plan.batch, foreground_share=share, rng=self.rng
+            self.train,
+            plan.patch,
+            plan.batch,
+            foreground_share=share,
+            rng=self.rng,
+            repeats=self._repeats,
         )
         change = draw_change(settings, plan.batch, plan.spacing, self.rng)
         cut = cut_patches(self.train, draws, plan.patch, source=source)

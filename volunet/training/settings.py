@@ -20,6 +20,8 @@ class Training(Settings):
         loss: what is minimised.
         augmentation: how patches are changed.
         foreground_share: share of patches centred on a structure.
+        rare_below: share of cases with a structure below which it is rare, and its cases are drawn
+            more often (repeat factor sampling); 0 for all alike.
         average_power: how fast old weights fade from the average that is given away.
         validations: how often whole cases are scored, evenly over the run; the last time at its
             end.
@@ -31,6 +33,7 @@ class Training(Settings):
     loss: LossSettings = LossSettings()
     augmentation: Augmentation = Augmentation()
     foreground_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    rare_below: Annotated[float, Field(ge=0, le=1)] = 0.1
     average_power: Annotated[float, Field(ge=1)] = 10.0
     validations: Annotated[int, Field(ge=1)] = 5
     checkpoint_s: Annotated[float, Field(gt=0)] = 30.0

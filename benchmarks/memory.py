@@ -20,9 +20,11 @@ PLANS = {
     "hippocampus": {"patch": [40, 56, 40], "features": [16, 32, 64, 128], "classes": 2},
     "ct organs": {"patch": [64, 64, 48], "features": [16, 32, 64, 128, 256], "classes": 7},
     "many classes": {"patch": [64, 64, 64], "features": [16, 32, 64, 128], "classes": 30},
+    "computed again": {"patch": [96, 96, 96], "features": [16, 32, 64, 128, 256], "classes": 2},
 }
 SCANS = {"hippocampus": (40, 56, 40), "ct organs": (192, 192, 128)}
 SCANS["many classes"] = (160, 160, 128)
+RECOMPUTED = "computed again"
 
 
 def main() -> None:
@@ -34,7 +36,7 @@ def main() -> None:
         return
     rows = []
     for name in PLANS:
-        for what in ("train", "segment"):
+        for what in ("train", *(["segment"] if name in SCANS else [])):
             command = [sys.executable, __file__, "--child", what, name]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             rows.append({"what": what, "plan": name, **json.loads(done.stdout)})
@@ -79,6 +81,7 @@ def make(name: str):
         strides=strides,
         kernels=choose_kernels(spacing, strides),
         batch=2,
+        recompute=name == RECOMPUTED,
     )
 
 
@@ -87,6 +90,7 @@ def train(plan) -> float:
     import torch
 
     from volunet.data.cache import Prepared
+    from volunet.planning.machine import training_dtype
     from volunet.planning.memory import training_bytes
     from volunet.space.grid import Grid
     from volunet.training.budget import Budget
@@ -105,7 +109,7 @@ def train(plan) -> float:
             torch.device("cpu"),
         )  # fmt: skip
         fit(job)
-    return training_bytes(plan)
+    return training_bytes(plan, half=training_dtype("cpu").itemsize == 2)
 
 
 def segment(plan, shape: tuple[int, int, int]) -> float:

@@ -44,3 +44,12 @@ def test_counting_leaves_the_network_as_it_was_and_takes_wrapped_ones():
     assert deep.parameters == bare.parameters + 2 * 8 + 2
     assert next(net.parameters()).device.type == "cpu"
     assert not net.encoder[0][0].conv._forward_hooks
+
+
+def test_with_stages_computed_again_their_inputs_are_kept_and_one_stage():
+    net = UNet(2, 1, 2, features=(2, 3), strides=(2,))
+    # Kept always: the image, what each stage gives (2 and 3 channels), and the head's input (2).
+    # The decoder keeps most: skip + up 4, two convolutions and their activations 4 x 2.
+    cost = count(net, (4, 4), recompute=True)
+    assert cost.kept == {(4, 4): 16 * (1 + 2 + 2 + 4 + 8 - 2), (2, 2): 4 * 3}
+    assert cost.multiply_adds == count(net, (4, 4)).multiply_adds

@@ -59,9 +59,22 @@ def test_a_plan_that_fits_is_not_changed():
     assert fit_memory(plan, machine_for(plan, factor=10)) == plan
 
 
+def test_feature_maps_are_computed_again_where_not_even_one_patch_fits():
+    patch, batch = (64, 64, 64), 3
+    kept, again = (plan_for(patch=patch, recompute=r) for r in (False, True))
+    assert training_bytes(again) < training_bytes(kept)
+    small = machine_for(kept.model_copy(update={"batch": 1}), factor=0.999)
+    assert fit_memory(kept, small) == again.model_copy(update={"batch": 1})
+    wanted = kept.model_copy(update={"batch": batch})
+    fits = machine_for(again.model_copy(update={"batch": batch}), factor=1.0001)
+    assert fit_memory(wanted, fits, free=False).recompute
+    assert fit_memory(wanted, machine_for(wanted, factor=1.0001), free=False) == wanted
+
+
 def test_a_step_that_does_not_fit_is_refused_with_the_memory_that_it_takes():
-    small = machine_for(plan_for(batch=1), factor=0.9)
-    needed = training_bytes(plan_for(batch=1)) / GB
+    least = plan_for(batch=1, recompute=True)
+    small = machine_for(least, factor=0.9)
+    needed = training_bytes(least) / GB
     with pytest.raises(ConfigError, match=rf"batch 1 would take about {needed:.1f} GB.*smaller"):
         fit_memory(plan_for(batch=9), small)
 
@@ -69,8 +82,8 @@ def test_a_step_that_does_not_fit_is_refused_with_the_memory_that_it_takes():
 def test_a_batch_that_somebody_wants_is_not_made_smaller():
     fits_two = machine_for(plan_for(batch=2), factor=1.0001)
     assert fit_memory(plan_for(batch=2), fits_two, free=False).batch == 2
-    with pytest.raises(ConfigError, match="batch 9 would take"):
-        fit_memory(plan_for(batch=9), fits_two, free=False)
+    with pytest.raises(ConfigError, match="batch 99 would take"):
+        fit_memory(plan_for(batch=99), fits_two, free=False)
 
 
 def test_a_machine_that_trains_in_four_bytes_holds_less():

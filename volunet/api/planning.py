@@ -12,8 +12,9 @@ from volunet.data.layouts import find_dataset
 from volunet.data.survey import Survey, survey
 from volunet.findings import refuse_if_needed
 from volunet.planning.machine import find_device, this_machine
-from volunet.planning.make import make_plan
+from volunet.planning.make import explain_slices, make_plan
 from volunet.planning.plan import Plan
+from volunet.planning.rules import Slices
 from volunet.recipe import Recipe
 
 Counted = Callable[[str, int, int], None]
@@ -21,11 +22,16 @@ Counted = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan and what it was made from."""
+    """A plan and what it was made from.
+
+    Args:
+        slices: whether the network sees volumes or slices, and why.
+    """
 
     plan: Plan
     dataset: Dataset
     survey: Survey
+    slices: Slices
 
 
 def quiet(what: str, done: int, total: int) -> None:
@@ -75,7 +81,7 @@ def plan_for(
     refuse_if_needed(seen.of_all)
     machine = this_machine(find_device(device))
     made = make_plan(seen.fingerprint, dataset.channels, dataset.labels, machine, fixed=recipe.plan)
-    return Planned(made, dataset, seen)
+    return Planned(made, dataset, seen, explain_slices(seen.fingerprint, recipe.plan))
 
 
 def plan(

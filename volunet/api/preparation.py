@@ -47,6 +47,8 @@ def plan_run(
         accept=wanted.accept,
         counted=watch.counted,
     )
+    if kept is None:
+        watch.say(f"The network sees {planned.slices.reason}.")
     plan, fingerprint = kept or planned.plan, planned.survey.fingerprint
     run.write_plan(plan, fingerprint)
     return plan, fingerprint, planned.survey.findings

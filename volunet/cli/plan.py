@@ -14,6 +14,7 @@ from volunet.cli.options import Accept, Change, Device, Json, MaxMemory, Quiet, 
 from volunet.cli.speaker import Speaker
 
 if TYPE_CHECKING:
+    from volunet.api.planning import Planned
     from volunet.planning.fingerprint import Fingerprint
     from volunet.planning.plan import Plan
     from volunet.recipe import Recipe
@@ -48,7 +49,7 @@ def plan(
         from volunet.api.planning import open_dataset, plan_for
         from volunet.config import to_json
         from volunet.io.atomic import write_text
-        from volunet.planning.machine import read_bytes
+        from volunet.planning.machine import find_device, read_bytes, training_dtype
 
         wanted, waived = read_recipe(recipe, change), accept or ()
         limit = None if max_memory is None else read_bytes(max_memory)
@@ -58,7 +59,8 @@ def plan(
         opened = open_dataset(dataset, wanted, accept=waived, counted=told)
         planned = plan_for(opened, opened.cases, wanted, device=device, accept=waived, counted=told)
         tell_findings(speaker, (*opened.findings, *planned.survey.findings))
-        tell_plan(speaker, planned.plan, wanted.budget, planned.survey.fingerprint, limit)
+        half = training_dtype(find_device(device)).itemsize == 2
+        tell_plan(speaker, planned, wanted.budget, half=half, limit=limit)
         if output is not None:
             write_text(output, to_json(planned.plan))
             speaker.say(f"The plan is in {output}.")
@@ -68,26 +70,29 @@ def plan(
 
 def tell_plan(
     speaker: Speaker,
-    made: Plan,
+    planned: Planned,
     budget: str,
-    fingerprint: Fingerprint,
+    *,
+    half: bool,
     limit: float | None = None,
 ) -> None:
     """A plan and what it will take.
 
     Args:
-        fingerprint: of the scans that it was made for.
+        half: feature maps are trained in a type of two bytes.
         limit: bytes that segmenting may take.
     """
     from volunet.planning.machine import GB
     from volunet.planning.memory import cost_of, training_bytes
 
+    made = planned.plan
     speaker.give(made.model_dump(mode="json"))
     cost = cost_of(made)
     work = 2 * 3 * cost.multiply_adds * made.batch / 1e9
     rows = [
         ("channels", ", ".join(made.channels)),
         ("labels", ", ".join(f"{v} {n}" for n, v in made.labels.structures.items())),
+        ("the network sees", planned.slices.reason),
         ("spacing (R, A, S), mm", " x ".join(f"{mm:g}" for mm in made.spacing)),
         ("patch (R, A, S)", " x ".join(map(str, made.patch))),
         ("batch", str(made.batch)),
@@ -98,8 +103,12 @@ def tell_plan(
         ("weights", f"{cost.parameters / 1e6:.2f} million"),
         ("time", f"{budget} of training and validation"),
         ("work of a training step", f"{work:.0f} GFLOP"),
-        ("peak memory of training", f"about {training_bytes(made) / GB:.1f} GB"),
-        *_segmenting(made, fingerprint, limit),
+        (
+            "peak memory of training",
+            f"about {training_bytes(made, half=half) / GB:.1f} GB"
+            + ", feature maps computed again" * made.recompute,
+        ),
+        *_segmenting(made, planned.survey.fingerprint, limit),
     ]
     speaker.table("plan", ("what", "value"), rows)
 

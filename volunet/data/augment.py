@@ -92,11 +92,14 @@ def draw_change(
     batch: int,
     spacing: tuple[float, float, float],
     rng: np.random.Generator,
+    *,
+    flat: int | None = None,
 ) -> Change:
     """What will be done to each patch of a batch.
 
     Args:
         spacing: in mm, of the patch's axes.
+        flat: the axis along which patches are one voxel deep: slices stay in their plane.
     """
 
     def some(share: float, low: float, high: float, neutral: float) -> NDArray[np.float32]:
@@ -104,7 +107,7 @@ def draw_change(
         return np.where(rng.random(batch) < share, values, neutral).astype(np.float32)
 
     return Change(
-        matrix=np.stack([_matrix(settings, spacing, rng) for _ in range(batch)]),
+        matrix=np.stack([_matrix(settings, spacing, rng, flat) for _ in range(batch)]),
         noise_sd=some(settings.noise_share, 0.0, settings.noise_sd, 0.0),
         brightness=some(settings.brightness_share, *settings.brightness, 1.0),
         contrast=some(settings.contrast_share, *settings.contrast, 1.0),
@@ -114,19 +117,30 @@ def draw_change(
 
 
 def source_size(
-    settings: Augmentation, patch: tuple[int, int, int], spacing: tuple[float, float, float]
+    settings: Augmentation,
+    patch: tuple[int, int, int],
+    spacing: tuple[float, float, float],
+    *,
+    flat: int | None = None,
 ) -> tuple[int, int, int]:
     """Voxels to cut so that most turned patches find their corners inside the cut.
 
     The rotation counts by the mean of its range. What is cut and the patch have the same centre,
     so their sides differ by an even number.
+
+    Args:
+        flat: as in `draw_change`.
     """
     if settings.turn_share == 0:
         return patch
     angle = np.deg2rad(settings.turn_deg / 2)
     length = np.multiply(patch, spacing)
+    if flat is not None:
+        length[flat] = 0  # slices are seen in their plane
     across = length.sum() - length
     needed = (length * np.cos(angle) + across / 2 * np.sin(angle)) / spacing
+    if flat is not None:
+        needed[flat] = patch[flat]
     r, a, s = (
         p + 2 * max(int(np.ceil((n - p) / 2 - 1e-6)), 0) for n, p in zip(needed, patch, strict=True)
     )
@@ -179,9 +193,15 @@ def _mirrored(change: Change) -> NDArray[np.intp]:
 
 
 def _matrix(
-    settings: Augmentation, spacing: tuple[float, float, float], rng: np.random.Generator
+    settings: Augmentation,
+    spacing: tuple[float, float, float],
+    rng: np.random.Generator,
+    flat: int | None,
 ) -> NDArray[np.float32]:
-    """Rotation about three axes, one scale for all, and mirrors; true in mm."""
+    """Rotation about three axes, one scale for all, and mirrors; true in mm.
+
+    About one axis, and a scale for the two others, where patches are `flat`.
+    """
     turned, log_scale = rng.random() < settings.turn_share, np.log(settings.scale)
     angles = np.deg2rad(rng.uniform(-settings.turn_deg, settings.turn_deg, 3))
     size = np.exp(rng.uniform(*log_scale))
@@ -189,12 +209,16 @@ def _matrix(
     matrix = np.eye(3)
     if turned:
         for axis, angle in enumerate(angles):
+            if flat not in {None, axis}:
+                continue
             i, j = (a for a in range(3) if a != axis)
             step = np.eye(3)
             step[i, i] = step[j, j] = np.cos(angle)
             step[i, j], step[j, i] = -np.sin(angle), np.sin(angle)
             matrix = matrix @ step
         matrix = matrix / size
+        if flat is not None:
+            matrix[flat, flat] = 1
     mm = np.array(spacing)
     return np.asarray(matrix * flips * mm / mm[:, None], dtype=np.float32)
 

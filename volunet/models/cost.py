@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from volunet.models.unet import UShape
+
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
@@ -36,32 +38,71 @@ class Cost:
         return sum(self.kept.values())
 
 
-def count(net: nn.Module, patch: tuple[int, ...], *, in_channels: int = 1) -> Cost:
+def count(
+    net: nn.Module, patch: tuple[int, ...], *, in_channels: int = 1, recompute: bool = False
+) -> Cost:
     """Counts on a copy of `net` that holds no numbers, so it is quick and takes no memory.
 
     Args:
         patch: size of the image, S.
+        recompute: what a forward pass keeps is counted as with `UShape.recompute`: what goes into
+            each stage, and all that one stage keeps while it is computed again.
 
     Raises:
         ShapeError: the network does not take such a patch.
     """
     ghost = deepcopy(net).to("meta")
-    done, kept = list[int](), dict[int, Tensor]()
+    done, kept = list[int](), _Kept(len(patch) + 2)
     for layer in ghost.modules():
         if isinstance(layer, CONVOLUTIONS):
             layer.register_forward_hook(lambda *seen: done.append(_multiply_adds(*seen)))
+        if isinstance(layer, UShape):
+            layer.recompute = False
+            for stage in (*layer.encoder, *layer.decoder) if recompute else ():
+                stage.register_forward_pre_hook(kept.enter)
+                stage.register_forward_hook(kept.leave)
+    with torch.autograd.graph.saved_tensors_hooks(kept.keep, lambda tensor: tensor):
+        ghost(torch.empty(1, in_channels, *patch, device="meta"))
+    return Cost(sum(p.numel() for p in net.parameters()), sum(done), kept.by_size)
 
-    def keep(tensor: Tensor) -> Tensor:
-        if not isinstance(tensor, nn.Parameter) and tensor.ndim == len(patch) + 2:
-            kept[tensor.untyped_storage()._cdata] = tensor
+
+class _Kept:
+    """Feature maps that are kept: those of all times, and those of each stage, by their storage."""
+
+    def __init__(self, ndim: int) -> None:
+        self._ndim = ndim
+        self._always: dict[int, Tensor] = {}
+        self._stages: list[dict[int, Tensor]] = []
+        self._now = self._always
+
+    def enter(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        for seen in inputs:
+            self.keep(seen)
+        self._now = {}
+        self._stages.append(self._now)
+
+    def leave(self, *_: object) -> None:
+        self._now = self._always
+
+    def keep(self, tensor: Tensor) -> Tensor:
+        if not isinstance(tensor, nn.Parameter) and tensor.ndim == self._ndim:
+            storage = tensor.untyped_storage()._cdata
+            if storage not in self._always:
+                self._now[storage] = tensor
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        ghost(torch.empty(1, in_channels, *patch, device="meta"))
-    by_size: dict[tuple[int, ...], int] = defaultdict(int)
-    for tensor in kept.values():
-        by_size[tuple(tensor.shape[2:])] += tensor.numel()
-    return Cost(sum(p.numel() for p in net.parameters()), sum(done), dict(by_size))
+    @property
+    def by_size(self) -> dict[tuple[int, ...], int]:
+        """Numbers by the size of their maps, S, with the stage that keeps most."""
+
+        def numbers(stage: dict[int, Tensor]) -> int:
+            return sum(tensor.numel() for tensor in stage.values())
+
+        most = max(self._stages, key=numbers, default={})
+        found: dict[tuple[int, ...], int] = defaultdict(int)
+        for tensor in (self._always | most).values():
+            found[tuple(tensor.shape[2:])] += tensor.numel()
+        return dict(found)
 
 
 def _multiply_adds(layer: Any, inputs: tuple[Tensor], output: Tensor) -> int:

@@ -15,11 +15,13 @@ from volunet.planning.memory import training_bytes
 from volunet.planning.plan import Plan
 from volunet.planning.rules import (
     MOST_STRIDES,
+    Slices,
     choose_features,
     choose_intensity,
     choose_kernels,
     choose_patch,
     choose_shape,
+    choose_slices,
     choose_spacing,
     choose_strides,
     largest_batch,
@@ -68,15 +70,19 @@ def make_plan(
     """
     fixed = check_wanted(fixed or {})
     spacing = fixed.get("spacing") or choose_spacing(fingerprint)
-    shape = choose_shape(fingerprint, spacing)
+    slices, shape = explain_slices(fingerprint, fixed), choose_shape(fingerprint, spacing)
+    if (flat := slices.axis) is not None:
+        r, a, s = (1 if axis == flat else n for axis, n in enumerate(shape))
+        shape = r, a, s
     wanted = fixed.get("patch") or choose_patch(shape, spacing, patch_voxels(machine))
     most = len(fixed["features"]) - 1 if "features" in fixed else MOST_STRIDES
     strides = fixed.get("strides") or choose_strides(wanted, spacing, most=most)
-    kernels = fixed.get("kernels") or choose_kernels(spacing, strides)
+    kernels = fixed.get("kernels") or choose_kernels(spacing, strides, flat=flat)
     patch = fixed.get("patch") or round_up(wanted, strides)
     values: dict[str, Any] = {
         "channels": channels,
         "labels": labels.model_dump(),
+        "dimensions": 3 if flat is None else 2,
         "spacing": spacing,
         "patch": patch,
         "intensities": [
@@ -92,8 +98,24 @@ def make_plan(
     )
 
 
+def explain_slices(fingerprint: Fingerprint, fixed: Mapping[str, Any]) -> Slices:
+    """Whether the network sees slices or volumes, and why.
+
+    Args:
+        fixed: fields of `Plan` that the user wants so. A network that is wanted for its patch or
+            its kernels sees volumes, as they do.
+    """
+    spacing = fixed.get("spacing") or choose_spacing(fingerprint)
+    shaped = {"patch", "kernels", "strides"} & set(fixed)
+    wanted = fixed.get("dimensions", 3 if shaped else None)
+    return choose_slices(choose_shape(fingerprint, spacing), spacing, wanted)
+
+
 def fit_memory(plan: Plan, machine: Machine, *, free: bool = True) -> Plan:
     """The plan with the largest batch, up to its own, whose training step fits the memory.
+
+    Where not even one patch fits, or not the batch that is wanted, feature maps are computed again
+    rather than kept.
 
     Args:
         free: the batch may be made smaller.
@@ -102,18 +124,20 @@ def fit_memory(plan: Plan, machine: Machine, *, free: bool = True) -> Plan:
         ConfigError: the step does not fit, with the memory that it would take.
     """
     most = MEMORY_SHARE * machine.memory_gb * GB
+    for again in dict.fromkeys((plan.recompute, True)):
+        tried = plan.model_copy(update={"recompute": again})
+        one, two = (_needed(tried, batch, machine) for batch in (1, 2))
+        fitting = 1 + int((most - one) // (two - one))  # memory grows evenly with the batch
+        batch = min(plan.batch, max(fitting, 1)) if free else plan.batch
+        if batch <= fitting:
+            return tried.model_copy(update={"batch": batch})
+    raise ConfigError(
+        f"A training step of patch {plan.patch}, batch {batch} would take about "
+        f"{_needed(tried, batch, machine) / GB:.1f} GB even with feature maps computed again, and "
+        f"{most / GB:.1f} GB may be used. Set a smaller patch, batch or features in the recipe's "
+        "[plan]."
+    )
 
-    def needed(batch: int) -> float:
-        tried = plan.model_copy(update={"batch": batch})
-        return training_bytes(tried, half=machine.half)
 
-    one, two = needed(1), needed(2)
-    fitting = 1 + int((most - one) // (two - one))  # memory grows evenly with the batch
-    batch = min(plan.batch, max(fitting, 1)) if free else plan.batch
-    if batch > fitting:
-        raise ConfigError(
-            f"A training step of patch {plan.patch}, batch {batch} would take about "
-            f"{needed(batch) / GB:.1f} GB, and {most / GB:.1f} GB may be used. Set a smaller "
-            "patch, batch or features in the recipe's [plan]."
-        )
-    return plan.model_copy(update={"batch": batch})
+def _needed(plan: Plan, batch: int, machine: Machine) -> float:
+    return training_bytes(plan.model_copy(update={"batch": batch}), half=machine.half)

@@ -36,7 +36,8 @@ def cost_of(plan: AnyPlan) -> Cost:
     """What the plan's network costs for one patch."""
     with torch.device("meta"):  # weights that are only counted are not drawn
         network = plan.build_network()
-    return count(network, plan.patch, in_channels=len(plan.channels))
+    channels, again = len(plan.channels), network.recompute
+    return count(network, plan.patch, in_channels=channels, recompute=again)
 
 
 def count_weights(plan: AnyPlan) -> int:

@@ -33,6 +33,8 @@ class Plan(Settings):
     Args:
         channels: what each channel of the image is, such as "CT" or "T1 MR".
         labels: the structures that are segmented.
+        dimensions: 2 for a network that sees one slice at a time: the patch is one voxel deep along
+            one axis, along which nothing is convolved.
         spacing: in mm, along R, A and S.
         patch: voxels the network sees at a time, along R, A and S.
         intensities: how each channel is scaled.
@@ -46,12 +48,15 @@ class Plan(Settings):
             structure; the mask is put together from them, later regions over earlier ones.
         supervised_scales: resolutions that get a loss in training, 1 for the finest only.
         batch: patches in a training step.
+        recompute: feature maps are computed again in the backward pass, stage by stage, which
+            takes less memory and a third more time.
         overlap: least part of a window's side shared with the next one, at inference.
     """
 
     format: Literal[1] = 1
     channels: tuple[str, ...] = Field(min_length=1)
     labels: Labels
+    dimensions: Literal[2, 3] = 3
     spacing: tuple[Millimetres, Millimetres, Millimetres]
     patch: Size
     intensities: tuple[Intensity, ...]
@@ -64,6 +69,7 @@ class Plan(Settings):
     regions: bool = False
     supervised_scales: Count = 1
     batch: Count
+    recompute: bool = False
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
 
     @model_validator(mode="after")
@@ -76,6 +82,8 @@ class Plan(Settings):
             )
         if any(k % 2 == 0 for kernel in self.kernels for k in kernel):
             raise ValueError("kernels must be odd")
+        if self.dimensions == 2 and self.flat is None:
+            raise ValueError("a network of two dimensions takes a patch and kernels that are 1")
         if self.regions:
             _ = self.labels.written  # says what is wrong with them
         if self.supervised_scales >= len(self.features):
@@ -89,6 +97,14 @@ class Plan(Settings):
         """What the strides divide each axis by, all together."""
         r, a, s = (prod(axis) for axis in zip(*self.strides, strict=True))
         return r, a, s
+
+    @property
+    def flat(self) -> int | None:
+        """The axis across the slices that a network of two dimensions sees; None for volumes."""
+        if self.dimensions == 3:
+            return None
+        thin = (a for a in range(3) if self.patch[a] == 1 and {k[a] for k in self.kernels} == {1})
+        return next(thin, None)
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -123,7 +139,9 @@ class Plan(Settings):
 
     def build_network(self) -> UNet:
         """The network, with weights drawn at random."""
-        return UNet(**self.network)
+        network = UNet(**self.network)
+        network.recompute = self.recompute
+        return network
 
     @property
     def axis_names(self) -> str:

@@ -7,7 +7,8 @@ Source, where none is named: nnU-Net's published heuristics (Isensee et al. 2021
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
+from dataclasses import dataclass
+from math import inf, prod
 
 import numpy as np
 
@@ -22,6 +23,24 @@ ANISOTROPIC = 3.0
 SMALLEST_SIDE = 4
 """Voxels that a feature map keeps along each axis at the coarsest stage."""
 MOST_STRIDES = 5
+FEW_SLICES = 2 * SMALLEST_SIDE
+"""With fewer slices than this, thick ones cannot be halved: a volume has nothing to add to them."""
+FAR_APART = 10.0
+"""Slices this many times as thick as their pixels show neighbours little of each other."""
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Whether a network sees slices one by one.
+
+    Args:
+        axis: across the slices; None where it sees volumes.
+        reason: the end of a sentence: "the network sees ...".
+    """
+
+    axis: int | None
+    reason: str
+
 
 
 def choose_spacing(fingerprint: Fingerprint) -> Triple:
@@ -40,6 +59,27 @@ def choose_spacing(fingerprint: Fingerprint) -> Triple:
         spacing[worst] = max(tenth, float(spacing[others].max()))
     r, a, s = (round(float(mm), 6) for mm in spacing)
     return r, a, s
+
+
+def choose_slices(shape: Size, spacing: Triple, wanted: int | None = None) -> Slices:
+    """Volumes, unless slices are so thick or so few that they have little to say of each other.
+
+    nnU-Net trains both kinds and compares them; here one is chosen beforehand: slices where one
+    axis is at least `FAR_APART` times as coarse as the others, or `ANISOTROPIC` times with fewer
+    than `FEW_SLICES` slices, or where there is but one slice.
+
+    Args:
+        shape: of the median scan at this spacing.
+        wanted: 2 or 3 where somebody has chosen.
+    """
+    across = max(range(3), key=lambda axis: (spacing[axis], -shape[axis]))
+    finer = max(mm for axis, mm in enumerate(spacing) if axis != across)
+    ratio, slices, name = spacing[across] / finer, shape[across], "RAS"[across]
+    told = f"{slices} slices along {name}, {ratio:.3g} times as thick as their pixels"
+    thick = ratio >= FAR_APART or (ratio >= ANISOTROPIC and slices < FEW_SLICES) or slices == 1
+    if thick if wanted is None else wanted == 2:
+        return Slices(across, f"slices one by one: {told}")
+    return Slices(None, f"volumes: {told}")
 
 
 def choose_shape(fingerprint: Fingerprint, spacing: Triple) -> Size:
@@ -90,12 +130,17 @@ def choose_strides(patch: Size, spacing: Triple, *, most: int = MOST_STRIDES) ->
     return tuple(strides) or ((1, 1, 1),)
 
 
-def choose_kernels(spacing: Triple, strides: Sequence[Size]) -> tuple[Size, ...]:
+def choose_kernels(
+    spacing: Triple, strides: Sequence[Size], *, flat: int | None = None
+) -> tuple[Size, ...]:
     """Kernels of every stage: 3 along an axis once it is less than twice as coarse as the finest.
 
     Before that 1: the slices of a thick axis are looked at one by one.
+
+    Args:
+        flat: the axis across slices that are always looked at one by one.
     """
-    coarse = np.array(spacing)
+    coarse = np.array([inf if axis == flat else mm for axis, mm in enumerate(spacing)])
     kernel: Size = (1, 1, 1)
     kernels = []
     for stride in ((1, 1, 1), *strides):

@@ -15,7 +15,6 @@ from volunet.data.cache import Prepared
 from volunet.errors import DatasetError, Stopped
 from volunet.inference.engines.torch_engine import to_channels_last
 from volunet.models.supervision import DeepSupervision
-from volunet.models.unet import UNet
 from volunet.planning.machine import training_dtype
 from volunet.planning.plan import Plan
 from volunet.training import handlers
@@ -177,7 +176,7 @@ def start_run(job: Job) -> Run:
     """A run before its first step; the seed decides the weights and every draw."""
     torch.manual_seed(job.seed)
     plan, settings = job.plan, job.settings
-    network = UNet(**plan.network)
+    network = plan.build_network()
     if job.start is not None:
         transplant(network, job.start.weights, job.start.heads, plan.heads)
     network.to(job.device)

@@ -98,7 +98,7 @@ class Run:
 
     def _draw(self) -> Batch:
         plan, settings = self.plan, self.settings.augmentation
-        source = source_size(settings, plan.patch, plan.spacing)
+        source = source_size(settings, plan.patch, plan.spacing, flat=plan.flat)
         share = self.settings.foreground_share
         draws = draw_patches(
             self.train,
@@ -108,7 +108,7 @@ class Run:
             rng=self.rng,
             repeats=self._repeats,
         )
-        change = draw_change(settings, plan.batch, plan.spacing, self.rng)
+        change = draw_change(settings, plan.batch, plan.spacing, self.rng, flat=plan.flat)
         cut = cut_patches(self.train, draws, plan.patch, source=source)
         swaps, device = _swaps(plan), self.parts.device
         image, label = apply_change(

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from benchmarks import phantom
-from volunet.models.unet import UNet
 from volunet.packaging.model_file import Training, save_model
 from volunet.planning.fingerprint import Fingerprint, take_facts
 from volunet.planning.intensity import Intensity, normalise
@@ -53,7 +53,7 @@ def draw(image: np.ndarray, label: np.ndarray, places: dict, rng: np.random.Gene
     return torch.from_numpy(image[box].copy()), torch.from_numpy(label[box].astype(np.int64))
 
 
-def learn(plan: Plan, steps: int, *, seed: int = 0) -> tuple[UNet, Fingerprint, float]:
+def learn(plan: Plan, steps: int, *, seed: int = 0) -> tuple[nn.Module, Fingerprint, float]:
     """The network after so many steps on two phantoms, and its last mean loss."""
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
@@ -65,7 +65,7 @@ def learn(plan: Plan, steps: int, *, seed: int = 0) -> tuple[UNet, Fingerprint, 
         image, label = (v.reoriented("RAS").voxels[0] for v in (scan, mask))
         places = {s: np.argwhere(label == s)[::5] for s in range(1, structures + 1)}
         cases.append((normalise(image, plan.intensities[0]), label, places))
-    network = UNet(**plan.network)
+    network = plan.build_network()
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, total_steps=steps)
     losses = []

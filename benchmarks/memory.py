@@ -120,7 +120,6 @@ def segment(plan, shape: tuple[int, int, int]) -> float:
     from volunet.inference.engines.torch_engine import TorchEngine
     from volunet.inference.segmenter import Segmenter
     from volunet.io.header import Header
-    from volunet.models.unet import UNet
     from volunet.planning.fingerprint import CaseFacts, ChannelFacts, Fingerprint
     from volunet.planning.foresight import Way, inference_demand
     from volunet.planning.machine import choose_dtype
@@ -130,7 +129,7 @@ def segment(plan, shape: tuple[int, int, int]) -> float:
     quantiles = tuple(float(q) for q in np.linspace(-3, 3, 19))
     channel = ChannelFacts(image=quantiles, foreground=quantiles, count=1, mean=0, sd=1)
     facts = CaseFacts(shape=shape, spacing=(1, 1, 1), channels=(channel,), volumes_ml={})
-    engine = TorchEngine(UNet(**plan.network), device="cpu", dtype=choose_dtype("cpu"))
+    engine = TorchEngine(plan.build_network(), device="cpu", dtype=choose_dtype("cpu"))
     segmenter = Segmenter(
         (engine,), plan, Fingerprint(cases={"1": facts}), "noise", Effort(overlap=plan.overlap)
     )

@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from benchmarks.volumes import with_patch
 from volunet.data.cache import prepare
 from volunet.data.layouts import find_dataset
 from volunet.data.read_case import read_case
 from volunet.data.sampler import cut_patches, draw_patches
-from volunet.models.unet import UNet
 from volunet.packaging.model_file import find_model, load_weights, read_model_file, save_model
 from volunet.training.losses.loss import Loss
 from volunet.training.optim import Optimisation, make_optimizer, rate_at, set_rate
@@ -53,7 +53,7 @@ def main() -> None:
     options = parser.parse_args()
     with_patch(options.model, options.patch, options.out)
     said = read_model_file(options.out)
-    network = UNet(**said.plan.network)
+    network = said.plan.build_network()
     network.load_state_dict(load_weights(options.out, said)[0])
     network.to(memory_format=torch.channels_last_3d)
     trained = json.loads((find_model(options.model).parent / "splits.json").read_text())["train"]
@@ -83,7 +83,7 @@ def hold(case, plan) -> Held:
     return Held(case.case_id, image, label, found)
 
 
-def tune(network: UNet, cases: list[Held], plan, steps: int) -> None:
+def tune(network: nn.Module, cases: list[Held], plan, steps: int) -> None:
     rng = np.random.default_rng(0)
     settings = Optimisation(learning_rate=RATE, warm_up=0.1)
     optimizer = make_optimizer(network, settings)

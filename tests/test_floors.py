@@ -29,6 +29,7 @@ PLACES = {
     "SimpleITK": ("io/",),
     "ignite": ("training/",),
     "matplotlib": ("reporting/",),
+    "mlflow": ("training/trackers/",),
     "nibabel": ("io/", "space/"),
     "onnx": ("inference/engines/",),
     "onnxruntime": ("inference/engines/",),

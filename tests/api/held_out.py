@@ -12,7 +12,6 @@ from torch import Tensor
 
 from tests.training.tiny import PLAN
 from volunet.data.cases import Case
-from volunet.models.unet import UNet
 from volunet.packaging.model_file import Training, save_model
 from volunet.planning.fingerprint import CaseFacts, ChannelFacts, Fingerprint
 
@@ -20,7 +19,7 @@ from volunet.planning.fingerprint import CaseFacts, ChannelFacts, Fingerprint
 def noise_weights() -> Mapping[str, Tensor]:
     """Weights that were never trained."""
     torch.manual_seed(0)
-    return UNet(**PLAN.network).state_dict()
+    return PLAN.build_network().state_dict()
 
 
 def bright_weights() -> Mapping[str, Tensor]:

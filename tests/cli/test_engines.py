@@ -12,7 +12,6 @@ from tests.cli.command import volunet
 from tests.training.tiny import PLAN, ball
 from volunet.io.read import read
 from volunet.io.write import write
-from volunet.models.unet import UNet
 from volunet.packaging.model_file import Training, save_model
 from volunet.planning.fingerprint import CaseFacts, Fingerprint
 from volunet.space.grid import Grid
@@ -31,7 +30,7 @@ def model(tmp_path_factory):
     facts = CaseFacts(shape=(20, 20, 20), spacing=(1, 1, 1), channels=(), volumes_ml={"ball": 0.5})
     save_model(
         folder,
-        UNet(**PLAN.network).state_dict(),
+        PLAN.build_network().state_dict(),
         name="balls",
         plan=PLAN,
         fingerprint=Fingerprint(cases={"a": facts}),

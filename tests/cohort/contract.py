@@ -36,7 +36,7 @@ def write_model(folder: Path) -> None:
     facts = CaseFacts(shape=(256, 256, 160), spacing=(1, 1, 1), channels=(channel,), volumes_ml={})
     save_model(
         folder,
-        UNet(**plan.network).state_dict(),
+        plan.build_network().state_dict(),
         name="contract",
         plan=plan,
         fingerprint=Fingerprint(cases={"1": facts}),

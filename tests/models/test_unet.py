@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from volunet.errors import ShapeError
+from volunet.models.layer_settings import LayerSettings
+from volunet.models.recompute import compute_again
 from volunet.models.supervision import DeepSupervision
 from volunet.models.unet import UNet
 
@@ -125,3 +127,31 @@ def test_deep_supervision_answers_at_most_once_for_each_decoder_stage():
     for scales, sizes in itertools.product((1, 2, 3, 9), [SMALL]):
         deep = DeepSupervision(UNet(2, 1, 2, **sizes), scales=scales)
         assert len(deep(torch.zeros(1, 1, 8, 8))) == len(deep.factors) == min(scales, 2)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_stages_computed_again_give_the_same_gradients(half):
+    net = UNet(3, 1, 2, **SMALL, attention=True)
+    wrapped = DeepSupervision(net, scales=2)
+    image, gradients = torch.randn(2, 1, 8, 8, 8), []
+    for again in (False, True):
+        net.recompute = again
+        wrapped.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            sum(out.float().square().mean() for out in wrapped(image)).backward()
+        gradients.append([weight.grad.clone() for weight in wrapped.parameters()])
+    assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))
+
+
+def test_running_statistics_move_as_far_where_stages_are_computed_again():
+    batch = LayerSettings(normalisation="batch")
+    once, again = (UNet(2, 1, 2, **SMALL, layers=batch) for _ in range(2))
+    again.load_state_dict(once.state_dict())
+    compute_again(again)
+    for net in (once, again):
+        torch.manual_seed(0)
+        for _ in range(3):
+            net(torch.randn(2, 1, 8, 8)).square().mean().backward()
+    pairs = zip(once.named_buffers(), again.buffers(), strict=True)
+    for (name, one), other in pairs:
+        assert "tracked" in name or torch.allclose(one, other, atol=1e-6), name

@@ -10,7 +10,6 @@ import torch
 from tests.training.tiny import PLAN
 from volunet.errors import ModelError
 from volunet.inference.postprocess import Gain, Steps, Tidy
-from volunet.models.unet import UNet
 from volunet.packaging.model_file import (
     Training,
     amend_model,
@@ -32,7 +31,7 @@ def folder(tmp_path):
     facts = CaseFacts(shape=(9, 9, 9), spacing=(1, 1, 1), channels=(), volumes_ml={"ball": 0.5})
     save_model(
         tmp_path,
-        UNet(**PLAN.network).state_dict(),
+        PLAN.build_network().state_dict(),
         name="balls",
         plan=PLAN,
         fingerprint=Fingerprint(cases={"a": facts}),

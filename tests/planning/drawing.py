@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -63,6 +65,12 @@ def plan_for(**changes) -> Plan:
         "batch": 2,
     }
     return Plan(**(values | changes))
+
+
+def round_up(patch, strides):
+    """The patch, each axis grown to the next multiple of what the strides divide it by."""
+    divisors = [prod(axis) for axis in zip(*strides, strict=True)]
+    return tuple(-(-n // d) * d for n, d in zip(patch, divisors, strict=True))
 
 
 seeds = st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=6, unique=True)

@@ -42,9 +42,9 @@ def test_a_plan_can_be_edited_as_text(tmp_path):
 
 def test_the_divisor_is_what_the_strides_divide_by_together():
     plan = plan_for(strides=((2, 2, 1), (2, 2, 2)), patch=(32, 32, 10))
-    assert plan.divisor == (4, 4, 2)
-    assert plan.network["strides"] == ((2, 2, 1), (2, 2, 2))
-    assert (plan.network["in_channels"], plan.network["out_channels"]) == (1, 3)
+    assert plan.sizes.step == (4, 4, 2)
+    assert plan.spec.strides == ((2, 2, 1), (2, 2, 2))
+    assert (plan.spec.in_channels, plan.spec.out_channels) == (1, 3)
 
 
 @pytest.mark.parametrize(

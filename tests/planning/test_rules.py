@@ -17,10 +17,10 @@ from tests.planning.drawing import (
     case_facts,
     choose_stages,
     fingerprint_of,
+    round_up,
     seen,
 )
 from volunet.errors import ConfigError
-from volunet.models.unet import UNet
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.machine import Machine
 from volunet.planning.make import check_wanted, make_plan
@@ -36,7 +36,6 @@ from volunet.planning.rules import (
     choose_strides,
     largest_batch,
     patch_voxels,
-    round_up,
 )
 
 HIPPOCAMPUS = fingerprint_of(((36, 50, 35), (1.0, 1.0, 1.0)))
@@ -232,10 +231,10 @@ def test_a_ct_whose_foreground_is_constant_is_scaled_by_each_image():
 def test_any_set_gives_a_plan_whose_network_takes_its_patch(cases):
     fingerprint = noise_facts(fingerprint_of(*cases, n=1))
     plan = make_plan(fingerprint, ("CT",), LABELS, SMALL)
-    assert all(p % d == 0 for p, d in zip(plan.patch, plan.divisor, strict=True))
+    assert all(p % d == 0 for p, d in zip(plan.patch, plan.sizes.step, strict=True))
     assert Plan.model_validate_json(plan.model_dump_json()) == plan
     with torch.device("meta"):
-        network = UNet(**plan.network)
+        network = plan.build_network()
         logits = network(torch.empty(1, 1, *plan.patch))
     assert logits.shape == (1, 3, *plan.patch)
 

@@ -7,13 +7,12 @@ import pytest
 import torch
 
 from tests.training.tiny import PLAN, ball, job
-from volunet.models.unet import UNet
 from volunet.training.fit import fit, scoring_s
 from volunet.training.validate import dice_of_cases, mean_score
 
 
 def test_scoring_stops_when_its_time_is_up_but_not_before_one_case():
-    network = UNet(**PLAN.network)
+    network = PLAN.build_network()
     cases = [ball(n) for n in range(6)]
     how = {"device": torch.device("cpu"), "dtype": torch.float32}
     assert len(dice_of_cases(network, cases, PLAN, **how)) == 6

@@ -13,6 +13,7 @@ from volunet.errors import Stopped
 from volunet.training.engine import build_trainer
 from volunet.training.fit import fit, start_run
 from volunet.training.processes import ALONE, Processes, joined
+from volunet.training.tracking import NOBODY, Tracking
 
 CPU = torch.device("cpu")
 STEPS = 3
@@ -44,7 +45,13 @@ def part(batch: Batch, processes: Processes) -> Batch:
     return Batch(batch.image[mine], batch.label[mine], batch.case_ids[mine])
 
 
-def train(folder: Path, processes: Processes, *, stop_after: int | None = None) -> dict:
+def train(
+    folder: Path,
+    processes: Processes,
+    *,
+    stop_after: int | None = None,
+    tracking: Tracking = NOBODY,
+) -> dict:
     """The weights that a whole run gives away; none where it was stopped."""
     made = replace(job(folder, steps=8, validations=2, log_steps=2), processes=processes)
     asked = 0
@@ -55,7 +62,7 @@ def train(folder: Path, processes: Processes, *, stop_after: int | None = None) 
         return processes.rank == 1 and asked == stop_after  # one of them is told
 
     try:
-        done = fit(made, should_stop=stop)
+        done = fit(made, should_stop=stop, tracking=tracking)
     except Stopped as stopped:
         return {"stopped": str(stopped)}
     return {"weights": done.weights, "dice": done.score.dice["ball"], "cases": done.score.cases}
@@ -69,6 +76,8 @@ def main() -> None:
             result = take_steps(folder, processes)
         elif task == "stop":
             result = train(folder, processes, stop_after=3)
+        elif task == "track":
+            result = train(folder, processes, tracking=Tracking(("tensorboard",)))
         else:
             result = train(folder, processes)
     torch.save(result, folder / f"{task}_{processes.rank}.pt")

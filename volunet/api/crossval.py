@@ -36,6 +36,7 @@ from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.plan import Plan
 from volunet.recipe import Recipe
 from volunet.training.processes import launched
+from volunet.training.tracking import check_trackers
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def cross_validate(
     Raises:
         ConfigError: the folds are not so many or share a held-out case, a setting does not fit, or
             the folder holds something that was started otherwise; or several processes do this.
-        DatasetError, Refused, Stopped, TrainingDiverged: as `train` has it.
+        DatasetError, MissingExtra, Refused, Stopped, TrainingDiverged: as `train` has it.
     """
     if launched().several:
         raise ConfigError(
@@ -93,6 +94,7 @@ def cross_validate(
             "itself, with --fold."
         )
     recipe, wanted, watch = recipe or Recipe.default(), wanted or Wanted(), watch or Watch()
+    check_trackers(wanted.track)
     with locked(Path(folder)):
         return _cross_validate(RunFolder(Path(folder)), dataset, recipe, folds, wanted, watch)
 

@@ -12,7 +12,10 @@ from volunet.planning.plan import Plan
 from volunet.recipe import Recipe
 from volunet.training.fit import Start
 
-NETWORK = ("dimensions", "features", "strides", "kernels", "residual", "attention", "regions")
+NETWORK = (
+    *("dimensions", "family", "options", "layers", "features", "strides", "kernels"),
+    *("residual", "attention", "regions"),
+)
 """Fields of a plan that its network is made of: weights fit no others."""
 SEEN = ("spacing", "patch", "interpolation", "overlap", "supervised_scales")
 """Fields that the network is used to, and that a recipe may still change."""

@@ -33,6 +33,7 @@ from volunet.recipe import Recipe
 from volunet.reporting.curves import draw_curves
 from volunet.training.fit import Job, Trained, fit
 from volunet.training.processes import Processes, joined, own_device
+from volunet.training.tracking import Tracking, check_trackers, name_parameters
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,15 @@ def train(
 
     Raises:
         DatasetError: there is no such dataset, or nothing in it to train on.
-        ConfigError: a setting does not fit, the folder holds a run that was started otherwise, or
-            another process works in it.
+        ConfigError: a setting does not fit, the folder holds a run that was started otherwise,
+            another process works in it, or what is to track it cannot be opened.
+        MissingExtra: what is to track it is not installed.
         Refused: the dataset is in doubt; the findings say why.
         Stopped: `watch.should_stop` said so; the same call goes on.
         TrainingDiverged: the loss is not finite.
     """
     wanted, watch = wanted or Wanted(), watch or Watch()
+    check_trackers(wanted.track)
     with joined(find_device(wanted.device)) as processes, ExitStack() as held:
         if processes.first:
             held.enter_context(locked(Path(folder)))
@@ -110,10 +113,7 @@ def _train(
     with processes.first_before_others():  # what the first one has made the others find
         job, fingerprint, found = _begin(run, opened, split, asked, recipe, wanted, watch)
     job = replace(job, processes=processes, device=own_device(job.device))
-    watch.say(
-        f"Training on {len(job.train)} cases for {recipe.time}, {len(job.validation)} held out."
-    )
-    trained = fit(job, report=watch.report, should_stop=watch.should_stop)
+    trained = _fit(job, recipe, wanted, watch)
     if not processes.first:
         return TrainedRun(run.path, trained)
     _keep_model(run, trained, job, recipe, fingerprint)
@@ -151,6 +151,21 @@ def _begin(
     run.write_record({"status": "running", "made_from": made_from})
     job, skipped = prepare_job(run, opened, split, plan, recipe, wanted, watch)
     return job, fingerprint, (*found, *skipped)
+
+
+def _fit(job: Job, recipe: Recipe, wanted: Wanted, watch: Watch) -> Trained:
+    """Trains, followed by those who were asked for.
+
+    They are told the recipe, and what was planned where it leaves that to the rules.
+    """
+    watch.say(
+        f"Training on {len(job.train)} cases for {recipe.time}, {len(job.validation)} held out."
+    )
+    asked = recipe.model_dump(mode="json", exclude={"description", "intended_use"})
+    planned = job.plan.model_dump(mode="json", include={"patch", "batch", "features"})
+    made_with = {**asked, "plan": {**asked["plan"], **planned}, "seed": job.seed}
+    tracking = Tracking(wanted.track, name_parameters(made_with))
+    return fit(job, report=watch.report, should_stop=watch.should_stop, tracking=tracking)
 
 
 def _draw_curves(run: RunFolder, watch: Watch) -> None:

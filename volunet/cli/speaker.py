@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -41,7 +42,7 @@ class Speaker:
     err: Console = field(
         default_factory=lambda: Console(stderr=True, soft_wrap=True, highlight=False)
     )
-    _bar: Progress | None = None
+    _bar: Progress | Live | None = None
     _task: Any = None
     _what: str = ""
     _last: float = 0.0
@@ -106,10 +107,8 @@ class Speaker:
         if self.quiet:
             return
         if self.err.is_terminal:
-            if what != self._what or self._bar is None:
-                self._start_bar(what, total)
-            assert self._bar is not None
-            self._bar.update(self._task, completed=done, total=total)
+            bar = self._bar_of(what, total)
+            bar.update(self._task, completed=done, total=total)
             if done == total:
                 self.end_bar()
         elif done == total or time.monotonic() - self._last > PLAIN_S:
@@ -121,25 +120,48 @@ class Speaker:
         if self.quiet:
             return
         if self.err.is_terminal:
-            if self._bar is None:
-                self._start_bar("", 1000)
-            assert self._bar is not None
-            self._bar.update(self._task, completed=int(1000 * share), description=escape(text))
+            bar = self._bar_of("", 1000)
+            bar.update(self._task, completed=int(1000 * share), description=escape(text))
         elif time.monotonic() - self._last > PLAIN_S:
             self._last = time.monotonic()
             self.err.print(escape(text))
 
+    @property
+    def draws(self) -> bool:
+        """Whether there is a terminal to draw on, and somebody who looks at it."""
+        return self.err.is_terminal and not (self.quiet or self.as_json)
+
+    @property
+    def drawing(self) -> bool:
+        """Whether a picture stands there that the next one replaces."""
+        return isinstance(self._bar, Live)
+
+    def draw(self, picture: RenderableType) -> None:
+        """A picture that replaces the one before; the last stays once something else is said."""
+        if not isinstance(self._bar, Live):
+            self.end_bar()
+            self._bar = Live(console=self.err, auto_refresh=False)
+            with suppress(OSError):
+                self._bar.start()
+        with suppress(OSError):
+            self._bar.update(picture, refresh=True)
+
     def end_bar(self) -> None:
-        """Takes a bar off the terminal."""
+        """Takes a bar off the terminal; a picture stays, and no other replaces it."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
 
-    def _start_bar(self, what: str, total: int) -> None:
+    def _bar_of(self, what: str, total: int) -> Progress:
+        """The bar that stands there, or a new one where it counts something else."""
+        if isinstance(self._bar, Progress) and what == self._what:
+            return self._bar
         self.end_bar()
         count = MofNCompleteColumn() if what else TextColumn("")
         columns = (TextColumn("{task.description}"), BarColumn(), count, TimeRemainingColumn())
-        self._bar, self._what = Progress(*columns, console=self.err, transient=True), what
-        self._task = self._bar.add_task(what, total=total)
+        bar = Progress(*columns, console=self.err, transient=True)
+        self._bar, self._what = bar, what
+        self._task = bar.add_task(what, total=total)
         with suppress(OSError):
-            self._bar.start()
+            bar.start()
+        return bar

@@ -12,6 +12,7 @@ from volunet.cli.exits import SOME_NOT_OK, Stop, exits
 from volunet.cli.info import tell_findings
 from volunet.cli.options import Accept, Change, Device, Json, Quiet, RecipeFile, Seed, Verbose
 from volunet.cli.plan import read_recipe
+from volunet.cli.run_table import RunTable
 from volunet.cli.speaker import Speaker
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ From = Annotated[
     typer.Option("--from", help="A model to start from, such as an earlier run's folder."),
 ]
 
+Track = Annotated[
+    list[str] | None,
+    typer.Option(help="tensorboard or mlflow, which follow the run; may be given several times."),
+]
+
 
 def train(
     dataset: Annotated[Path, typer.Argument(help="A folder or a CSV of labelled cases.")],
@@ -49,6 +55,7 @@ def train(
     folds: Folds = None,
     splits: Splits = None,
     start: From = None,
+    track: Track = None,
     device: Device = None,
     seed: Seed = 0,
     accept: Accept = None,
@@ -71,6 +78,7 @@ def train(
             device=device,
             accept=tuple(accept or ()),
             start=start,
+            track=tuple(track or ()),
         )
         watch = watch_for(speaker, stop, speaks=launched().first)
         run, trained = run_all(dataset, output, read_recipe(recipe, changes), folds, wanted, watch)
@@ -116,11 +124,22 @@ def watch_for(speaker: Speaker, stop: Callable[[], bool], *, speaks: bool = True
         if stop():
             raise Stopped(f"Stopped while {what}, {done} of {total}; the same command goes on.")
 
-    return Watch(speaker.say, counted, lambda p: tell_progress(speaker, p), stop)
+    table = RunTable()
+
+    def report(progress: Progress) -> None:
+        nonlocal table
+        if not speaker.draws:
+            tell_progress(speaker, progress)
+            return
+        if not speaker.drawing:
+            table = RunTable()
+        speaker.draw(table.after(progress))
+
+    return Watch(speaker.say, counted, report, stop)
 
 
 def tell_progress(speaker: Speaker, progress: Progress) -> None:
-    """A line of the history, as it comes."""
+    """A line of the history, as it comes, where there is no terminal to draw on."""
     row = progress.row
     for note in progress.notes:
         speaker.say(note)

@@ -4,7 +4,7 @@ A share of the patches is centred on a voxel of a randomly chosen structure, so 
 seen as often as large ones (Isensee et al. 2021, supplementary note 2), and rare ones more often
 (`rarity`); the rest lie anywhere.
 Where a patch reaches past the volume, the image is 0 (its mean, after normalisation) and the label
-background, as at inference.
+background, as at inference; or both are mirrored, for networks that see mirrored margins there.
 """
 
 from __future__ import annotations
@@ -104,12 +104,14 @@ def cut_patches(
     size: tuple[int, int, int],
     *,
     source: tuple[int, int, int] | None = None,
+    mirrored: bool = False,
 ) -> Batch:
     """The patches that were drawn, (B, C, *source) and (B, *source).
 
     Args:
         size: of the patches when they were drawn.
         source: voxels to cut, with the patch in their middle; the patch alone unless given.
+        mirrored: what lies past the volume is the volume mirrored, not 0.
     """
     if source is not None:
         draws, size = [_widened(draw, size, source) for draw in draws], source
@@ -118,6 +120,11 @@ def cut_patches(
     label = np.zeros((len(draws), *size), dtype=np.int64)
     for place, draw in enumerate(draws):
         case = cases[draw.case]
+        if mirrored:
+            where = np.ix_(*map(_mirrored_places, draw.start, size, case.label.shape))
+            image[place] = np.stack([channel[where] for channel in case.image])
+            label[place] = case.label[where]
+            continue
         stop = [s + n for s, n in zip(draw.start, size, strict=True)]
         inside = [
             slice(max(s, 0), min(e, n))
@@ -129,6 +136,17 @@ def cut_patches(
     ids = tuple(cases[draw.case].case_id for draw in draws)
     drawn = _drawn(cases, draws)
     return Batch(torch.from_numpy(image), torch.from_numpy(label), ids, drawn)
+
+
+def _mirrored_places(start: int, side: int, length: int) -> NDArray[np.intp]:
+    """The voxels of an axis that a patch's side shows, where the axis is mirrored at both ends.
+
+    >>> _mirrored_places(-2, 8, 4).tolist()
+    [2, 1, 0, 1, 2, 3, 2, 1]
+    """
+    period = max(2 * (length - 1), 1)
+    place = np.arange(start, start + side) % period
+    return np.minimum(place, period - place) if length > 1 else np.zeros_like(place)
 
 
 def _drawn(cases: Sequence[Sampled], draws: Sequence[Draw]) -> Tensor | None:

@@ -46,11 +46,16 @@ class Frame:
         overlap: float,
         *,
         nnunet: bool = False,
+        step: tuple[int, ...] = (),
     ) -> Frame:
         """The frame of an image and windows of a size."""
         padded = tuple(map(max, shape, patch))
+        if step:
+            axes = zip(padded, patch, step, strict=True)
+            padded = tuple(p + -(-(n - p) // by) * by for n, p, by in axes)
         low = tuple(max(p - n, 0) // 2 for n, p in zip(shape, patch, strict=True))
-        return cls(shape, Tiling.regular(padded, patch, overlap, nnunet=nnunet), low)
+        tiling = Tiling.regular(padded, patch, overlap, nnunet=nnunet, step=step)
+        return cls(shape, tiling, low)
 
     def windows(self, region: Box, wanted: Wanted | None = None) -> list[Box]:
         """The windows of the padded image that touch a region of the image and are wanted.
@@ -70,7 +75,7 @@ class Frame:
         )
 
 
-def cover(
+def cover(  # noqa: PLR0913 - what a plan says of windows, and what is wanted of them
     engines: Sequence[Engine],
     image: NDArray[np.float32],
     patch: tuple[int, int, int],
@@ -79,6 +84,7 @@ def cover(
     region: Box | None = None,
     wanted: Wanted | None = None,
     nnunet: bool = False,
+    unpadded: Sizes | None = None,
 ) -> Iterator[Slab]:
     """Blended logits of an image, slab by slab along its first axis.
 
@@ -89,6 +95,9 @@ def cover(
         wanted: asked of each window, cut to the image; those it declines are left out, and logits
             that no window tells of are 0. One window is looked at in any case.
         nnunet: windows and their weights are nnU-Net's, as in `Tiling.regular`.
+        unpadded: sizes of networks that answer a margin less than they see: windows stand steps
+            apart, and beyond the image its mirror image is seen (the overlap-tile strategy of
+            Ronneberger et al. 2015).
 
     Yields:
         The rows' box in (I, J, K), and logits (classes, rows, J, K) in the accumulator's type, to
@@ -97,12 +106,20 @@ def cover(
     Raises:
         ModelError: a network answers with what is not a number.
     """
-    frame = Frame.around(image.shape[1:], patch, effort.overlap, nnunet=nnunet)
+    step, margin = ((), ()) if unpadded is None else (unpadded.step, unpadded.margin)
+    frame = Frame.around(image.shape[1:], patch, effort.overlap, nnunet=nnunet, step=step)
     region = region or Box.whole(frame.shape)
     inner = _moved(region, frame.low)
     windows = frame.windows(region, wanted)
-    padded = _padded(image, frame)
-    tiles = look(engines, padded, windows, mirrors=effort.mirrors, batch=effort.batch)
+    padded = _mirrored(image, frame, margin) if margin else _padded(image, frame)
+    tiles = look(
+        engines,
+        padded,
+        windows,
+        mirrors=effort.mirrors,
+        batch=effort.batch,
+        margin=margin,
+    )
     back = tuple(-start for start in frame.low)
     for box, logits in stitch_slabs(tiles, frame.tiling, region=inner, dtype=effort.accumulator):
         sums = [rows.sum(dtype=torch.float32) for rows in logits.unbind(1)]  # copies a row at most
@@ -121,15 +138,17 @@ def classify(
     effort: Effort,
     *,
     regions: tuple[int, ...] = (),
+    unpadded: Sizes | None = None,
 ) -> NDArray[Any]:
     """The class of each voxel of a prepared image, (I, J, K) in the smallest type.
 
     Args:
         regions: as in `WayBack`.
+        unpadded: as in `cover`.
     """
     rule: Rule = LAST_POSITIVE if regions else MOST_LIKELY
     index: NDArray[Any] | None = None
-    for box, logits in cover(engines, image, patch, effort):
+    for box, logits in cover(engines, image, patch, effort, unpadded=unpadded):
         if index is None:
             kind = np.min_scalar_type(rule.most(len(logits)))
             index = np.empty(image.shape[1:], dtype=kind)
@@ -145,6 +164,17 @@ def _padded(image: NDArray[np.float32], frame: Frame) -> Tensor:
     padded = torch.zeros(image.shape[0], *frame.tiling.shape)
     padded.numpy()[_moved(Box.whole(frame.shape), frame.low).index] = image
     return padded
+
+
+def _mirrored(image: NDArray[np.float32], frame: Frame, margin: tuple[int, ...]) -> Tensor:
+    """The image, mirrored around itself up to the size of the patch and by a margin."""
+    sides = [
+        (low + around, padded - low - n + around)
+        for low, padded, n, around in zip(
+            frame.low, frame.tiling.shape, frame.shape, margin, strict=True
+        )
+    ]
+    return torch.from_numpy(np.pad(image, [(0, 0), *sides], mode="reflect"))
 
 
 def _moved(box: Box, by: tuple[int, ...]) -> Box:

@@ -62,6 +62,7 @@ class Labelling:
                 region=region,
                 wanted=wanted,
                 nnunet=self.plan.nnunet_windows,
+                unpadded=self.plan.unpadded,
             )
             labels = label_native(
                 slabs if tap is None else _tapped(slabs, tap),
@@ -91,7 +92,9 @@ class Labelling:
     def frame(self, effort: Effort) -> Frame:
         """Where windows stand."""
         plan, shape = self.plan, self.view.seen.grid.shape
-        return Frame.around(shape, plan.patch, effort.overlap, nnunet=plan.nnunet_windows)
+        step = () if plan.unpadded is None else plan.unpadded.step
+        how = {"nnunet": plan.nnunet_windows}
+        return Frame.around(shape, plan.patch, effort.overlap, **how, step=step)
 
 
 def strips_of(

@@ -51,12 +51,14 @@ class Tiling:
         overlap: float = 0.5,
         *,
         nnunet: bool = False,
+        step: tuple[int, ...] = (),
     ) -> Tiling:
         """The fewest evenly spaced windows that keep the overlap and reach both ends.
 
         Args:
             overlap: least part of a window's side that it shares with the next one, in [0, 1).
             nnunet: as nnU-Net has it: a stride may be half a voxel, and weights peak at n // 2.
+            step: what starts are a multiple of; the image is longer than the patch by one.
 
         Raises:
             ShapeError: the patch is larger than the image, or the overlap is out of range.
@@ -70,7 +72,11 @@ class Tiling:
             )
         strides = [max(1.0, p * (1 - overlap)) for p in patch]
         whole = strides if nnunet else map(int, strides)
-        starts = (_starts(n, p, s) for n, p, s in zip(shape, patch, whole, strict=True))
+        apart = step or (1,) * len(shape)
+        starts = (
+            tuple(by * start for start in _starts((n - p) // by, s if by == 1 else max(int(s / by), 1)))
+            for n, p, s, by in zip(shape, patch, whole, apart, strict=True)
+        )
         return cls(tuple(shape), tuple(patch), tuple(starts), nnunet)
 
     def boxes(self) -> list[Box]:
@@ -103,9 +109,10 @@ class Tiling:
         return tuple(shares)
 
 
-def _starts(length: int, patch: int, stride: float) -> tuple[int, ...]:
-    gaps = ceil((length - patch) / stride)
-    return tuple(round(i * (length - patch) / gaps) for i in range(gaps + 1)) if gaps else (0,)
+def _starts(last: int, stride: float) -> tuple[int, ...]:
+    """Evenly spaced whole numbers from 0 to the last, a stride apart at most."""
+    gaps = ceil(last / stride)
+    return tuple(round(i * last / gaps) for i in range(gaps + 1)) if gaps else (0,)
 
 
 def axis_weights(length: int, *, sigma: float = 0.125, upper: bool = False) -> Tensor:
@@ -127,6 +134,7 @@ def look(
     *,
     mirrors: Sequence[tuple[int, ...]] = ((),),
     batch: int = 1,
+    margin: tuple[int, ...] = (),
 ) -> Iterator[Tile]:
     """What the engines say of each window of `image` (C, *S), as it is asked for.
 
@@ -135,6 +143,8 @@ def look(
         mirrors: sets of axes of S to flip a window along before each look; the answers are flipped
             back and averaged.
         batch: windows given to an engine at once.
+        margin: voxels around a window that an engine sees beside it, on each side of each axis; the
+            image has as many more around it. None by default.
 
     Yields:
         The window and its logits, which an engine may write over after the next is asked for.
@@ -142,7 +152,7 @@ def look(
     passes = [(engine, axes) for engine in engines for axes in mirrors]
     coming = iter(windows)
     while group := tuple(islice(coming, batch)):
-        seen = torch.stack([image[window.index] for window in group])
+        seen = torch.stack([image[_grown(window, margin).index] for window in group])
         logits = _answer(*passes[0], seen)
         if len(passes) > 1:
             logits = logits.clone()
@@ -151,6 +161,14 @@ def look(
             logits /= len(passes)
         yield from zip(group, logits, strict=True)
         del logits  # which may be large, before the next are computed
+
+
+def _grown(window: Box, margin: tuple[int, ...]) -> Box:
+    """A window and its margin, in an image that starts a margin earlier."""
+    if not margin:
+        return window
+    axes = zip(window.stop, margin, strict=True)
+    return Box(window.start, tuple(stop + 2 * around for stop, around in axes))
 
 
 def _answer(engine: Engine, axes: tuple[int, ...], windows: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from volunet.models.layers import SLOPE, ConvNorm, Size, convolution, per_axis
+from volunet.models.layer_settings import USUAL, LayerSettings
+from volunet.models.layers import ConvNorm, Size, activation, convolution, per_axis
 
 MakeBlock = Callable[..., nn.Module]
 
@@ -21,11 +22,18 @@ class PlainBlock(nn.Sequential):
     """Two convolutions, (B, c_in, *S) to (B, c_out, *S / stride)."""
 
     def __init__(
-        self, dims: int, c_in: int, c_out: int, *, kernel: Size = 3, stride: Size = 1
+        self,
+        dims: int,
+        c_in: int,
+        c_out: int,
+        *,
+        kernel: Size = 3,
+        stride: Size = 1,
+        layers: LayerSettings = USUAL,
     ) -> None:
         super().__init__(
-            ConvNorm(dims, c_in, c_out, kernel=kernel, stride=stride),
-            ConvNorm(dims, c_out, c_out, kernel=kernel),
+            ConvNorm(dims, c_in, c_out, kernel=kernel, stride=stride, layers=layers),
+            ConvNorm(dims, c_out, c_out, kernel=kernel, layers=layers),
         )
 
 
@@ -33,38 +41,56 @@ class ResidualBlock(nn.Module):
     """Two convolutions whose input is added to their output before the last activation."""
 
     def __init__(
-        self, dims: int, c_in: int, c_out: int, *, kernel: Size = 3, stride: Size = 1
+        self,
+        dims: int,
+        c_in: int,
+        c_out: int,
+        *,
+        kernel: Size = 3,
+        stride: Size = 1,
+        layers: LayerSettings = USUAL,
     ) -> None:
         super().__init__()
-        self.first = ConvNorm(dims, c_in, c_out, kernel=kernel, stride=stride)
-        self.second = ConvNorm(dims, c_out, c_out, kernel=kernel, slope=1)
-        self.shortcut = Shortcut(dims, c_in, c_out, stride=stride)
+        self.first = ConvNorm(dims, c_in, c_out, kernel=kernel, stride=stride, layers=layers)
+        self.second = ConvNorm(dims, c_out, c_out, kernel=kernel, activate=False, layers=layers)
+        self.shortcut = Shortcut(dims, c_in, c_out, stride=stride, layers=layers)
+        self.activation = activation(layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(self.second(self.first(x)) + self.shortcut(x), SLOPE)
+        out: Tensor = self.activation(self.second(self.first(x)) + self.shortcut(x))
+        return out
 
 
 class Shortcut(nn.Sequential):
     """The input in the shape of a block's output: itself, where nothing changes."""
 
-    def __init__(self, dims: int, c_in: int, c_out: int, *, stride: Size) -> None:
-        steps, layers = per_axis(stride, dims), list[nn.Module]()
+    def __init__(
+        self, dims: int, c_in: int, c_out: int, *, stride: Size, layers: LayerSettings = USUAL
+    ) -> None:
+        steps, parts = per_axis(stride, dims), list[nn.Module]()
         if max(steps) > 1:
             mean = nn.AvgPool2d if dims == 2 else nn.AvgPool3d
-            layers.append(mean(steps))  # type: ignore[arg-type]
+            parts.append(mean(steps))  # type: ignore[arg-type]
         if c_in != c_out:
-            layers.append(ConvNorm(dims, c_in, c_out, kernel=1, slope=1))
-        super().__init__(*layers)
+            parts.append(ConvNorm(dims, c_in, c_out, kernel=1, activate=False, layers=layers))
+        super().__init__(*parts)
 
 
 class AttentionGate(nn.Module):
-    """Dims a skip connection where the decoder sees nothing of interest (Oktay et al., eq. 1)."""
+    """Dims a skip connection where the decoder sees nothing of interest (Oktay et al., eq. 1).
 
-    def __init__(self, dims: int, channels: int) -> None:
+    Args:
+        channels: of the skip connection.
+        decoded: channels of what the decoder brings, if they are others.
+    """
+
+    def __init__(
+        self, dims: int, channels: int, *, decoded: int | None = None, layers: LayerSettings = USUAL
+    ) -> None:
         super().__init__()
-        inner = max(channels // 2, 1)
-        self.query = ConvNorm(dims, channels, inner, kernel=1, slope=1)
-        self.key = ConvNorm(dims, channels, inner, kernel=1, slope=1)
+        inner, brought = max(channels // 2, 1), channels if decoded is None else decoded
+        self.query = ConvNorm(dims, brought, inner, kernel=1, activate=False, layers=layers)
+        self.key = ConvNorm(dims, channels, inner, kernel=1, activate=False, layers=layers)
         self.score = convolution(dims, inner, 1, 1, bias=True)
 
     def forward(self, skip: Tensor, decoded: Tensor) -> Tensor:

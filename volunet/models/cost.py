@@ -52,7 +52,7 @@ def count(
         ShapeError: the network does not take such a patch.
     """
     ghost = deepcopy(net).to("meta")
-    done, kept = list[int](), _Kept(len(patch) + 2)
+    done, kept = list[int](), _Kept()
     for layer in ghost.modules():
         if isinstance(layer, CONVOLUTIONS):
             layer.register_forward_hook(lambda *seen: done.append(_multiply_adds(*seen)))
@@ -69,8 +69,7 @@ def count(
 class _Kept:
     """Feature maps that are kept: those of all times, and those of each stage, by their storage."""
 
-    def __init__(self, ndim: int) -> None:
-        self._ndim = ndim
+    def __init__(self) -> None:
         self._always: dict[int, Tensor] = {}
         self._stages: list[dict[int, Tensor]] = []
         self._now = self._always
@@ -85,7 +84,7 @@ class _Kept:
         self._now = self._always
 
     def keep(self, tensor: Tensor) -> Tensor:
-        if not isinstance(tensor, nn.Parameter) and tensor.ndim == self._ndim:
+        if not isinstance(tensor, nn.Parameter) and tensor.ndim > 2:
             storage = tensor.untyped_storage()._cdata
             if storage not in self._always:
                 self._now[storage] = tensor

@@ -10,13 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 from torch import nn
 
 from volunet.errors import ShapeError
 from volunet.models.blocks import ResidualBlock
+from volunet.models.layer_settings import USUAL, LayerSettings
 from volunet.models.layers import ConvNorm, Size, convolution, per_axis, upsampling
 from volunet.models.unet import UpStage, UShape, factors_of
+
+RESIDUAL_DEPTHS = (1, 3, 4, 6)
+"""Residual blocks in the first stages of nnU-Net's residual encoders; later stages have as many as
+the last of these."""
 
 
 class NnunetUNet(UShape):
@@ -29,6 +35,7 @@ class NnunetUNet(UShape):
         depths: convolutions in each stage of the encoder; blocks of two, where it is residual.
         decoder_depths: convolutions in each stage of the decoder, finest first.
         residual: the encoder has a stem and residual blocks.
+        layers: normalisation, activation, dropout and first weights.
 
     Raises:
         ShapeError: the lists do not tell of the same stages.
@@ -46,53 +53,87 @@ class NnunetUNet(UShape):
         depths: tuple[int, ...],
         decoder_depths: tuple[int, ...],
         residual: bool = False,
+        layers: LayerSettings = USUAL,
     ) -> None:
         _check_stages(len(features), kernels, depths, strides, decoder_depths)
         dims = spatial_dims
         steps = [per_axis(1, dims), *(per_axis(s, dims) for s in strides)]
-        stage = _residual_stage if residual else _plain_stage
-        first = features[0] if residual else in_channels
+        stage, first = (_residual_stage, features[0]) if residual else (_plain_stage, in_channels)
+        pairs = pairwise((first, *features))
         encoder: list[nn.Module] = [
-            stage(dims, c_in, c_out, side, step, depth)
-            for (c_in, c_out), side, step, depth in zip(
-                pairwise((first, *features)), kernels, steps, depths, strict=True
-            )
+            stage(dims, c_in, c_out, side, step, depth, layers)
+            for (c_in, c_out), side, step, depth in zip(pairs, kernels, steps, depths, strict=True)
         ]
         if residual:
-            stem = ConvNorm(dims, in_channels, features[0], kernel=kernels[0])
+            stem = ConvNorm(dims, in_channels, features[0], kernel=kernels[0], layers=layers)
             encoder[0] = nn.Sequential(stem, encoder[0])
         decoder = [
             UpStage(
                 None,
                 upsampling(dims, coarse, fine, step),
-                _plain_stage(dims, 2 * fine, fine, side, 1, depth),
+                _plain_stage(dims, 2 * fine, fine, side, 1, depth, layers),
             )
             for (fine, coarse), side, step, depth in zip(
                 pairwise(features), kernels[:-1], steps[1:], decoder_depths, strict=True
             )
         ]
         head = convolution(dims, features[0], out_channels, 1, bias=True)
-        super().__init__(in_channels, encoder, reversed(decoder), head, factors_of(steps))
-        self.residual = residual
+        super().__init__(in_channels, encoder, reversed(decoder), head, factors_of(steps), layers)
+        self.features, self.residual = tuple(features), residual
+
+
+def residual_encoder(spatial_dims: int, stages: int) -> dict[str, Any]:
+    """Arguments of `NnunetUNet` for nnU-Net's residual encoders, beside strides and kernels.
+
+    Its presets M, L and XL are this network; they differ in the patches and batches that 8, 24 and
+    40 GB of a GPU's memory have room for, and so in the number of stages.
+
+    >>> residual_encoder(3, 6)["depths"], residual_encoder(3, 6)["features"]
+    ((1, 3, 4, 6, 6, 6), (32, 64, 128, 256, 320, 320))
+    """
+    most = 512 if spatial_dims == 2 else 320
+    return {
+        "features": tuple(min(32 * 2**stage, most) for stage in range(stages)),
+        "depths": (RESIDUAL_DEPTHS + RESIDUAL_DEPTHS[-1:] * stages)[:stages],
+        "decoder_depths": (1,) * (stages - 1),
+        "residual": True,
+    }
 
 
 def _plain_stage(
-    dims: int, c_in: int, c_out: int, kernel: Size, stride: Size, depth: int
+    dims: int,
+    c_in: int,
+    c_out: int,
+    kernel: Size,
+    stride: Size,
+    depth: int,
+    layers: LayerSettings,
 ) -> nn.Sequential:
     """So many convolutions, the first of which takes the stride."""
-    first = ConvNorm(dims, c_in, c_out, kernel=kernel, stride=stride)
+    first = ConvNorm(dims, c_in, c_out, kernel=kernel, stride=stride, layers=layers)
     return nn.Sequential(
-        first, *(ConvNorm(dims, c_out, c_out, kernel=kernel) for _ in range(depth - 1))
+        first,
+        *(ConvNorm(dims, c_out, c_out, kernel=kernel, layers=layers) for _ in range(depth - 1)),
     )
 
 
 def _residual_stage(
-    dims: int, c_in: int, c_out: int, kernel: Size, stride: Size, depth: int
+    dims: int,
+    c_in: int,
+    c_out: int,
+    kernel: Size,
+    stride: Size,
+    depth: int,
+    layers: LayerSettings,
 ) -> nn.Sequential:
     """So many residual blocks, the first of which takes the stride."""
-    first = ResidualBlock(dims, c_in, c_out, kernel=kernel, stride=stride)
+    first = ResidualBlock(dims, c_in, c_out, kernel=kernel, stride=stride, layers=layers)
     return nn.Sequential(
-        first, *(ResidualBlock(dims, c_out, c_out, kernel=kernel) for _ in range(depth - 1))
+        first,
+        *(
+            ResidualBlock(dims, c_out, c_out, kernel=kernel, layers=layers)
+            for _ in range(depth - 1)
+        ),
     )
 
 

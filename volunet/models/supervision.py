@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from volunet.models.layers import convolution, initialise
-from volunet.models.unet import UNet
+from volunet.models.unet import UShape
 
 
 class DeepSupervision(nn.Module):
@@ -25,7 +25,7 @@ class DeepSupervision(nn.Module):
         factors: what each answer's size is the image's size divided by, along each axis.
     """
 
-    def __init__(self, net: UNet, *, scales: int = 3) -> None:
+    def __init__(self, net: UShape, *, scales: int = 3) -> None:
         super().__init__()
         dims, classes = len(net.divisor), net.head.out_channels
         self.net = net

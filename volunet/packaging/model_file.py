@@ -274,4 +274,5 @@ def _network(plan: AnyPlan, weights: Mapping[str, Tensor], digest: str) -> Netwo
     made_of = json.dumps([plan.network, digest], sort_keys=True)
     identity = hashlib.sha256(made_of.encode()).hexdigest()
     rule = LAST_POSITIVE if plan.order else MOST_LIKELY
-    return Network(network, network.in_channels, plan.patch, identity, rule)
+    seen = tuple(p + 2 * around for p, around in zip(plan.patch, plan.margin, strict=True))
+    return Network(network, len(plan.channels), seen, identity, rule)

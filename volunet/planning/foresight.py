@@ -12,7 +12,7 @@ from math import ceil, prod
 
 from volunet.io.header import Header
 from volunet.planning.any_plan import AnyPlan
-from volunet.planning.memory import count_weights
+from volunet.planning.memory import count_weights, widest_maps
 from volunet.planning.nnunet_plan import NnunetPlan
 from volunet.space.grid import Grid
 from volunet.space.lookup import as_axes, index_map
@@ -148,10 +148,9 @@ def _ring_bytes(plan: AnyPlan, grid: Grid, native: Grid, way: Way) -> tuple[floa
 
 def _network_bytes(plan: AnyPlan, way: Way) -> tuple[float, float]:
     """Feature maps and logits of the windows at hand, and those of a trial of engines."""
-    window = 4.0 * prod(plan.patch)
-    logits = plan.network["out_channels"] * window
+    logits = plan.network["out_channels"] * 4.0 * prod(plan.patch)
     several = 2 * logits * (way.networks * way.looks > 1)
-    maps = plan.features[0] * window
+    maps = 4.0 * widest_maps(plan)
     network = way.batch * max(
         _window_bytes(name, maps, logits, several, way.networks) for name in way.engines
     )

@@ -8,26 +8,22 @@ from typing import Any, get_type_hints
 from pydantic import create_model
 
 from volunet.config import Settings, build
-from volunet.errors import ConfigError
+from volunet.errors import ConfigError, ShapeError
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.machine import GB, Machine
 from volunet.planning.memory import training_bytes
-from volunet.planning.plan import Plan
+from volunet.planning.plan import Plan, Size
 from volunet.planning.rules import (
-    MOST_STRIDES,
     Slices,
-    choose_features,
     choose_intensity,
-    choose_kernels,
     choose_patch,
     choose_shape,
     choose_slices,
     choose_spacing,
-    choose_strides,
     largest_batch,
     patch_voxels,
-    round_up,
 )
+from volunet.planning.stages import choose_stages
 from volunet.space.labels import Labels
 
 MEMORY_SHARE = 0.8
@@ -75,27 +71,33 @@ def make_plan(
         r, a, s = (1 if axis == flat else n for axis, n in enumerate(shape))
         shape = r, a, s
     wanted = fixed.get("patch") or choose_patch(shape, spacing, patch_voxels(machine))
-    most = len(fixed["features"]) - 1 if "features" in fixed else MOST_STRIDES
-    strides = fixed.get("strides") or choose_strides(wanted, spacing, most=most)
-    kernels = fixed.get("kernels") or choose_kernels(spacing, strides, flat=flat)
-    patch = fixed.get("patch") or round_up(wanted, strides)
+    stages = choose_stages(wanted, spacing, machine, fixed, flat=flat)
     values: dict[str, Any] = {
         "channels": channels,
-        "labels": labels.model_dump(),
+        "labels": labels,
         "dimensions": 3 if flat is None else 2,
         "spacing": spacing,
-        "patch": patch,
+        "patch": wanted,
         "intensities": [
             choose_intensity(name, fingerprint, i).model_dump() for i, name in enumerate(channels)
         ],
-        "features": choose_features(len(kernels), machine),
-        "strides": strides,
-        "kernels": kernels,
-        "batch": largest_batch(patch, fingerprint, spacing, machine),
+        **stages,
     }
-    return fit_memory(
-        build(Plan, {**values, **fixed}, at="plan"), machine, free="batch" not in fixed
-    )
+    patch = fixed.get("patch") or _fit_patch(Plan.model_construct(**{**values, **fixed}))
+    values |= {"patch": patch, "labels": labels.model_dump()}
+    if any(Plan.model_construct(**{**values, **fixed, "labels": labels}).margin):
+        values["overlap"] = 0.0  # where nothing is padded, windows agree wherever they stand
+    values["batch"] = largest_batch(patch, fingerprint, spacing, machine)
+    made = build(Plan, {**values, **fixed}, at="plan")
+    return fit_memory(made, machine, free="batch" not in fixed)
+
+
+def _fit_patch(unchecked: Plan) -> Size:
+    """The patch of a plan, grown until its network takes it; as it is where there is no network."""
+    try:
+        return unchecked.nearest_patch(unchecked.patch)
+    except ShapeError:  # the plan's own checks say more
+        return unchecked.patch
 
 
 def explain_slices(fingerprint: Fingerprint, fixed: Mapping[str, Any]) -> Slices:

@@ -7,17 +7,13 @@ allocator add; they were fitted to measured peaks (benchmarks/memory.py), and ar
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from math import prod
-from typing import Any
 
 import torch
 from torch import nn
 
 from volunet.models.cost import Cost, count
-from volunet.models.nnunet import NnunetUNet
-from volunet.models.unet import UNet
 from volunet.planning.any_plan import AnyPlan
 from volunet.planning.nnunet_plan import NnunetPlan
 from volunet.planning.plan import Plan
@@ -28,28 +24,56 @@ TRANSIENT_MAPS = 8
 """Full-size maps of the finest stage that come and go in a backward pass, beside what is kept."""
 LOGIT_COPIES = 7
 """Copies of the logits in float32 that the loss makes: scores, shares, truth, their products."""
+KEPT_OF_FINEST = 10
+"""Maps of its finest stage that a plain U-Net keeps, for each of that stage's features."""
 WEIGHT_COPIES = 8
 """Weights in float32: themselves, gradient, two moments, the average, and a checkpoint of these."""
 
 
+Kind = type[Plan] | type[NnunetPlan]
+
+
 def cost_of(plan: AnyPlan) -> Cost:
-    """What the plan's network costs for one patch."""
-    with torch.device("meta"):  # weights that are only counted are not drawn
-        network = plan.build_network()
-    channels, again = len(plan.channels), network.recompute
-    return count(network, plan.patch, in_channels=channels, recompute=again)
+    """What the plan's network costs for one patch and its margin."""
+    return _cost_of(plan.model_dump_json(), type(plan))
 
 
 def count_weights(plan: AnyPlan) -> int:
     """Weights of the plan's network."""
-    make = NnunetUNet if isinstance(plan, NnunetPlan) else UNet
-    return _count_weights(make, tuple(plan.network.items()))
+    return _count_weights(plan.model_dump_json(), type(plan))
 
 
-@lru_cache(maxsize=8)
-def _count_weights(make: Callable[..., nn.Module], arguments: tuple[tuple[str, Any], ...]) -> int:
+def widest_maps(plan: AnyPlan) -> float:
+    """Numbers in the feature maps of the finest stage, or in as many as a network's widest hold.
+
+    A U-Net keeps some ten maps of its finest stage for each of that stage's features, by which the
+    constants of `foresight` were fitted; of another network, a tenth of the maps of one size is
+    taken that hold most.
+    """
+    plain = isinstance(plan, NnunetPlan) or plan.family == "unet"
+    if plain:
+        return float(plan.features[0] * prod(plan.patch))
+    return max(cost_of(plan).kept.values()) / KEPT_OF_FINEST
+
+
+@lru_cache(maxsize=16)
+def _cost_of(text: str, kind: Kind) -> Cost:
+    plan, network = _ghost(text, kind)
+    seen = tuple(p + 2 * around for p, around in zip(plan.patch, plan.margin, strict=True))
+    channels, again = len(plan.channels), isinstance(plan, Plan) and plan.recompute
+    return count(network, seen, in_channels=channels, recompute=again)
+
+
+@lru_cache(maxsize=16)
+def _count_weights(text: str, kind: Kind) -> int:
+    return sum(weight.numel() for weight in _ghost(text, kind)[1].parameters())
+
+
+def _ghost(text: str, kind: Kind) -> tuple[AnyPlan, nn.Module]:
+    """A plan and its network without numbers: weights that are only counted are not drawn."""
+    plan = kind.model_validate_json(text)
     with torch.device("meta"):
-        return sum(weight.numel() for weight in make(**dict(arguments)).parameters())
+        return plan, plan.build_network()
 
 
 def training_bytes(plan: Plan, *, half: bool = True) -> float:

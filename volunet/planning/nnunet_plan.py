@@ -122,6 +122,16 @@ class NnunetPlan(Settings):
         return self
 
     @property
+    def margin(self) -> tuple[int, int, int]:
+        """Voxels around the patch that the network sees beside it: none."""
+        return 0, 0, 0
+
+    @property
+    def unpadded(self) -> None:
+        """The sizes of a network without padding, which nnU-Net has none of."""
+        return
+
+    @property
     def nnunet_windows(self) -> bool:
         """Whether windows stand and count as nnU-Net has it."""
         return True

@@ -6,14 +6,19 @@ are the patient's: R, A, S.
 
 from __future__ import annotations
 
-from math import prod
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
+from torch import nn
 
 from volunet.config import Settings
-from volunet.models.unet import UNet
+from volunet.models.families import build_network, family_of, read_options, sizes_of
+from volunet.models.layer_settings import USUAL, LayerSettings
+from volunet.models.recompute import compute_again
+from volunet.models.sizes import Sizes
+from volunet.models.slices import OfSlices
+from volunet.models.spec import ModelSpec
 from volunet.planning.intensity import Intensity, normalise_in_place
 from volunet.planning.way_back import WayBack
 from volunet.space.box import Box
@@ -39,11 +44,14 @@ class Plan(Settings):
         patch: voxels the network sees at a time, along R, A and S.
         intensities: how each channel is scaled.
         interpolation: how images are brought to `spacing`.
+        family: what kind of network it is, a name in `volunet.models.families`.
         features: channels of each stage of the network, finest first.
         strides: what each stage after the first divides the patch by, along each axis.
         kernels: size of the convolutions of each stage, along each axis.
         residual: residual blocks instead of plain ones.
         attention: attention gates on the skip connections.
+        layers: normalisation, activation, dropout and first weights.
+        options: what else the family takes, by name.
         regions: a head for each of the labels' regions, which may overlap, instead of one for each
             structure; the mask is put together from them, later regions over earlier ones.
         supervised_scales: resolutions that get a loss in training, 1 for the finest only.
@@ -61,11 +69,14 @@ class Plan(Settings):
     patch: Size
     intensities: tuple[Intensity, ...]
     interpolation: Literal["linear", "cubic"] = "linear"
+    family: str = "unet"
     features: tuple[Count, ...] = Field(min_length=2)
     strides: tuple[Size, ...]
     kernels: tuple[Size, ...]
     residual: bool = False
     attention: bool = False
+    layers: LayerSettings = USUAL
+    options: dict[str, Any] = Field(default_factory=dict)
     regions: bool = False
     supervised_scales: Count = 1
     batch: Count
@@ -88,15 +99,30 @@ class Plan(Settings):
             _ = self.labels.written  # says what is wrong with them
         if self.supervised_scales >= len(self.features):
             raise ValueError(f"supervised_scales must be below {len(self.features)}")
-        if any(p % d for p, d in zip(self.patch, self.divisor, strict=True)):
-            raise ValueError(f"the patch {self.patch} must be a multiple of {self.divisor}")
+        self._fit_family()
         return self
 
-    @property
-    def divisor(self) -> tuple[int, int, int]:
-        """What the strides divide each axis by, all together."""
-        r, a, s = (prod(axis) for axis in zip(*self.strides, strict=True))
-        return r, a, s
+    def _fit_family(self) -> None:
+        family = family_of(self.family)
+        read_options(self.family, self.options)
+        asked = {"residual": self.residual, "attention": self.attention}
+        asked |= {"layers": self.layers != USUAL}
+        for name in (name for name, wanted in asked.items() if wanted):
+            if name not in family.heeds:
+                raise ValueError(f"the family {self.family} does not heed {name}")
+        if self.supervised_scales > 1 and not family.u_shape:
+            raise ValueError(f"the family {self.family} answers at the finest scale only")
+        if self.supervised_scales > 1 and (any(self.margin) or len(self._in_plane) == 2):
+            raise ValueError(
+                f"{self.family} without padding, or for slices, answers at the finest scale only"
+            )
+        fitting = self.nearest_patch(self.patch)
+        if fitting != self.patch:
+            raise ValueError(
+                f"the patch {self.patch} must be a multiple of {self.sizes.step}"
+                if not any(self.margin)
+                else f"the patch {self.patch} is none that the network answers; {fitting} is"
+            )
 
     @property
     def flat(self) -> int | None:
@@ -120,27 +146,80 @@ class Plan(Settings):
 
     @property
     def network(self) -> dict[str, Any]:
-        """Arguments of `models.unet.UNet` for this plan."""
-        return {
-            "spatial_dims": 3,
-            "in_channels": len(self.channels),
-            "out_channels": len(self.heads),
-            "features": self.features,
-            "strides": self.strides,
-            "kernels": self.kernels,
-            "residual": self.residual,
-            "attention": self.attention,
-        }
+        """What the network is, as data: the `ModelSpec` of this plan."""
+        return self.spec.model_dump(mode="json")
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The network of this plan; one of two dimensions where it sees slices and can be."""
+        in_plane = self._in_plane
+        return ModelSpec(
+            family=self.family,
+            spatial_dims=2 if len(in_plane) == 2 else 3,
+            in_channels=len(self.channels),
+            out_channels=len(self.heads),
+            features=self.features,
+            strides=tuple(tuple(stride[a] for a in in_plane) for stride in self.strides),
+            kernels=tuple(tuple(kernel[a] for a in in_plane) for kernel in self.kernels),
+            residual=self.residual,
+            attention=self.attention,
+            layers=self.layers,
+            options=self.options,
+        )
+
+    @property
+    def _in_plane(self) -> tuple[int, ...]:
+        """The axes that the network has: a U-Net whose kernels can be flat has all three."""
+        thin = self.flat is not None and "kernels" not in family_of(self.family).heeds
+        return tuple(axis for axis in range(3) if not (thin and axis == self.flat))
+
+    @property
+    def sizes(self) -> Sizes:
+        """The patches that the network takes, and how much smaller its answers are."""
+        found, axes = sizes_of(self.spec), self._in_plane
+        if len(axes) == 3:
+            return found
+
+        def with_slice(values: tuple[int, ...], alone: int) -> tuple[int, ...]:
+            return tuple(values[axes.index(a)] if a in axes else alone for a in range(3))
+
+        least, step, margin = found.least, found.step, found.margin
+        return Sizes(with_slice(least, 1), with_slice(step, 1), with_slice(margin, 0))
+
+    def nearest_patch(self, wanted: Size) -> Size:
+        """The smallest patch that the network answers and that covers the wanted one.
+
+        Without padding it is a step long at least, as windows stand whole steps apart.
+        """
+        sizes = self.sizes
+        least = map(max, wanted, sizes.step) if any(sizes.margin) else wanted
+        r, a, s = sizes.output_of(sizes.input_for(least))
+        return r, a, s
+
+    @property
+    def margin(self) -> tuple[int, int, int]:
+        """Voxels around the patch that a network without padding sees beside it, on each side."""
+        r, a, s = self.sizes.margin
+        return r, a, s
+
+    @property
+    def unpadded(self) -> Sizes | None:
+        """The sizes of a network without padding; None for all others."""
+        return self.sizes if any(self.margin) else None
 
     @property
     def nnunet_windows(self) -> bool:
         """Whether windows stand and count as nnU-Net has it."""
         return False
 
-    def build_network(self) -> UNet:
-        """The network, with weights drawn at random."""
-        network = UNet(**self.network)
-        network.recompute = self.recompute
+    def build_network(self) -> nn.Module:
+        """The network, with weights drawn at random: it takes patches, and its margin around."""
+        network = build_network(self.spec)
+        if self.recompute:
+            compute_again(network)
+        if len(self._in_plane) == 2:
+            assert self.flat is not None
+            return OfSlices(network, self.flat)
         return network
 
     @property

@@ -42,7 +42,6 @@ class Slices:
     reason: str
 
 
-
 def choose_spacing(fingerprint: Fingerprint) -> Triple:
     """The median spacing; for a thick axis its 10 % quantile, so that thin-sliced scans count.
 
@@ -149,13 +148,6 @@ def choose_kernels(
         kernel = (r, a, s)
         kernels.append(kernel)
     return tuple(kernels)
-
-
-def round_up(patch: Size, strides: Sequence[Size]) -> Size:
-    """The patch, each axis grown to the next multiple of what the strides divide it by."""
-    divisors = [prod(axis) for axis in zip(*strides, strict=True)]
-    r, a, s = (-(-n // d) * d for n, d in zip(patch, divisors, strict=True))
-    return r, a, s
 
 
 def choose_features(stages: int, machine: Machine) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ class Average:
     """The averaged weights of a network.
 
     Args:
-        network: whose weights are averaged, buffers (of which `UNet` has none) like weights.
+        network: whose weights are averaged, and running statistics like weights.
         power: how fast old weights fade; the average reaches back over about 1 / power of the
             steps taken.
     """
@@ -31,7 +31,11 @@ class Average:
         """Takes the network's weights after `step` steps (counted from 1) into the average."""
         keep = (1 - 1 / step) ** self.power
         live = self.network.state_dict()
-        torch._foreach_lerp_(list(self.weights.values()), list(live.values()), 1 - keep)
+        counted = [name for name, w in live.items() if not w.is_floating_point()]
+        for name in counted:  # such as batches that a normalisation has seen
+            self.weights[name].copy_(live.pop(name))
+        averaged = [self.weights[name] for name in live]
+        torch._foreach_lerp_(averaged, list(live.values()), 1 - keep)
 
     @contextmanager
     def in_place(self) -> Iterator[nn.Module]:

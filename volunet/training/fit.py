@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from volunet.data.cache import Prepared
 from volunet.errors import DatasetError, Stopped
 from volunet.inference.engines.torch_engine import to_channels_last
 from volunet.models.supervision import DeepSupervision
+from volunet.models.unet import UShape
 from volunet.planning.machine import training_dtype
 from volunet.planning.plan import Plan
 from volunet.training import handlers
@@ -30,6 +32,7 @@ from volunet.training.processes import ALONE, Processes, SharedTime
 from volunet.training.run import Run
 from volunet.training.settings import Training
 from volunet.training.start import transplant
+from volunet.training.tracking import NOBODY, Tracking, followed
 from volunet.training.validate import Score, dice_of_cases, mean_score
 
 SCORING_SHARE = 0.1
@@ -101,15 +104,19 @@ def fit(
     *,
     report: handlers.Report = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
+    tracking: Tracking = NOBODY,
 ) -> Trained:
     """Trains until the budget is spent, from the newest checkpoint in the folder if there is one.
 
     Args:
         report: is told of every line of the history.
         should_stop: asked after every step.
+        tracking: who follows the run; it changes nothing of it.
 
     Raises:
+        ConfigError: a tracker's own store cannot be opened.
         DatasetError: there is no case to train on.
+        MissingExtra: a tracker is not installed.
         Stopped: `should_stop` said so; a checkpoint was written, and the same call goes on.
         TrainingDiverged: a loss is not finite.
         OutOfMemory: not even one patch fits the memory.
@@ -117,9 +124,24 @@ def fit(
     if not job.train:
         raise DatasetError("There is no case to train on; see the findings of the dataset.")
     job.folder.mkdir(parents=True, exist_ok=True)
+    state = load_newest(job.folder / "checkpoints", job.device)
+    step = state["step"] if state else 0
+    here = tracking if job.processes.first else NOBODY
+    with followed(here, job.folder, step=step, report=report) as followers:
+        trained = _train(job, state, followers.report, should_stop)
+        return replace(trained, notes=(*trained.notes, *followers.lost))
+
+
+def _train(
+    job: Job,
+    state: dict[str, Any] | None,
+    report: handlers.Report,
+    should_stop: Callable[[], bool],
+) -> Trained:
+    """All steps that are left after `state`, and what they came to."""
     checkpoints, history = job.folder / "checkpoints", job.folder / "history.csv"
     run = start_run(job)
-    if state := load_newest(checkpoints, job.device):
+    if state is not None:
         run.load_state_dict(state)
     if job.processes.first:
         open_history(history, step=run.clock.step)
@@ -181,7 +203,10 @@ def start_run(job: Job) -> Run:
         transplant(network, job.start.weights, job.start.heads, plan.heads)
     network.to(job.device)
     scales = plan.supervised_scales
-    module = DeepSupervision(network, scales=scales).to(job.device) if scales > 1 else network
+    module: nn.Module = network
+    if scales > 1:
+        assert isinstance(network, UShape), "the plan saw to that"
+        module = DeepSupervision(network, scales=scales).to(job.device)
     if job.device.type == "cpu":
         to_channels_last(module)
     parts = Parts(

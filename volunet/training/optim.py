@@ -11,10 +11,12 @@ from torch import nn
 from torch.optim import Optimizer
 
 from volunet.config import Settings
+from volunet.errors import ConfigError
+from volunet.models.unet import UShape
 from volunet.training.muon import Muon
 
 Positive = Annotated[float, Field(gt=0)]
-ENCODER, DECODER = "encoder.", "decoder."
+ENCODER, DECODER, HEAD = "encoder.", "decoder.", "head"
 
 
 class Optimisation(Settings):
@@ -48,17 +50,22 @@ def make_optimizer(network: nn.Module, settings: Optimisation) -> Optimizer:
     """The optimiser of a network's weights; those that are frozen take no more gradients.
 
     Args:
-        network: a U-Net, or one wrapped for deep supervision.
+        network: any; one with the stages of `UShape`, be it wrapped, where the encoder is to be
+            frozen or stages have rates of their own.
+
+    Raises:
+        ConfigError: stages are told apart that the network has not.
     """
     groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
     names = [name.removeprefix("net.") for name, _ in network.named_parameters()]
-    stages = 1 + max((_stage(name) for name in names if name.startswith(ENCODER)), default=0)
+    by_stage = settings.freeze_encoder or settings.stage_decay < 1
+    stages = _count_stages(network, names) if by_stage else 1
     for name, weight in zip(names, network.parameters(), strict=True):
         if settings.freeze_encoder and name.startswith(ENCODER):
             weight.requires_grad_(False)
             continue
-        share = settings.stage_decay ** _stages_from_head(name, stages)
-        matrix = weight.ndim > 1 and name.startswith((ENCODER, DECODER))
+        share = settings.stage_decay ** _stages_from_head(name, stages) if by_stage else 1.0
+        matrix = weight.ndim > 1 and not name.startswith(HEAD)
         groups.setdefault((share, weight.ndim > 1, matrix), []).append(weight)
     by_rule = [
         {
@@ -93,6 +100,16 @@ def set_rate(optimizer: Optimizer, rate: float) -> None:
     """Gives every group of weights its share of this learning rate."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["share"]
+
+
+def _count_stages(network: nn.Module, names: list[str]) -> int:
+    """Stages of a network's encoder."""
+    if not any(isinstance(module, UShape) for module in network.modules()):
+        raise ConfigError(
+            "training.optimisation.freeze_encoder and stage_decay tell stages of a U-Net apart, "
+            f"and {type(network).__name__} has none. Take these keys out of the recipe."
+        )
+    return 1 + max((_stage(name) for name in names if name.startswith(ENCODER)), default=0)
 
 
 def _stages_from_head(name: str, stages: int) -> int:

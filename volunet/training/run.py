@@ -20,7 +20,7 @@ from volunet.data.cache import Prepared
 from volunet.data.rarity import Repeats, count_repeats
 from volunet.data.sampler import Batch, cut_patches, draw_patches
 from volunet.errors import ConfigError, TrainingDiverged
-from volunet.planning.plan import Plan
+from volunet.planning.plan import Plan, Size
 from volunet.training.budget import Clock
 from volunet.training.engine import Parts, Step
 from volunet.training.optim import rate_at, set_rate
@@ -98,7 +98,9 @@ class Run:
 
     def _draw(self) -> Batch:
         plan, settings = self.plan, self.settings.augmentation
-        source = source_size(settings, plan.patch, plan.spacing, flat=plan.flat)
+        margin = plan.margin
+        wide = _wider(plan.patch, margin)
+        source = source_size(settings, wide, plan.spacing, flat=plan.flat)
         share = self.settings.foreground_share
         draws = draw_patches(
             self.train,
@@ -109,15 +111,16 @@ class Run:
             repeats=self._repeats,
         )
         change = draw_change(settings, plan.batch, plan.spacing, self.rng, flat=plan.flat)
-        cut = cut_patches(self.train, draws, plan.patch, source=source)
+        cut = cut_patches(self.train, draws, plan.patch, source=source, mirrored=any(margin))
         swaps, device = _swaps(plan), self.parts.device
         image, label = apply_change(
             change,
             cut.image.to(device, non_blocking=True),
             cut.label.to(device, non_blocking=True),
-            plan.patch,
+            wide,
             swaps=swaps,
         )
+        label = label[:, *(slice(m, m + p) for m, p in zip(margin, plan.patch, strict=True))]
         drawn = swap_drawn(change, cut.drawn, swaps)
         drawn = None if drawn is None else drawn.to(device, non_blocking=True)
         return Batch(image, label, cut.case_ids, drawn)
@@ -197,6 +200,11 @@ class Run:
         self.parts.optimizer.load_state_dict(state["optimizer"])
         self.rng.bit_generator.state = rngs[processes.rank]
         torch.set_rng_state(state["torch_rng"].cpu())
+
+
+def _wider(patch: Size, margin: Size) -> Size:
+    r, a, s = (p + 2 * around for p, around in zip(patch, margin, strict=True))
+    return r, a, s
 
 
 def _swaps(plan: Plan) -> tuple[tuple[int, int], ...]:

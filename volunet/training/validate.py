@@ -71,7 +71,8 @@ def dice_of_cases(
     rows: list[list[float]] = []
     for case in cases:
         regions = plan.way_back(case.grid).regions
-        found = classify([engine], case.image, plan.patch, effort, regions=regions)
+        sight = (plan.patch, effort)
+        found = classify([engine], case.image, *sight, regions=regions, unpadded=plan.unpadded)
         seen = overlaps(case.label, found, tuple(classes), ignore=plan.labels.ignore_index)
         known = [case.drawn is None or case.drawn[c] for c in classes]
         rows.append([seen[c].dice if k else nan for c, k in zip(classes, known, strict=True)])

@@ -1,0 +1,107 @@
+"""A network without padding, window by window, says what it says of the whole mirrored image."""
+
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import volunet as vn
+from tests.planning.drawing import plan_for
+from tests.training.tiny import PLAN, job
+from volunet.inference.cover import Frame, classify, cover
+from volunet.inference.effort import Effort
+from volunet.inference.engines.torch_engine import TorchEngine
+from volunet.models.original import CicekUNet, OriginalUNet
+from volunet.training.fit import fit
+
+SCANS = Path(__file__).parents[2] / "sample_data" / "ct" / "images"
+EFFORT = Effort(overlap=0.0)
+
+
+def logits_of(network, image, patch):
+    """Logits of an image (C, I, J, K), window by window."""
+    slabs = cover(
+        [TorchEngine(network, device="cpu")], image, patch, EFFORT, unpadded=network.sizes
+    )
+    out = np.zeros((network.head.out_channels, *image.shape[1:]), np.float32)
+    for box, rows in slabs:
+        out[:, *box.index] = rows
+    return out
+
+
+def whole(network, image, patch):
+    """The same of the whole image at once, mirrored by the margin and up to a size it takes."""
+    frame = Frame.around(image.shape[1:], patch, 0.0, step=network.sizes.step)
+    sides = [
+        (low + around, padded - low - n + around)
+        for low, padded, n, around in zip(
+            frame.low, frame.tiling.shape, image.shape[1:], network.margin, strict=True
+        )
+    ]
+    wide = np.pad(image, [(0, 0), *sides], mode="reflect")
+    with torch.no_grad():
+        seen = network.eval()(torch.from_numpy(wide[None]))[0].numpy()
+    inside = tuple(
+        slice(low, low + n) for low, n in zip(frame.low, image.shape[1:], strict=True)
+    )
+    return seen[:, *inside]
+
+
+@given(
+    shape=st.tuples(*[st.integers(3, 30)] * 3),
+    more=st.tuples(*[st.integers(0, 2)] * 3),
+    kind=st.sampled_from([OriginalUNet, CicekUNet]),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=12, deadline=None)
+def test_windows_say_what_the_whole_mirrored_image_says(shape, more, kind, seed):
+    torch.manual_seed(seed)
+    network = kind(3, 2, 3, features=(2, 4)).eval()
+    sizes = network.sizes
+    least = sizes.output_of(sizes.input_for(sizes.step))
+    patch = tuple(n + m * by for n, m, by in zip(least, more, sizes.step, strict=True))
+    image = np.random.default_rng(seed).standard_normal((2, *shape), dtype=np.float32)
+    np.testing.assert_allclose(
+        logits_of(network, image, patch), whole(network, image, patch), atol=1e-5
+    )
+
+
+def test_a_scan_window_by_window_is_as_the_whole():
+    scan = vn.read(next(iter(sorted(SCANS.glob("*.nii.gz")))))
+    image = scan.voxels.astype(np.float32)
+    image = (image - image.mean()) / image.std()
+    torch.manual_seed(0)
+    network = OriginalUNet(3, 1, 2, features=(4, 8, 8)).eval()
+    patch = network.sizes.output_of(network.input_size_for((24, 24, 24)))
+    assert prod(image.shape[1:]) > 2 * prod(patch)
+    np.testing.assert_allclose(
+        logits_of(network, image, patch), whole(network, image, patch), atol=1e-5
+    )
+
+
+def test_it_learns_and_segments_whole_scans(tmp_path):
+    made = job(tmp_path, steps=80)
+    values = {"family": "original", "patch": (12, 12, 12), "overlap": 0.0, "features": (8, 16)}
+    values["options"] = {"dropout": 0.0}
+    plan = type(PLAN).model_validate({**PLAN.model_dump(), **values})
+    assert plan.margin == (8, 8, 8)
+    trained = fit(type(made)(**{**made.__dict__, "plan": plan}))
+    assert trained.score.dice["ball"] > 0.7
+    network = plan.build_network()
+    network.load_state_dict(trained.weights)
+    case = made.validation[0]
+    engine = TorchEngine(network, device="cpu")
+    found = classify([engine], case.image, plan.patch, EFFORT, unpadded=plan.unpadded)
+    assert found.shape == case.label.shape
+    assert 2 * ((found == 1) & (case.label == 1)).sum() / (
+        (found == 1).sum() + (case.label == 1).sum()
+    ) == pytest.approx(trained.score.dice["ball"], abs=0.2)
+
+
+def test_a_plan_that_loses_nothing_is_not_unpadded():
+    assert plan_for().unpadded is None
+    assert plan_for(family="original", options={"padded": True}).unpadded is None

@@ -1,0 +1,52 @@
+"""Plans of every family fit together, and say so where something does not."""
+
+import pytest
+import torch
+
+from tests.models.test_families import SMALL as OPTIONS
+from tests.models.test_families import skip_if_missing
+from tests.planning.drawing import LABELS, SMALL, plan_for
+from tests.planning.test_rules import HIPPOCAMPUS, noise_facts
+from tests.planning.test_slices import CARDIAC
+from volunet.errors import ConfigError
+from volunet.models.families import FAMILIES
+from volunet.planning.make import make_plan
+from volunet.planning.memory import cost_of, count_weights, widest_maps
+
+
+def planned(facts, **fixed):
+    return make_plan(noise_facts(facts), ("MR",), LABELS, SMALL, fixed=fixed)
+
+
+@pytest.mark.parametrize("facts", [HIPPOCAMPUS, CARDIAC], ids=["volumes", "slices"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_plan_of_any_family_has_a_network_that_answers_its_patch(family, facts):
+    skip_if_missing(family)
+    options = {k: v for k, v in OPTIONS.get(family, {}).items() if k != "padded"}
+    few = {"features": (4, 8, 8)} if "features" in FAMILIES[family].heeds else {}
+    plan = planned(facts, family=family, options=options, **few)
+    assert plan.family == family
+    seen = [p + 2 * m for p, m in zip(plan.patch, plan.margin, strict=True)]
+    with torch.device("meta"):
+        logits = plan.build_network().eval()(torch.empty(1, 1, *seen))
+    assert tuple(logits.shape) == (1, len(plan.heads), *plan.patch)
+    assert cost_of(plan).parameters == count_weights(plan) > 0
+    assert widest_maps(plan) > 0
+
+
+def test_what_a_family_does_not_heed_is_refused():
+    with pytest.raises(ConfigError, match=r"segresnet does not heed plan\.features; it heeds none"):
+        planned(HIPPOCAMPUS, family="segresnet", features=(4, 8))
+    with pytest.raises(ConfigError, match=r"mednext does not heed plan\.attention"):
+        planned(HIPPOCAMPUS, family="mednext", attention=True)
+    with pytest.raises(ConfigError, match="There is no family 'unet3d'"):
+        planned(HIPPOCAMPUS, family="unet3d")
+    with pytest.raises(ValueError, match="answers at the finest scale only"):
+        plan_for(family="dynunet", supervised_scales=2)
+
+
+def test_a_patch_that_a_network_without_padding_does_not_answer_is_refused_with_one_that_it_does():
+    with pytest.raises(ValueError, match=r"patch \(34, 34, 34\) is none .*; \(36, 36, 36\) is"):
+        plan_for(family="original", patch=(34, 34, 34))
+    plan = plan_for(family="original", patch=(36, 36, 36))
+    assert (plan.patch, plan.margin) == ((36, 36, 36), (20, 20, 20))

@@ -1,0 +1,257 @@
+"""The families of networks there are, by name: what each heeds, where it comes from, how to build.
+
+MONAI's own stand in `monai_zoo`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from volunet.config import Settings, build
+from volunet.errors import ConfigError
+from volunet.models.encoder_unet import EncoderUNet
+from volunet.models.encoders.catalogue import make_encoder
+from volunet.models.mednext import MEDNEXT_SIZES, MedNeXt
+from volunet.models.monai_zoo import MONAI_FAMILIES
+from volunet.models.nnunet import NnunetUNet, residual_encoder
+from volunet.models.original import CicekUNet, OriginalUNet
+from volunet.models.sizes import Sizes
+from volunet.models.spec import Family, ModelSpec, Stages
+from volunet.models.unet import UNet, UShape
+from volunet.models.unetpp import UNetPlusPlus
+
+Positive = Annotated[int, Field(ge=1)]
+SHAPE = frozenset({"features", "strides", "kernels"})
+
+
+class Depths(Settings):
+    """Args of nnU-Net's networks.
+
+    Args:
+        depths: blocks in each stage of the encoder; by default as nnU-Net plans them.
+        decoder_depths: convolutions in each stage of the decoder; by default as nnU-Net plans them.
+    """
+
+    depths: tuple[Positive, ...] | None = None
+    decoder_depths: tuple[Positive, ...] | None = None
+
+
+class Padding(Settings):
+    """Args of the networks that were published without padding.
+
+    Args:
+        padded: convolutions see zeros around their maps, and the logits have the image's size.
+    """
+
+    padded: bool = False
+
+
+class OriginalOptions(Padding):
+    """Args of the U-Net of 2015.
+
+    Args:
+        dropout: share of numbers lost while training at the end of the way down.
+    """
+
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+
+
+class MedNeXtOptions(Settings):
+    """Args of MedNeXt.
+
+    Args:
+        size: of those in the paper.
+        kernel: side of the kernels that look around.
+        first: channels of the finest stage, doubled from stage to stage.
+    """
+
+    size: Literal["S", "B", "M", "L"] = "S"
+    kernel: Literal[3, 5, 7] = 3
+    first: Positive = 32
+
+
+class EncoderOptions(Settings):
+    """Args of a U-Net on a classification network.
+
+    Args:
+        encoder: a name in `volunet.models.encoders.catalogue`.
+        decoder_features: channels of the decoder's stages, finest first.
+    """
+
+    encoder: str = "resnet34"
+    decoder_features: tuple[Positive, ...] = (16, 32, 64, 128, 256)
+
+
+def _unet(spec: ModelSpec, _: Any) -> nn.Module:
+    shape = {"features": spec.features, "strides": spec.strides, "kernels": spec.kernels}
+    gates = {"residual": spec.residual, "attention": spec.attention}
+    return UNet(**spec.ends, **shape, **gates, layers=spec.layers)  # type: ignore[arg-type]
+
+
+def _nnunet(spec: ModelSpec, options: Depths) -> nn.Module:
+    stages = len(spec.features)
+    published = residual_encoder(spec.spatial_dims, stages)
+    usual = published["depths"] if spec.residual else (2,) * stages
+    decoder = published["decoder_depths"] if spec.residual else (2,) * (stages - 1)
+    return NnunetUNet(
+        **spec.ends,
+        features=spec.features,
+        strides=spec.strides,
+        kernels=spec.kernels,
+        depths=options.depths or usual,
+        decoder_depths=options.decoder_depths or decoder,
+        residual=spec.residual,
+        layers=spec.layers,
+    )
+
+
+def _original(spec: ModelSpec, options: OriginalOptions) -> nn.Module:
+    return OriginalUNet(
+        **spec.ends, features=spec.features, padded=options.padded, dropout=options.dropout
+    )
+
+
+def _cicek(spec: ModelSpec, options: Padding) -> nn.Module:
+    return CicekUNet(**spec.ends, features=spec.features, padded=options.padded)
+
+
+def _unetpp(spec: ModelSpec, _: Any) -> nn.Module:
+    shape = {"features": spec.features, "strides": spec.strides, "kernels": spec.kernels}
+    return UNetPlusPlus(**spec.ends, **shape, layers=spec.layers)  # type: ignore[arg-type]
+
+
+def _mednext(spec: ModelSpec, options: MedNeXtOptions) -> nn.Module:
+    size, features = MEDNEXT_SIZES[options.size], _mednext_stages(options).features
+    return MedNeXt(
+        spec.spatial_dims,
+        spec.in_channels,
+        spec.out_channels,
+        features=features,
+        kernel=options.kernel,
+        expansions=size["expansions"],
+        depths=size["depths"],
+    )
+
+
+def _mednext_stages(options: MedNeXtOptions) -> Stages:
+    return Stages(tuple(options.first * 2**n for n in range(5)), (2,) * 4)
+
+
+def _encoder(spec: ModelSpec, options: EncoderOptions) -> nn.Module:
+    return EncoderUNet(
+        **spec.ends,
+        encoder=options.encoder,
+        decoder_features=options.decoder_features,
+        attention=spec.attention,
+        layers=spec.layers,
+    )
+
+
+def _encoder_stages(options: EncoderOptions) -> Stages:
+    with torch.device("meta"):
+        encoder = make_encoder(options.encoder, 3, 1)
+    features = (*options.decoder_features, encoder.channels[-1])
+    return Stages(features, (2,) * len(encoder))
+
+
+FAMILIES: dict[str, Family] = {
+    "unet": Family(
+        _unet,
+        "Ronneberger et al. 2015; Cicek et al. 2016; its plain form, Isensee et al. 2021",
+        heeds=SHAPE | {"residual", "attention", "layers"},
+    ),
+    "nnunet": Family(
+        _nnunet,
+        "Isensee et al. 2021; residual encoders, Isensee et al. 2024 (arXiv:2404.09556)",
+        Depths,
+        heeds=SHAPE | {"residual", "layers"},
+    ),
+    "original": Family(
+        _original,
+        "Ronneberger et al. 2015 (arXiv:1505.04597), without padding",
+        OriginalOptions,
+        heeds=frozenset({"features"}),
+    ),
+    "cicek": Family(
+        _cicek,
+        "Cicek et al. 2016 (arXiv:1606.06650), without padding",
+        Padding,
+        heeds=frozenset({"features"}),
+    ),
+    "unetpp": Family(_unetpp, "Zhou et al. 2018 (arXiv:1807.10165)", heeds=SHAPE | {"layers"}),
+    "mednext": Family(
+        _mednext,
+        "Roy et al. 2023 (arXiv:2303.09975)",
+        MedNeXtOptions,
+        heeds=frozenset(),
+        stages=_mednext_stages,
+    ),
+    "encoder": Family(
+        _encoder,
+        "Iglovikov and Shvets 2018 (arXiv:1801.05746) for the idea",
+        EncoderOptions,
+        heeds=frozenset({"attention", "layers"}),
+        stages=_encoder_stages,
+    ),
+    **MONAI_FAMILIES,
+}
+
+
+def family_of(name: str) -> Family:
+    """The family of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in FAMILIES:
+        raise ConfigError(f"There is no family {name!r}. Those there are: {', '.join(FAMILIES)}.")
+    return FAMILIES[name]
+
+
+def read_options(family: str, options: Mapping[str, Any]) -> Settings:
+    """What a family takes beside the fields of a specification, checked.
+
+    Raises:
+        ConfigError: there is no such family, or it does not know one of the options.
+    """
+    return build(family_of(family).options, options, at=f"options of {family}")
+
+
+def build_network(spec: ModelSpec) -> nn.Module:
+    """The network, with weights drawn at random: (B, in_channels, *S) to (B, out_channels, *S).
+
+    Raises:
+        ConfigError: there is no such family, or it does not know one of the options.
+        MissingExtra: it needs a package that is not installed.
+        ShapeError: features, strides and kernels do not tell of the same stages.
+    """
+    return family_of(spec.family).make(spec, read_options(spec.family, spec.options))
+
+
+def sizes_of(spec: ModelSpec) -> Sizes:
+    """The sizes of images that a network takes, and how much smaller its answer is.
+
+    Raises:
+        ConfigError: as for `build_network`.
+    """
+    return _sizes(spec.model_dump_json())
+
+
+@lru_cache(maxsize=32)
+def _sizes(text: str) -> Sizes:
+    spec = ModelSpec.model_validate_json(text)
+    if family_of(spec.family).u_shape:
+        with torch.device("meta"):
+            network = build_network(spec)
+        assert isinstance(network, UShape)
+        return network.sizes
+    step = [1] * spec.spatial_dims
+    for stride in spec.strides:
+        step = [one * two for one, two in zip(step, stride, strict=True)]
+    return Sizes(tuple(step), tuple(step), (0,) * spec.spatial_dims)

@@ -1,0 +1,166 @@
+"""MONAI's networks as families, so that what was trained with them can be packed and run.
+
+MONAI is loaded when one of them is built. Their weights keep MONAI's names.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from torch import nn
+
+from volunet.config import Settings
+from volunet.errors import MissingExtra, ShapeError
+from volunet.models.spec import Family, ModelSpec, Stages
+
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+MONAI = "MONAI's own code (Cardoso et al. 2022, arXiv:2211.02701)"
+
+LEAST_STAGES = 3
+"""Of MONAI's DynUNet."""
+
+
+class SegResNetOptions(Settings):
+    """Args as MONAI's `SegResNet` has them."""
+
+    init_filters: Positive = 8
+    blocks_down: tuple[Positive, ...] = (1, 2, 2, 4)
+    blocks_up: tuple[Positive, ...] = (1, 1, 1)
+    num_groups: Positive = 8
+    dropout_prob: Share | None = None
+    upsample_mode: Literal["nontrainable", "deconv", "pixelshuffle"] = "nontrainable"
+
+
+class SwinOptions(Settings):
+    """Args as MONAI's `SwinUNETR` has them."""
+
+    feature_size: Annotated[int, Field(ge=12, multiple_of=12)] = 24
+    depths: tuple[Positive, ...] = (2, 2, 2, 2)
+    num_heads: tuple[Positive, ...] = (3, 6, 12, 24)
+    window_size: Positive = 7
+    drop_rate: Share = 0.0
+    use_v2: bool = False
+
+
+class DropoutOptions(Settings):
+    """Args as MONAI's `DynUNet` and `AttentionUnet` have them."""
+
+    dropout: Share = 0.0
+
+
+class MonaiUNetOptions(Settings):
+    """Args as MONAI's `UNet` has them."""
+
+    num_res_units: Annotated[int, Field(ge=0)] = 0
+    act: str = "PRELU"
+    norm: str = "INSTANCE"
+    dropout: Share = 0.0
+    bias: bool = True
+    adn_ordering: str = "NDA"
+
+
+class FlexibleOptions(Settings):
+    """Args as MONAI's `FlexibleUNet` has them."""
+
+    backbone: str = "efficientnet-b0"
+    decoder_channels: tuple[Positive, ...] = (256, 128, 64, 32, 16)
+    dropout: Share = 0.0
+    upsample: Literal["nontrainable", "deconv", "pixelshuffle"] = "nontrainable"
+
+
+def _segresnet(spec: ModelSpec, options: SegResNetOptions) -> nn.Module:
+    from monai.networks.nets import SegResNet
+
+    network: nn.Module = SegResNet(**spec.ends, **dict(options))
+    return network
+
+
+def _segresnet_stages(options: SegResNetOptions) -> Stages:
+    stages = len(options.blocks_down)
+    return Stages(tuple(options.init_filters * 2**n for n in range(stages)), (2,) * (stages - 1))
+
+
+def _swin(spec: ModelSpec, options: SwinOptions) -> nn.Module:
+    from monai.networks.nets import SwinUNETR
+
+    if find_spec("einops") is None:
+        raise MissingExtra("The family swin_unetr", "zoo")
+    network: nn.Module = SwinUNETR(**spec.ends, **dict(options))
+    return network
+
+
+def _swin_stages(options: SwinOptions) -> Stages:
+    return Stages(tuple(options.feature_size * 2 ** max(n - 1, 0) for n in range(6)), (2,) * 5)
+
+
+def _dynunet(spec: ModelSpec, options: DropoutOptions) -> nn.Module:
+    from monai.networks.nets import DynUNet
+
+    if len(spec.features) < LEAST_STAGES:
+        raise ShapeError(
+            f"DynUNet has {LEAST_STAGES} stages at the least, and the plan {len(spec.features)}. "
+            "Give it more features, or take the family unet."
+        )
+    network: nn.Module = DynUNet(
+        **spec.ends,
+        kernel_size=spec.kernels,
+        strides=((1,) * spec.spatial_dims, *spec.strides),
+        upsample_kernel_size=spec.strides,
+        filters=spec.features,
+        dropout=options.dropout or None,
+        res_block=spec.residual,
+    )
+    return network
+
+
+def _attention_unet(spec: ModelSpec, options: DropoutOptions) -> nn.Module:
+    from monai.networks.nets import AttentionUnet
+
+    strides: Any = spec.strides
+    network: nn.Module = AttentionUnet(
+        **spec.ends, channels=spec.features, strides=strides, dropout=options.dropout
+    )
+    return network
+
+
+def _monai_unet(spec: ModelSpec, options: MonaiUNetOptions) -> nn.Module:
+    from monai.networks.nets import UNet
+
+    strides: Any = spec.strides
+    network: nn.Module = UNet(**spec.ends, channels=spec.features, strides=strides, **dict(options))
+    return network
+
+
+def _flexible(spec: ModelSpec, options: FlexibleOptions) -> nn.Module:
+    from monai.networks.nets import FlexibleUNet
+
+    network: nn.Module = FlexibleUNet(**spec.ends, **dict(options))
+    return network
+
+
+def _flexible_stages(options: FlexibleOptions) -> Stages:
+    channels = (*reversed(options.decoder_channels), options.decoder_channels[0])
+    return Stages(channels, (2,) * len(options.decoder_channels))
+
+
+def _family(make: Any, options: type[Settings], **more: Any) -> Family:
+    heeds = more.pop("heeds", frozenset())
+    return Family(make, MONAI, options, heeds=heeds, u_shape=False, **more)
+
+
+HALVED = frozenset({"features", "strides"})
+
+MONAI_FAMILIES: dict[str, Family] = {
+    "segresnet": _family(_segresnet, SegResNetOptions, stages=_segresnet_stages),
+    "swin_unetr": _family(_swin, SwinOptions, stages=_swin_stages),
+    "dynunet": _family(_dynunet, DropoutOptions, heeds=HALVED | {"kernels", "residual"}),
+    "attention_unet": _family(_attention_unet, DropoutOptions, heeds=HALVED),
+    "monai_unet": _family(_monai_unet, MonaiUNetOptions, heeds=HALVED),
+    "flexible_unet": _family(_flexible, FlexibleOptions, stages=_flexible_stages),
+}
+"""SegResNet (Myronenko 2018, arXiv:1810.11654), Swin UNETR (Hatamizadeh et al. 2022, 2201.01266),
+DynUNet (after nnU-Net), AttentionUnet (after Oktay et al. 2018), UNet (Kerfoot et al. 2018) and
+FlexibleUNet."""

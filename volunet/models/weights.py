@@ -1,0 +1,149 @@
+"""Weights learnt elsewhere into an encoder, with a report of what became of every tensor.
+
+The file has the encoder's own dimensions, or it has two and the encoder three. Layouts that are
+understood are listed in `volunet.models.weight_names`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from volunet.errors import ModelError
+from volunet.models.encoders.encoder import Encoder
+from volunet.models.inflation import Inflation, adapt_kernel, inflate_kernel
+from volunet.models.load_report import LoadReport, Taken, some
+from volunet.models.weight_files import WeightFile, read_weights
+from volunet.models.weight_names import published_name
+
+ENOUGH = 0.8
+"""The share of the network's numbers that must come from the file."""
+
+
+def load_pretrained(
+    encoder: Encoder,
+    path: str | os.PathLike[str],
+    *,
+    inflate: Inflation = "centre",
+    depth_axis: int = 2,
+    sha256: str | None = None,
+) -> LoadReport:
+    """Puts the weights of a file into an encoder; on an error the encoder stays as it was.
+
+    Args:
+        encoder: such as `EncoderUNet(...).encoder`.
+        path: safetensors, or torch's format read as data only; no address, nothing is fetched.
+        inflate: how weights of two dimensions go into three, as in `volunet.models.inflation`.
+        depth_axis: the axis of S that a network of two dimensions did not have; the last, K, where
+            it saw axial slices.
+        sha256: that the file must have.
+
+    Raises:
+        ModelError: the file cannot be read or has another SHA-256, a weight has a shape that does
+            not fit or is not finite, layers are left over, or too little of the network is in it.
+    """
+    if inflate not in ("centre", "average") or depth_axis not in (0, 1, 2):
+        raise ModelError(
+            f"Weights are inflated by 'centre' or 'average' along axis 0, 1 or 2, got {inflate!r} "
+            f"along {depth_axis!r}."
+        )
+    file = read_weights(path, sha256=sha256)
+    fitting = _Fitting(encoder, file, inflate, depth_axis)
+    left_out, missing = fitting.fit_all()
+    fitting.check(left_out)
+    encoder.load_state_dict({**encoder.state_dict(), **fitting.weights})
+    taken = fitting.taken
+    return LoadReport(
+        encoder=encoder.name,
+        file=file.name,
+        sha256=file.sha256,
+        how=f"{inflate} along axis {depth_axis}",
+        loaded=tuple(taken["loaded"]),
+        inflated=tuple(taken["inflated"]),
+        adapted=tuple(taken["adapted"]),
+        left_out=(*left_out, *file.other),
+        missing=missing,
+    )
+
+
+@dataclass
+class _Fitting:
+    """Tensors of a file that find their place in an encoder, and those that do not."""
+
+    encoder: Encoder
+    file: WeightFile
+    how: Inflation
+    depth_axis: int
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    taken: dict[str, list[Taken]] = field(default_factory=lambda: defaultdict(list))
+    wrong: list[str] = field(default_factory=list)
+
+    def fit_all(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Fits what it can, and names what is only in the file and only in the encoder."""
+        sources: dict[str, str] = {}
+        for source in self.file.tensors:
+            name = published_name(source)
+            if name in sources:
+                self.wrong.append(f"{sources[name]} and {source} are the same weight")
+            sources[name] = source
+        missing = []
+        first = next(iter(self.encoder.state_dict()))
+        for name, ours in self.encoder.state_dict().items():
+            source = sources.pop(published_name(name), "")
+            if source:
+                self.fit(name, source, ours, first=name == first)
+            else:
+                missing.append(name)
+        return tuple(sources.values()), tuple(missing)
+
+    def fit(self, name: str, source: str, ours: Tensor, *, first: bool) -> None:
+        """Gives a tensor of the encoder the numbers of one in the file."""
+        given = self.file.tensors[source]
+        kind, value = "loaded", given.to(ours.dtype)
+        if given.ndim == 4 and ours.ndim == 5:
+            depth = ours.shape[2 + self.depth_axis]
+            kind = "inflated"
+            value = inflate_kernel(value, depth, how=self.how, axis=self.depth_axis)
+        if first and value.ndim == ours.ndim and value.shape[1] != ours.shape[1]:
+            kind, value = "adapted", adapt_kernel(value, ours.shape[1])
+        if value.shape != ours.shape:
+            self.wrong.append(f"{source} is {tuple(given.shape)}, {name} {tuple(ours.shape)}")
+        elif not torch.isfinite(value).all():
+            self.wrong.append(f"{source} holds numbers that are not finite")
+        self.weights[name] = value
+        self.taken[kind].append(Taken(name, source, tuple(ours.shape), tuple(given.shape)))
+
+    def check(self, left_out: tuple[str, ...]) -> None:
+        """Nothing, where file and encoder are of the same network.
+
+        Raises:
+            ModelError: they are not.
+        """
+        name, whose = self.encoder.name, f"{self.file.name} does not fit {self.encoder.name}"
+        if self.wrong:
+            raise ModelError(
+                f"{whose} in {self.encoder.spatial_dims} dimensions: {'; '.join(self.wrong[:6])}. "
+                f"Take the encoder that the file was made from; weights go from two dimensions to "
+                f"three, and not back."
+            )
+        ours = self.encoder.state_dict()
+        layers = {published_name(key).split(".")[0] for key in ours}
+        over = tuple(key for key in left_out if published_name(key).split(".")[0] in layers)
+        share = sum(w.numel() for w in self.weights.values()) / sum(
+            w.numel() for w in ours.values()
+        )
+        if share and over:
+            raise ModelError(
+                f"{whose}: it has layers that {name} lacks: {some(over)}. It was made from a "
+                f"deeper network, or from one with other shortcuts; take that encoder."
+            )
+        if share < ENOUGH:
+            raise ModelError(
+                f"{whose}: it has {share:.0%} of its weights, where {ENOUGH:.0%} are needed. It "
+                f"holds such as {some(left_out) or 'nothing else'}; {name} looks for such as "
+                f"{', '.join(published_name(key) for key in list(ours)[:3])}."
+            )

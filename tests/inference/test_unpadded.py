@@ -45,9 +45,7 @@ def whole(network, image, patch):
     wide = np.pad(image, [(0, 0), *sides], mode="reflect")
     with torch.no_grad():
         seen = network.eval()(torch.from_numpy(wide[None]))[0].numpy()
-    inside = tuple(
-        slice(low, low + n) for low, n in zip(frame.low, image.shape[1:], strict=True)
-    )
+    inside = tuple(slice(low, low + n) for low, n in zip(frame.low, image.shape[1:], strict=True))
     return seen[:, *inside]
 
 

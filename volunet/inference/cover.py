@@ -21,6 +21,7 @@ from volunet.inference.engines.engine import Engine
 from volunet.inference.rule import LAST_POSITIVE, MOST_LIKELY, Rule
 from volunet.inference.stitch import Slab, stitch_slabs
 from volunet.inference.windows import Tiling, look
+from volunet.models.sizes import Sizes
 from volunet.space.box import Box
 
 

@@ -72,10 +72,10 @@ class Tiling:
             )
         strides = [max(1.0, p * (1 - overlap)) for p in patch]
         whole = strides if nnunet else map(int, strides)
-        apart = step or (1,) * len(shape)
+        steps = step or (1,) * len(shape)
         starts = (
-            tuple(by * start for start in _starts((n - p) // by, s if by == 1 else max(int(s / by), 1)))
-            for n, p, s, by in zip(shape, patch, whole, apart, strict=True)
+            tuple(by * start for start in _starts((n - p) // by, max(s // by, 1) if by > 1 else s))
+            for n, p, s, by in zip(shape, patch, whole, steps, strict=True)
         )
         return cls(tuple(shape), tuple(patch), tuple(starts), nnunet)
 

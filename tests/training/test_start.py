@@ -5,13 +5,17 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tests.models.test_families import spec_for
 from tests.training.tiny import PLAN, job
 from volunet.errors import ModelError
+from volunet.models.families import FAMILIES, build_network, head_axes, sizes_of
 from volunet.models.supervision import DeepSupervision
 from volunet.space.labels import Labels
 from volunet.training.fit import Start, fit, start_run
 from volunet.training.optim import Optimisation, make_optimizer, set_rate
 from volunet.training.start import transplant
+
+HEAD = {"head.weight": (0,), "head.bias": (0,)}
 
 
 def network_for(*names: str, seed: int = 0):
@@ -25,7 +29,7 @@ def network_for(*names: str, seed: int = 0):
 def test_the_same_structures_give_the_same_logits():
     older, labels = network_for("liver", "spleen")
     newer, _ = network_for("liver", "spleen", seed=1)
-    told = transplant(newer, older.state_dict(), labels, labels)
+    told = transplant(newer, older.state_dict(), labels, labels, HEAD)
     image = torch.randn(1, 1, 16, 16, 16)
     assert torch.equal(newer(image), older(image))
     assert str(told) == "the head knows background, liver, spleen"
@@ -35,7 +39,7 @@ def test_a_structure_keeps_its_row_wherever_it_stands_and_a_new_one_its_drawn_ro
     older, before = network_for("liver", "spleen", "kidney")
     newer, now = network_for("kidney", "tumour", "liver", seed=1)
     drawn = newer.head.weight[2].clone()
-    told = transplant(newer, older.state_dict(), before, now)
+    told = transplant(newer, older.state_dict(), before, now, HEAD)
     for part in ("weight", "bias"):
         new, old = (getattr(network.head, part) for network in (newer, older))
         assert torch.equal(new[[0, 1, 3]], old[[0, 3, 1]])
@@ -51,9 +55,10 @@ def test_weights_of_another_network_are_refused_and_change_nothing():
     other = PLAN.model_copy(update={"features": (4, 12)}).build_network().state_dict()
     for wrong in (other, {n: w for n, w in weights.items() if n != "encoder.0.0.conv.weight"}):
         with pytest.raises(ModelError, match=r"another network: .*encoder"):
-            transplant(newer, wrong, before, now)
-    with pytest.raises(ModelError, match="no head"):
-        transplant(newer, {n: w for n, w in weights.items() if n != "head.bias"}, before, now)
+            transplant(newer, wrong, before, now, HEAD)
+    headless = {n: w for n, w in weights.items() if n != "head.bias"}
+    with pytest.raises(ModelError, match=r"head\.bias do not fit"):
+        transplant(newer, headless, before, now, HEAD)
     assert all(torch.equal(w, own[name]) for name, w in newer.state_dict().items())
 
 
@@ -109,3 +114,24 @@ def test_one_rate_for_all_unless_said():
     set_rate(optimizer, 0.1)
     assert {group["lr"] for group in optimizer.param_groups} == {0.1}
     assert {group["weight_decay"] for group in optimizer.param_groups} == {0.01, 0.0}
+
+
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "swin_unetr"])
+def test_any_family_keeps_what_it_knew_of_a_structure(family):
+    def network(*names, seed):
+        torch.manual_seed(seed)
+        spec = spec_for(family, 2, in_channels=1, out_channels=len(names))
+        return spec, build_network(spec).eval(), names
+
+    spec, older, before = network("background", "liver", "spleen", seed=0)
+    _, newer, now = network("background", "tumour", "spleen", "kidney", "liver", seed=1)
+    axes = head_axes(spec)
+    assert axes
+    told = transplant(newer, older.state_dict(), before, now, axes)
+    assert (told.drawn, told.left) == (("tumour", "kidney"), ())
+    size = sizes_of(spec).at_least((64, 64))
+    image = torch.randn(1, 1, *size)
+    with torch.no_grad():
+        seen, known = newer(image), older(image)
+    if family != "monai_unet":  # whose last layer normalises logits together with their mixing
+        assert torch.allclose(seen[:, [0, 4, 2]], known, atol=1e-5)

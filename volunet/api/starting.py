@@ -8,7 +8,8 @@ from typing import Any
 
 from volunet.errors import ConfigError
 from volunet.packaging.model_file import ModelFile, find_model, load_weights, read_model_file
-from volunet.planning.plan import Plan
+from volunet.planning.from_nnunet import head_names, plan_fields, turn_weights
+from volunet.planning.nnunet_plan import NnunetPlan
 from volunet.recipe import Recipe
 from volunet.training.fit import Start
 
@@ -29,19 +30,19 @@ class Starting:
 
     Raises:
         ModelError: there is no model, or it is damaged.
-        ConfigError: it is an imported one, which cannot be trained further.
+        ConfigError: it was imported from nnU-Net, and its plan is one that volunet's training has
+            not.
     """
 
     def __init__(self, folder: Path) -> None:
         self.model: ModelFile = read_model_file(folder)
         self.folder = find_model(folder)
         plan = self.model.plan
-        if not isinstance(plan, Plan):
-            raise ConfigError(
-                f"{self.model.name} was imported from nnU-Net; volunet runs such models and cannot "
-                "train them further yet. Start from a model that `volunet train` made."
-            )
-        self.plan = plan
+        self._channels = plan.channels
+        if isinstance(plan, NnunetPlan):
+            self._told, self._heads = plan_fields(plan), head_names(plan)
+        else:
+            self._told, self._heads = plan.model_dump(mode="json"), plan.heads
 
     @property
     def identity(self) -> str:
@@ -65,17 +66,16 @@ class Starting:
             ConfigError: the dataset has other channels in number, or the recipe wants another
                 network.
         """
-        if len(channels) != len(self.plan.channels):
+        if len(channels) != len(self._channels):
             raise ConfigError(
-                f"{self.model.name} takes {len(self.plan.channels)} channels "
-                f"{list(self.plan.channels)}, and the dataset has {list(channels)}. Start from a "
+                f"{self.model.name} takes {len(self._channels)} channels "
+                f"{list(self._channels)}, and the dataset has {list(channels)}. Start from a "
                 "model of as many channels, or from none."
             )
-        told = self.plan.model_dump(mode="json")
-        _refuse_other_network(recipe.plan, told, self.model.name)
-        kept = {name: told[name] for name in (*NETWORK, *SEEN)}
-        if channels == self.plan.channels:
-            kept["intensities"] = told["intensities"]
+        _refuse_other_network(recipe.plan, self._told, self.model.name)
+        kept = {name: self._told[name] for name in (*NETWORK, *SEEN) if name in self._told}
+        if channels == self._channels:
+            kept["intensities"] = self._told["intensities"]
         return recipe.model_copy(update={"plan": {**kept, **recipe.plan}})
 
     def start(self) -> Start:
@@ -84,11 +84,14 @@ class Starting:
         Raises:
             ModelError: they are missing or damaged.
         """
-        return Start(load_weights(self.folder, self.model)[0], self.plan.heads)
+        weights, plan = load_weights(self.folder, self.model)[0], self.model.plan
+        if isinstance(plan, NnunetPlan):
+            weights = turn_weights(plan, weights)
+        return Start(weights, self._heads)
 
 
 def _refuse_other_network(wanted: Mapping[str, Any], told: Mapping[str, Any], name: str) -> None:
-    other = [field for field in NETWORK if field in wanted and wanted[field] != told[field]]
+    other = [field for field in NETWORK if field in wanted and wanted[field] != told.get(field)]
     if other:
         raise ConfigError(
             f"The recipe wants other {', '.join(f'plan.{f}' for f in other)} than {name} has, and "

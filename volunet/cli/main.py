@@ -10,6 +10,7 @@ import typer
 from volunet.cli.check import check
 from volunet.cli.demo import demo
 from volunet.cli.evaluate import evaluate
+from volunet.cli.import_monai import import_monai
 from volunet.cli.import_nnunet import import_nnunet
 from volunet.cli.info import info
 from volunet.cli.plan import plan
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (demo, info, check, plan, train, predict, evaluate, import_nnunet):
+for verb in (demo, info, check, plan, train, predict, evaluate, import_nnunet, import_monai):
     app.command()(verb)
 
 

@@ -234,6 +234,28 @@ def build_network(spec: ModelSpec) -> nn.Module:
     return family_of(spec.family).make(spec, read_options(spec.family, spec.options))
 
 
+def head_axes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
+    """The axes of each weight, by name, that have one entry for each logit: the network's head.
+
+    They are those that grow with a logit more.
+
+    Raises:
+        ConfigError: as for `build_network`.
+    """
+    more = spec.model_copy(update={"out_channels": spec.out_channels + 1})
+    with torch.device("meta"):
+        now, grown = build_network(spec).state_dict(), build_network(more).state_dict()
+    axes = {
+        name: tuple(
+            axis
+            for axis, (n, m) in enumerate(zip(w.shape, grown[name].shape, strict=True))
+            if m > n
+        )
+        for name, w in now.items()
+    }
+    return {name: along for name, along in axes.items() if along}
+
+
 def sizes_of(spec: ModelSpec) -> Sizes:
     """The sizes of images that a network takes, and how much smaller its answer is.
 

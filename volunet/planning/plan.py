@@ -13,7 +13,13 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from volunet.config import Settings
-from volunet.models.families import build_network, family_of, read_options, sizes_of
+from volunet.models.families import (
+    build_network,
+    family_of,
+    head_axes,
+    read_options,
+    sizes_of,
+)
 from volunet.models.layer_settings import USUAL, LayerSettings
 from volunet.models.recompute import compute_again
 from volunet.models.sizes import Sizes
@@ -221,6 +227,12 @@ class Plan(Settings):
             assert self.flat is not None
             return OfSlices(network, self.flat)
         return network
+
+    @property
+    def head_axes(self) -> dict[str, tuple[int, ...]]:
+        """The axes of each weight, by name, along which its numbers belong to one of `heads`."""
+        prefix = "net." if len(self._in_plane) == 2 else ""
+        return {prefix + name: axes for name, axes in head_axes(self.spec).items()}
 
     @property
     def axis_names(self) -> str:

@@ -200,7 +200,8 @@ def start_run(job: Job) -> Run:
     plan, settings = job.plan, job.settings
     network = plan.build_network()
     if job.start is not None:
-        transplant(network, job.start.weights, job.start.heads, plan.heads)
+        heads = (job.start.heads, plan.heads)
+        transplant(network, job.start.weights, *heads, plan.head_axes)
     network.to(job.device)
     scales = plan.supervised_scales
     module: nn.Module = network

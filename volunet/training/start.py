@@ -1,8 +1,8 @@
 """Weights of a trained network as the start of another one: fine-tuning.
 
-Everything but the head is taken as it is. The head has one row for each class or region: it starts
-from the row of the same name, wherever that stood, and one without a namesake from the drawn
-weights.
+Everything but the head is taken as it is. The head has one entry for each class or region: it
+starts from the entry of the same name, wherever that stood, and one without a namesake from the
+drawn weights.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from volunet.errors import ModelError
 
-HEAD = ("head.weight", "head.bias")
+Axes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Transplant:
     """What a network started from.
 
     Args:
-        kept: what the rows of the head tell of that were taken over.
+        kept: what entries of the head tell of that were taken over.
         drawn: the same of those that are new.
         left: the same of those that this network has not.
     """
@@ -43,35 +44,61 @@ def transplant(
     weights: Mapping[str, Tensor],
     before: Sequence[str],
     now: Sequence[str],
+    axes: Axes,
 ) -> Transplant:
     """Puts weights of a network into another one.
 
     Args:
-        before: what each row of the older network's head tells of.
-        now: what each row of this one's does.
+        before: what each entry of the older network's head tells of.
+        now: what each entry of this one's does.
+        axes: of each weight of the head, by name, those that have such entries.
 
     Raises:
         ModelError: a weight is missing, left over, or of another shape; the network is then as it
             was.
     """
     own = network.state_dict()
-    taken = {name: w for name, w in weights.items() if name not in HEAD}
-    odd = sorted(set(taken) ^ (set(own) - set(HEAD)))
-    odd += sorted(n for n in taken if n in own and taken[n].shape != own[n].shape)
-    if odd or any(name not in weights for name in HEAD):
+    odd = sorted(set(weights) ^ set(own))
+    odd += sorted(n for n in own if n in weights and not _fits(weights[n], own[n], axes.get(n, ())))
+    if odd:
         raise ModelError(
-            f"The weights are those of another network: {', '.join(odd[:4]) or 'no head'}"
+            f"The weights are those of another network: {', '.join(odd[:4])}"
             f"{' ...' if len(odd) > 4 else ''} do not fit."
         )
     kept = tuple(name for name in now if name in before)
-    for name in HEAD:
-        rows = own[name].clone()
-        for row in kept:
-            rows[now.index(row)] = weights[name][before.index(row)].to(rows)
-        taken[name] = rows
+    here, there = ([names.index(name) for name in kept] for names in (now, before))
+    taken = dict(weights)
+    for name, along in axes.items():
+        taken[name] = _graft(own[name], weights[name], along, here, there)
     network.load_state_dict(taken)
     return Transplant(
         kept=kept,
         drawn=tuple(name for name in now if name not in kept),
         left=tuple(name for name in before if name not in kept),
     )
+
+
+def _fits(given: Tensor, own: Tensor, along: tuple[int, ...]) -> bool:
+    """Whether two weights have one shape, but for the axes that count the head's entries."""
+    shapes = zip(given.shape, own.shape, strict=False)
+    same = all(n == m for axis, (n, m) in enumerate(shapes) if axis not in along)
+    return given.ndim == own.ndim and same
+
+
+def _graft(
+    own: Tensor, given: Tensor, along: tuple[int, ...], here: list[int], there: list[int]
+) -> Tensor:
+    """A weight of the head whose entries `here` are those that stood `there`."""
+    made, part = own.clone(), given.to(own)
+    for axis in along:
+        part = part.index_select(axis, torch.tensor(there, dtype=torch.long, device=own.device))
+    places = torch.meshgrid(
+        *(
+            torch.tensor(here if axis in along else range(n), device=own.device)
+            for axis, n in enumerate(own.shape)
+        ),
+        indexing="ij",
+    )
+    if here:
+        made[places] = part
+    return made

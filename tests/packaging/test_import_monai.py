@@ -1,0 +1,123 @@
+"""Checkpoints of MONAI's networks become models that say what MONAI's networks say."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.cli.command import volunet
+from volunet.api.foreign import import_monai
+from volunet.errors import ConfigError, ModelError
+from volunet.io.write import write
+from volunet.packaging.model_file import load_model, read_model_file
+from volunet.recipe import Recipe
+from volunet.space.grid import Grid
+from volunet.space.volume import Volume
+
+RECIPE = """
+name = "spleen"
+channels = ["CT"]
+
+[labels.structures]
+spleen = 1
+
+[plan]
+family = "segresnet"
+spacing = [1.5, 1.5, 2.0]
+patch = [16, 16, 16]
+# ScaleIntensityRanged(a_min=-57, a_max=164, b_min=0, b_max=1, clip=True)
+intensities = [{ scheme = "set", low = -57.0, high = 164.0, mean = -57.0, sd = 221.0 }]
+
+[plan.options]
+init_filters = 8
+blocks_down = [1, 1]
+blocks_up = [1]
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "spleen.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.fixture
+def network():
+    from monai.networks.nets import SegResNet
+
+    torch.manual_seed(0)
+    ends = {"spatial_dims": 3, "in_channels": 1, "out_channels": 2}
+    return SegResNet(**ends, init_filters=8, blocks_down=(1, 1), blocks_up=(1,)).eval()
+
+
+def scan():
+    voxels = np.random.default_rng(0).uniform(-200, 300, (1, 16, 16, 16)).astype(np.float32)
+    return Volume(voxels, Grid((16, 16, 16), np.diag([1.5, 1.5, 2.0, 1.0])))
+
+
+@pytest.mark.parametrize("kind", ["bare", "training", "parallel", "safetensors"])
+def test_a_model_says_what_monais_network_says(tmp_path, recipe, network, kind):
+    weights = network.state_dict()
+    path = tmp_path / ("model.safetensors" if kind == "safetensors" else "model.pt")
+    if kind == "safetensors":
+        save_file(weights, path)
+    else:
+        named = {f"module.{n}": w for n, w in weights.items()} if kind == "parallel" else weights
+        beside = {"state_dict": named, "epoch": 3, "optimizer": {"lr": 0.1}}
+        torch.save(beside if kind == "training" else named, path)
+    made = import_monai(path, Recipe.read(recipe), tmp_path / "model")
+    assert read_model_file(made.parent).name == "spleen"
+    seen = scan()
+    image = np.clip(seen.voxels, -57, 164)
+    with torch.no_grad():
+        logits = network(torch.from_numpy((image + 57) / 221)[None])
+    found = load_model(made.parent, device=torch.device("cpu")).everywhere()(seen).labels
+    expected = logits[0].argmax(0).numpy()
+    assert 0 < expected.mean() < 1
+    assert (found.voxels[0] == expected).mean() > 0.999
+
+
+def test_a_recipe_that_leaves_something_open_is_told_what(tmp_path, recipe, network):
+    path = tmp_path / "model.pt"
+    torch.save(network.state_dict(), path)
+    full = RECIPE
+    for line, missing in (
+        ('family = "segresnet"\n', "plan.family is missing"),
+        ("spacing = [1.5, 1.5, 2.0]\n", "plan.spacing is missing"),
+        ('channels = ["CT"]\n', r"channels \(a list of names\)"),
+    ):
+        recipe.write_text(full.replace(line, ""))
+        with pytest.raises(ConfigError, match=missing):
+            import_monai(path, Recipe.read(recipe), tmp_path / "model")
+    recipe.write_text(full.replace("segresnet", "dynunet").split("[plan.options]")[0])
+    with pytest.raises(ConfigError, match=r"plan\.features, plan\.strides are missing"):
+        import_monai(path, Recipe.read(recipe), tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_weights_of_another_network_are_refused_by_name(tmp_path, recipe, network):
+    path = tmp_path / "model.pt"
+    torch.save(network.state_dict(), path)
+    changed = Recipe.read(recipe, changes=["plan.options.init_filters=16"])
+    with pytest.raises(ModelError, match=r"convInit\.conv\.weight is \(8, .*planned \(16, "):
+        import_monai(path, changed, tmp_path / "model")
+    torch.save({"other": torch.zeros(3)}, path)
+    with pytest.raises(ModelError, match=r"is missing; .* more\. Give plan\.family"):
+        import_monai(path, Recipe.read(recipe), tmp_path / "model")
+    torch.save(network, path)
+    with pytest.raises(ModelError, match="can be read safely"):
+        import_monai(path, Recipe.read(recipe), tmp_path / "model")
+
+
+@pytest.mark.slow
+def test_the_command_packs_a_checkpoint_and_predict_runs_it(tmp_path, recipe, network):
+    path = tmp_path / "model.pt"
+    torch.save(network.state_dict(), path)
+    done = volunet("import-monai", path, "-r", recipe, "-o", tmp_path / "model", home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    write(scan(), tmp_path / "scan.nii.gz")
+    paths = ("-i", tmp_path / "scan.nii.gz", "-m", tmp_path / "model", "-o", tmp_path / "out")
+    done = volunet("predict", *paths, home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "scan.nii.gz").is_file()

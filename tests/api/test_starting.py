@@ -48,6 +48,12 @@ def test_what_does_not_fit_is_told(folder, tmp_path):
 def test_an_encoder_of_random_weights_is_not_frozen(folder):
     frozen = Recipe.default(changes=["training.optimisation.freeze_encoder=true"])
     with pytest.raises(ConfigError, match="Give --from"):
-        _start(frozen, Wanted())
-    assert _start(frozen, Wanted(start=folder)) is not None
-    assert _start(Recipe.default(), Wanted()) is None
+        _start(frozen, Wanted(), PLAN)
+    assert _start(frozen, Wanted(start=folder), PLAN) is not None
+    assert _start(Recipe.default(), Wanted(), PLAN) is None
+
+
+def test_weights_of_an_encoder_are_for_networks_that_have_one(folder):
+    wanted = Wanted(encoder_weights=folder / "resnet34.pth")
+    with pytest.raises(ConfigError, match="the plan's network is unet"):
+        _start(Recipe.default(), wanted, PLAN)

@@ -52,6 +52,7 @@ class Wanted:
         accept: codes of refusals to waive.
         cache: folder of prepared cases; None for the user's cache.
         start: a model to start from; None for weights drawn at random.
+        encoder_weights: a file of weights for the encoder alone, in a published layout.
         track: "tensorboard", "mlflow" or both, which follow the run and change nothing of it.
     """
 
@@ -63,4 +64,5 @@ class Wanted:
     accept: tuple[str, ...] = ()
     cache: Path | None = None
     start: Path | None = None
+    encoder_weights: Path | None = None
     track: tuple[str, ...] = ()

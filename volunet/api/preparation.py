@@ -82,7 +82,7 @@ def prepare_job(
         DatasetError: not one training case could be prepared.
         ConfigError: the encoder is to be frozen, and there is no model to start from.
     """
-    start = _start(recipe, wanted)
+    start = _start(recipe, wanted, plan)
     cache = wanted.cache or cache_folder("prepared")
     watch.say(f"Prepared cases are kept in {cache}.")
     prepared = PreparedCases(cache, plan, accept=wanted.accept)
@@ -110,17 +110,24 @@ def prepare_job(
         device=find_device(wanted.device),
         seed=wanted.seed,
         start=start,
+        encoder_weights=wanted.encoder_weights,
     )
     return job, tuple(findings)
 
 
-def _start(recipe: Recipe, wanted: Wanted) -> Start | None:
+def _start(recipe: Recipe, wanted: Wanted, plan: Plan) -> Start | None:
     """What the network begins with; None for weights drawn at random."""
+    if wanted.encoder_weights is not None and plan.family != "encoder":
+        raise ConfigError(
+            f'--encoder-weights are for plan.family = "encoder", and the plan\'s network is '
+            f"{plan.family}. Name an encoder in plan.options, or give --from for a whole network."
+        )
     if wanted.start is not None:
         return Starting(wanted.start).start()
-    if recipe.training.optimisation.freeze_encoder:
+    if recipe.training.optimisation.freeze_encoder and wanted.encoder_weights is None:
         raise ConfigError(
             "training.optimisation.freeze_encoder keeps an encoder as it is, and without a model "
-            "to start from that is one of random weights. Give --from, or take the key out."
+            "to start from that is one of random weights. Give --from or --encoder-weights, or take "
+            "the key out."
         )
     return None

@@ -26,6 +26,7 @@ from volunet.data.splits import Split, find_leaks, read_splits, split_cases
 from volunet.errors import MissingExtra
 from volunet.findings import Finding, Refused, refuse_if_needed
 from volunet.inference.calibration import Calibration
+from volunet.models.weight_files import read_weights
 from volunet.packaging import model_file
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.machine import find_device
@@ -220,8 +221,14 @@ def asked_of(
         "recipe": recipe.model_dump(mode="json"),
         "seed": wanted.seed,
         "start": None if wanted.start is None else Starting(wanted.start).identity,
+        "encoder_weights": _sum_of(wanted.encoder_weights),
     }
     return asked, unreadable
+
+
+def _sum_of(weights: Path | None) -> str | None:
+    """The SHA-256 of a file of weights; None where there is none."""
+    return None if weights is None else read_weights(weights).sha256
 
 
 def _split(dataset: Dataset, wanted: Wanted) -> Split:

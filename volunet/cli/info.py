@@ -58,6 +58,7 @@ def _tell(speaker: Speaker, title: str, facts: dict[str, Any]) -> None:
 
 def _model(path: Path) -> dict[str, Any]:
     from volunet.packaging.model_file import find_model, load_weights, read_model_file
+    from volunet.planning.plan import Plan
 
     model = read_model_file(path)
     load_weights(find_model(path), model)
@@ -68,6 +69,7 @@ def _model(path: Path) -> dict[str, Any]:
         "labels": plan.labels.structures,
         "spacing_mm": list(plan.spacing),
         "patch": list(plan.patch),
+        "family": plan.family if isinstance(plan, Plan) else "nnunet, imported",
         "features": list(plan.features),
         "trained_on": str(training),
         "validation_dice": training.validation_dice,

@@ -13,6 +13,7 @@ from volunet.cli.evaluate import evaluate
 from volunet.cli.import_monai import import_monai
 from volunet.cli.import_nnunet import import_nnunet
 from volunet.cli.info import info
+from volunet.cli.models import models
 from volunet.cli.plan import plan
 from volunet.cli.predict import predict
 from volunet.cli.train import train
@@ -25,7 +26,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (demo, info, check, plan, train, predict, evaluate, import_nnunet, import_monai):
+for verb in (
+    *(demo, info, check, plan, train, predict, evaluate),
+    *(import_nnunet, import_monai, models),
+):
     app.command()(verb)
 
 

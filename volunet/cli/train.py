@@ -43,6 +43,10 @@ Track = Annotated[
     list[str] | None,
     typer.Option(help="tensorboard or mlflow, which follow the run; may be given several times."),
 ]
+EncoderWeights = Annotated[
+    Path | None,
+    typer.Option(help="A file of published weights for the encoder of plan.family encoder."),
+]
 
 
 def train(
@@ -55,6 +59,7 @@ def train(
     folds: Folds = None,
     splits: Splits = None,
     start: From = None,
+    encoder_weights: EncoderWeights = None,
     track: Track = None,
     device: Device = None,
     seed: Seed = 0,
@@ -78,6 +83,7 @@ def train(
             device=device,
             accept=tuple(accept or ()),
             start=start,
+            encoder_weights=encoder_weights,
             track=tuple(track or ()),
         )
         watch = watch_for(speaker, stop, speaks=launched().first)

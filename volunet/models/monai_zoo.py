@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
+import torch
 from pydantic import Field
 from torch import nn
 
@@ -17,7 +18,6 @@ from volunet.models.spec import Family, ModelSpec, Stages
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-MONAI = "MONAI's own code (Cardoso et al. 2022, arXiv:2211.02701)"
 
 LEAST_STAGES = 3
 """Of MONAI's DynUNet."""
@@ -88,8 +88,10 @@ def _swin(spec: ModelSpec, options: SwinOptions) -> nn.Module:
 
     if find_spec("einops") is None:
         raise MissingExtra("The family swin_unetr", "zoo")
-    network: nn.Module = SwinUNETR(**spec.ends, **dict(options))
-    return network
+    device = torch.get_default_device()
+    with torch.device("cpu"):  # it computes with numbers while it is built
+        network: nn.Module = SwinUNETR(**spec.ends, **dict(options))
+    return network.to(device)
 
 
 def _swin_stages(options: SwinOptions) -> Stages:
@@ -146,21 +148,29 @@ def _flexible_stages(options: FlexibleOptions) -> Stages:
     return Stages(channels, (2,) * len(options.decoder_channels))
 
 
-def _family(make: Any, options: type[Settings], **more: Any) -> Family:
+def _family(make: Any, source: str, options: type[Settings], **more: Any) -> Family:
     heeds = more.pop("heeds", frozenset())
-    return Family(make, MONAI, options, heeds=heeds, u_shape=False, **more)
+    return Family(make, f"MONAI; {source}", options, heeds=heeds, u_shape=False, **more)
 
 
 HALVED = frozenset({"features", "strides"})
 
 MONAI_FAMILIES: dict[str, Family] = {
-    "segresnet": _family(_segresnet, SegResNetOptions, stages=_segresnet_stages),
-    "swin_unetr": _family(_swin, SwinOptions, stages=_swin_stages),
-    "dynunet": _family(_dynunet, DropoutOptions, heeds=HALVED | {"kernels", "residual"}),
-    "attention_unet": _family(_attention_unet, DropoutOptions, heeds=HALVED),
-    "monai_unet": _family(_monai_unet, MonaiUNetOptions, heeds=HALVED),
-    "flexible_unet": _family(_flexible, FlexibleOptions, stages=_flexible_stages),
+    "segresnet": _family(
+        _segresnet, "arXiv:1810.11654", SegResNetOptions, stages=_segresnet_stages
+    ),
+    "swin_unetr": _family(_swin, "arXiv:2201.01266", SwinOptions, stages=_swin_stages),
+    "dynunet": _family(
+        _dynunet,
+        "10.1038/s41592-020-01008-z",
+        DropoutOptions,
+        heeds=HALVED | {"kernels", "residual"},
+    ),
+    "attention_unet": _family(_attention_unet, "arXiv:1804.03999", DropoutOptions, heeds=HALVED),
+    "monai_unet": _family(
+        _monai_unet, "10.1007/978-3-030-12029-0_40", MonaiUNetOptions, heeds=HALVED
+    ),
+    "flexible_unet": _family(
+        _flexible, "arXiv:1905.11946", FlexibleOptions, stages=_flexible_stages
+    ),
 }
-"""SegResNet (Myronenko 2018, arXiv:1810.11654), Swin UNETR (Hatamizadeh et al. 2022, 2201.01266),
-DynUNet (after nnU-Net), AttentionUnet (after Oktay et al. 2018), UNet (Kerfoot et al. 2018) and
-FlexibleUNet."""

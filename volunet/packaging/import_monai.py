@@ -1,4 +1,4 @@
-"""A network that volunet can build, such as MONAI's, with weights learnt in another training loop."""
+"""Networks that volunet can build, such as MONAI's, with weights learnt in another loop."""
 
 from __future__ import annotations
 

@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from volunet.data.cache import Prepared
 from volunet.errors import DatasetError, Stopped
 from volunet.inference.engines.torch_engine import to_channels_last
+from volunet.models.encoder_unet import EncoderUNet
 from volunet.models.supervision import DeepSupervision
 from volunet.models.unet import UShape
+from volunet.models.weights import load_pretrained
 from volunet.planning.machine import training_dtype
 from volunet.planning.plan import Plan
 from volunet.training import handlers
@@ -61,6 +63,7 @@ class Job:
         validation: prepared cases to score; may be empty.
         folder: where checkpoints and the history are kept.
         start: what the network begins with; None for weights drawn at random.
+        encoder_weights: a file that its encoder begins with, where it is one of `EncoderUNet`'s.
         processes: that train together.
     """
 
@@ -73,6 +76,7 @@ class Job:
     device: torch.device
     seed: int = 0
     start: Start | None = None
+    encoder_weights: Path | None = None
     processes: Processes = ALONE
 
 
@@ -202,6 +206,10 @@ def start_run(job: Job) -> Run:
     if job.start is not None:
         heads = (job.start.heads, plan.heads)
         transplant(network, job.start.weights, *heads, plan.head_axes)
+    report = None
+    if job.encoder_weights is not None:
+        (net,) = (m for m in network.modules() if isinstance(m, EncoderUNet))
+        report = load_pretrained(net.encoder, job.encoder_weights)
     network.to(job.device)
     scales = plan.supervised_scales
     module: nn.Module = network
@@ -225,6 +233,8 @@ def start_run(job: Job) -> Run:
     now = SharedTime(job.processes)
     run = Run(plan, settings, parts, Clock(job.budget, now=now), list(job.train), rng, now)
     run.clock.reserve(scoring_s(job.budget, settings))
+    if report is not None:
+        run.note(str(report))
     return run
 
 

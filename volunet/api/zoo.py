@@ -1,0 +1,97 @@
+"""All families of networks side by side: weights, work and memory for one patch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from volunet.errors import MissingExtra
+from volunet.models.families import FAMILIES
+from volunet.planning.intensity import Intensity
+from volunet.planning.machine import Machine
+from volunet.planning.memory import cost_of, training_bytes
+from volunet.planning.plan import Plan, Size
+from volunet.planning.stages import choose_stages
+from volunet.space.labels import Labels
+
+SPACING = (1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a network of a family costs, as the rules would build it.
+
+    Args:
+        plan: of the patch that it takes, which may be a little larger than what was asked for.
+        parameters: its weights.
+        gflop: floating-point operations of one forward pass of a patch, in 10^9.
+        training_gb: peak memory of a training step with one patch, the process included, in 10^9
+            bytes.
+    """
+
+    family: str
+    source: str
+    plan: Plan
+    parameters: int
+    gflop: float
+    training_gb: float
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A family whose packages are not installed, and how to install them."""
+
+    family: str
+    source: str
+    advice: str
+
+
+def count_costs(
+    patch: Size, *, channels: int, classes: int, machine: Machine
+) -> list[Costs | Absent]:
+    """The costs of every family for a patch of about this size at 1 mm.
+
+    Args:
+        channels: of the image.
+        classes: background among them.
+        machine: for which features are chosen.
+    """
+    labels = Labels(structures={f"structure {n}": n for n in range(1, classes)})
+    names = tuple(f"channel {n}" for n in range(1, channels + 1))
+    rows: list[Costs | Absent] = []
+    for family in FAMILIES:
+        try:
+            plan = _plan(family, patch, names, labels, machine)
+            rows.append(_costs(family, plan, machine))
+        except MissingExtra as missing:
+            rows.append(Absent(family, FAMILIES[family].source, str(missing)))
+    return rows
+
+
+def _plan(
+    family: str, patch: Size, channels: tuple[str, ...], labels: Labels, machine: Machine
+) -> Plan:
+    stages = choose_stages(patch, SPACING, machine, {"family": family})
+    values = {
+        "channels": channels,
+        "labels": labels,
+        "spacing": SPACING,
+        "patch": patch,
+        "intensities": (Intensity(scheme="image"),) * len(channels),
+        "family": family,
+        "batch": 1,
+        **stages,
+    }
+    fitting = Plan.model_construct(**values).nearest_patch(patch)
+    return Plan(**{**values, "patch": fitting})
+
+
+def _costs(family: str, plan: Plan, machine: Machine) -> Costs:
+    cost = cost_of(plan)
+    return Costs(
+        family=family,
+        source=FAMILIES[family].source,
+        plan=plan,
+        parameters=cost.parameters,
+        gflop=2 * cost.multiply_adds / 1e9,
+        training_gb=training_bytes(plan, half=machine.half) / 1e9,
+    )

@@ -127,7 +127,7 @@ def _start(recipe: Recipe, wanted: Wanted, plan: Plan) -> Start | None:
     if recipe.training.optimisation.freeze_encoder and wanted.encoder_weights is None:
         raise ConfigError(
             "training.optimisation.freeze_encoder keeps an encoder as it is, and without a model "
-            "to start from that is one of random weights. Give --from or --encoder-weights, or take "
-            "the key out."
+            "to start from that is one of random weights. Give --from or --encoder-weights, or "
+            "take the key out."
         )
     return None

@@ -88,10 +88,17 @@ def train(
         )
         watch = watch_for(speaker, stop, speaks=launched().first)
         run, trained = run_all(dataset, output, read_recipe(recipe, changes), folds, wanted, watch)
-        if launched().first:
-            tell_run(speaker, run, trained)
-        if any(found.refuses for found in run.findings):
-            raise typer.Exit(SOME_NOT_OK)
+        tell_end(speaker, run, trained, speaks=launched().first)
+
+
+def tell_end(
+    speaker: Speaker, run: TrainedRun | CrossValidated, trained: Trained | None, *, speaks: bool
+) -> None:
+    """What a run ended with, and its exit code where some cases were refused."""
+    if speaks:
+        tell_run(speaker, run, trained)
+    if any(found.refuses for found in run.findings):
+        raise typer.Exit(SOME_NOT_OK)
 
 
 def run_all(

@@ -55,28 +55,34 @@ def count_costs(
         classes: background among them.
         machine: for which features are chosen.
     """
-    labels = Labels(structures={f"structure {n}": n for n in range(1, classes)})
-    names = tuple(f"channel {n}" for n in range(1, channels + 1))
     rows: list[Costs | Absent] = []
     for family in FAMILIES:
         try:
-            plan = _plan(family, patch, names, labels, machine)
+            plan = plan_for_patch(
+                family, patch, channels=channels, classes=classes, machine=machine
+            )
             rows.append(_costs(family, plan, machine))
         except MissingExtra as missing:
             rows.append(Absent(family, FAMILIES[family].source, str(missing)))
     return rows
 
 
-def _plan(
-    family: str, patch: Size, channels: tuple[str, ...], labels: Labels, machine: Machine
+def plan_for_patch(
+    family: str, patch: Size, *, channels: int, classes: int, machine: Machine
 ) -> Plan:
+    """The plan of a family for a patch of at least this size, as the rules would build it.
+
+    Args:
+        channels: of the image.
+        classes: background among them.
+    """
     stages = choose_stages(patch, SPACING, machine, {"family": family})
     values = {
-        "channels": channels,
-        "labels": labels,
+        "channels": tuple(f"channel {n}" for n in range(1, channels + 1)),
+        "labels": Labels(structures={f"structure {n}": n for n in range(1, classes)}),
         "spacing": SPACING,
         "patch": patch,
-        "intensities": (Intensity(scheme="image"),) * len(channels),
+        "intensities": (Intensity(scheme="image"),) * channels,
         "family": family,
         "batch": 1,
         **stages,

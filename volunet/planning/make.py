@@ -83,21 +83,26 @@ def make_plan(
         ],
         **stages,
     }
-    patch = fixed.get("patch") or _fit_patch(Plan.model_construct(**{**values, **fixed}))
-    values |= {"patch": patch, "labels": labels.model_dump()}
-    if any(Plan.model_construct(**{**values, **fixed, "labels": labels}).margin):
-        values["overlap"] = 0.0  # where nothing is padded, windows agree wherever they stand
+    patch, overlap = _fit_windows(Plan.model_construct(**{**values, **fixed}))
+    patch = fixed.get("patch", patch)
+    values |= {"patch": patch, "overlap": overlap, "labels": labels.model_dump()}
     values["batch"] = largest_batch(patch, fingerprint, spacing, machine)
     made = build(Plan, {**values, **fixed}, at="plan")
     return fit_memory(made, machine, free="batch" not in fixed)
 
 
-def _fit_patch(unchecked: Plan) -> Size:
-    """The patch of a plan, grown until its network takes it; as it is where there is no network."""
+def _fit_windows(unchecked: Plan) -> tuple[Size, float]:
+    """The patch, grown until the network takes it, and the overlap of windows.
+
+    Without padding windows agree wherever they stand, and need not overlap. The patch stays as it
+    is where the plan describes no network, of which its own checks say more.
+    """
+    usual: float = Plan.model_fields["overlap"].default
     try:
-        return unchecked.nearest_patch(unchecked.patch)
-    except ShapeError:  # the plan's own checks say more
-        return unchecked.patch
+        overlap = 0.0 if any(unchecked.margin) else usual
+        return unchecked.nearest_patch(unchecked.patch), overlap
+    except ShapeError:
+        return unchecked.patch, usual
 
 
 def explain_slices(fingerprint: Fingerprint, fixed: Mapping[str, Any]) -> Slices:

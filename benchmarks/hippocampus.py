@@ -32,6 +32,16 @@ MODEL = "baseline_ConvolutionalEncoder"
 
 def main() -> None:
     options = read_options()
+    result = measure(options)
+    text = json.dumps(result, indent=2) + "\n"
+    (options.out / "result.json").write_text(text)
+    if options.keep:
+        (RESULTS / f"hippocampus_{options.keep}.json").write_text(text)
+    print(text)
+
+
+def measure(options: argparse.Namespace) -> dict:
+    """Trains, segments and compares; goes on where it stopped."""
     out = options.out
     held_out = json.loads((options.reference / "splits_final.json").read_text())[0]["val"]
     out.mkdir(parents=True, exist_ok=True)
@@ -47,11 +57,12 @@ def main() -> None:
     predict_s = volunet("predict", "-i", scans, "-m", run, "-o", masks)
     labels = options.data / "labels"
     volunet("evaluate", "-p", masks, "-r", labels, "-o", scores, "--only-predicted")
-    result = {
+    return {
         "date": datetime.now(UTC).date().isoformat(),
         "cores": len(os.sched_getaffinity(0)),
         "processor": platform.machine(),
         "budget": options.budget,
+        "seed": options.seed,
         "train_wall_s": round(train_s, 1),
         "train_peak_gb": round(train_gb, 2),
         "predict_wall_s": round(predict_s, 1),
@@ -59,11 +70,6 @@ def main() -> None:
         "scores": means(json.loads((scores / "summary.json").read_text())),
         "nnunet": compare(scores / "metrics.csv", options.reference, options.seed),
     }
-    text = json.dumps(result, indent=2) + "\n"
-    (out / "result.json").write_text(text)
-    if options.keep:
-        (RESULTS / f"hippocampus_{options.keep}.json").write_text(text)
-    print(text)
 
 
 def read_options() -> argparse.Namespace:

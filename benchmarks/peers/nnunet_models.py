@@ -122,9 +122,9 @@ class Tool:
         code = TRAIN.format(steps=steps, validating=VALIDATING)
         self.run_until(model / "fold_0" / "checkpoint_final.pth", code, plans)
 
-    def run_until(self, sign: Path, code: str, plans: str) -> None:
+    def run_until(self, sign: Path, code: str, plans: str, trainer: str = TRAINER) -> None:
         """Its training with some code before it, ended once a file is there."""
-        words = ["4", "3d_fullres", "0", "-tr", TRAINER, "-p", plans, "-device", "cpu"]
+        words = ["4", "3d_fullres", "0", "-tr", trainer, "-p", plans, "-device", "cpu"]
         log = (self.out / f"train_{plans}.log").open("w")
         process = subprocess.Popen(
             [self.commands / "python", "-c", code, *words],

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from volunet.cli.check import check
+from volunet.cli.compare import compare
 from volunet.cli.demo import demo
 from volunet.cli.evaluate import evaluate
 from volunet.cli.import_monai import import_monai
@@ -27,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for verb in (
-    *(demo, info, check, plan, train, predict, evaluate),
+    *(demo, info, check, plan, train, predict, evaluate, compare),
     *(import_nnunet, import_monai, models),
 ):
     app.command()(verb)

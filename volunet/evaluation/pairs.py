@@ -1,7 +1,8 @@
 """Which prediction belongs to which reference: files of two folders, matched by case id.
 
 A case id is a mask's path below its folder without the suffix, with `__` for each folder in it, as
-`predict` names its masks. Files that are no masks (tables, pictures) and hidden ones are passed by.
+`predict` names its masks. Files that are no masks (tables), hidden ones and pictures beside volumes
+are passed by.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from pathlib import Path
 
 from volunet.errors import ConfigError
 from volunet.findings import Refused, finding
-from volunet.io.names import id_below, stem, suffix
+from volunet.io.names import id_below, named_as_scans, stem, suffix
 
-MASK_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
+MASK_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".png", ".tif", ".tiff", ".bmp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +63,8 @@ def find_masks(folder: Path) -> Mapping[str, Path]:
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a folder. Give a folder of masks, one file a case.")
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if not _is_mask(path, folder):
-            continue
+    masks = [path for path in sorted(folder.rglob("*")) if _is_mask(path, folder)]
+    for path in named_as_scans(masks):
         case_id = id_below(folder, path)
         if case_id in found:
             message = f"{path.name} and {found[case_id].name} are both case {case_id}."

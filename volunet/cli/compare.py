@@ -1,0 +1,71 @@
+"""`volunet compare`: two evaluations of the same cases, pair by pair."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from volunet.cli.exits import exits
+from volunet.cli.options import Json, Quiet, Verbose
+from volunet.cli.speaker import Speaker
+
+if TYPE_CHECKING:
+    from volunet.evaluation.compare import Difference
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(help="What `volunet evaluate` wrote, or a run.")],
+    second: Annotated[Path, typer.Argument(help="The same of another method, same cases.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for comparison.csv.")],
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    as_json: Json = False,
+) -> None:
+    """How much better the first is than the second, case by case, with 95 % intervals.
+
+    Differences are positive where the first is better, for distances too.
+    """
+    speaker = Speaker(quiet, verbose, as_json)
+    with exits(speaker):
+        from volunet.evaluation.compare import compare_tables, read_metrics, to_csv
+        from volunet.io.atomic import write_text
+
+        found = compare_tables(read_metrics(first), read_metrics(second))
+        output.mkdir(parents=True, exist_ok=True)
+        write_text(output / "comparison.csv", to_csv(found))
+        for difference in found:
+            speaker.give(told(difference))
+        columns = ("structure", "measure", "first", "second", "first is better by", "better, worse")
+        speaker.table("paired over cases", columns, [row(each) for each in found])
+        speaker.show(f"The differences are in {output / 'comparison.csv'}.")
+
+
+def told(difference: Difference) -> dict[str, Any]:
+    """A difference as JSON; numbers that are not known are null."""
+
+    def known(value: Any) -> Any:
+        return None if isinstance(value, float) and isnan(value) else value
+
+    facts = {**asdict(difference), **asdict(difference.gain)}
+    del facts["gain"], facts["median"]
+    facts["gain"] = facts.pop("mean")
+    return {name: known(value) for name, value in facts.items()}
+
+
+def row(difference: Difference) -> tuple[str, ...]:
+    """A difference as a line of the table."""
+    gain = difference.gain
+    if not gain.n:
+        return (difference.label, difference.measure, "-", "-", "no case is scored on both", "")
+    return (
+        difference.label,
+        difference.measure,
+        f"{difference.first:.4f}",
+        f"{difference.second:.4f}",
+        f"{gain.mean:+.4f} ({gain.low:.4f} to {gain.high:.4f}), n = {gain.n}",
+        f"{difference.wins}, {difference.losses}",
+    )

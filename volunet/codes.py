@@ -36,7 +36,9 @@ CODES: dict[str, Code] = {
     ),
     "IO-NAME": Code("warn", "The name does not say what the file is.", "Rename the file."),
     "IO-FORMAT": Code(
-        "refuse", "This is not a scan that volunet reads.", "Give NIfTI, NRRD or MHA."
+        "refuse",
+        "This is not a scan that volunet reads.",
+        "Give NIfTI, NRRD or MHA; or plain images as PNG, TIFF, JPEG or BMP.",
     ),
     "IO-BOMB": Code(
         "refuse", "The header claims more voxels than the file can hold.", "Do not trust this file."
@@ -85,6 +87,14 @@ CODES: dict[str, Code] = {
     "IMG-CONSTANT": Code("warn", "All voxels have the same value.", "Check the scan."),
     "IMG-CHANNELS": Code(
         "refuse", "The number of channels is not what is needed.", "Give them all."
+    ),
+    "IMG-ALPHA": Code(
+        "info", "The image has an alpha channel, which was left out.", "Nothing to do."
+    ),
+    "IMG-TURNED": Code(
+        "refuse",
+        "The image is stored lying down and asks to be shown turned, which not all tools do.",
+        "Save it upright; or accept IMG-TURNED where masks lie down too, to take it as stored.",
     ),
     "GEO-SPACING": Code(
         "refuse", "The voxel spacing is zero, negative or not a number.", "Set the true spacing."
@@ -159,6 +169,17 @@ CODES: dict[str, Code] = {
     "LBL-TINY": Code("warn", "A label has fewer than ten voxels.", "Check the mask."),
     "LBL-255": Code(
         "refuse", "The mask is stored as 0 and 255.", "Declare the value 255 in labels.json."
+    ),
+    "LBL-COLOUR": Code(
+        "refuse",
+        "The mask is drawn in colours that are not declared.",
+        'Declare all of them in labels.json, as "colours" with "masks": "colours", or save whole '
+        "numbers; edges must not be smoothed.",
+    ),
+    "LBL-LOSSY": Code(
+        "refuse",
+        "JPEG does not keep the values of a mask.",
+        "Save the mask as PNG from where it was drawn.",
     ),
     "SET-LABELLED": Code(
         "warn",

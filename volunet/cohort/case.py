@@ -28,7 +28,7 @@ from volunet.data.read_case import read_images
 from volunet.errors import Stopped
 from volunet.findings import Finding, Refused
 from volunet.io.masks import label_counts
-from volunet.io.names import composed
+from volunet.io.names import composed, is_picture
 from volunet.io.reading import Reading
 from volunet.io.write import write
 from volunet.space.labels import Labels
@@ -72,9 +72,13 @@ class Ready:
     seconds: float
 
 
-def output_name(case_id: str) -> str:
-    """The name of a case's mask."""
-    return f"{case_id}.nii.gz"
+def output_name(case_id: str, image: Path | str) -> str:
+    """The name of a case's mask: PNG for a picture, NIfTI for all else.
+
+    Args:
+        image: the name of a file that the mask is of.
+    """
+    return f"{case_id}.png" if is_picture(image) else f"{case_id}.nii.gz"
 
 
 def name_input(scan: Scan, root: Path | None) -> str:
@@ -207,7 +211,8 @@ def measure(labels: Volume, of: Labels) -> tuple[Measurement, ...]:
 
 
 def _write(made: Made, found: Segmented, work: Work, record: CaseRecord) -> CaseRecord:
-    path = write(found.labels, work.out / output_name(made.scan.case_id))
+    colours = work.model.plan.labels.mask_colours
+    path = write(found.labels, work.out / _output_of(made.scan), colours=colours)
     return replace(
         _with(record, judge_findings((*made.findings, *found.findings))),
         output=path.name,
@@ -217,8 +222,12 @@ def _write(made: Made, found: Segmented, work: Work, record: CaseRecord) -> Case
     )
 
 
+def _output_of(scan: Scan) -> str:
+    return output_name(scan.case_id, scan.images[-1])
+
+
 def _judge(error: Exception, scan: Scan, work: Work) -> Verdict:
-    files = (*scan.images, work.out / output_name(scan.case_id))
+    files = (*scan.images, work.out / _output_of(scan))
     verdict = judge_error(error, files)
     if verdict.status != "refused":
         log.error("Case %s: %s\n%s", scan.case_id, verdict.status, traceback_of(error, files))

@@ -55,7 +55,7 @@ class Ledger:
             Stopped: the books cannot be kept, as the disk is full or refuses.
         """
         try:
-            stale = self.folder / output_name(record.case_id)
+            stale = self.folder / output_name(record.case_id, record.input)
             if not record.is_ok and os.path.lexists(stale):
                 stale.unlink()
             if not kept:

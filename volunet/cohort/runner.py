@@ -135,7 +135,7 @@ def _open_folder(scans: Sequence[Scan], out: Path) -> tuple[list[Scan], Journal]
     inside = [s for s in scans if any(p.parent.resolve() == home for p in s.images)]
     inside_ids = {s.case_id for s in inside}
     others = [s for s in scans if s.case_id not in inside_ids]
-    ours = {NAME, *(output_name(s.case_id) for s in others)}
+    ours = {NAME, *(output_name(s.case_id, s.images[-1]) for s in others)}
     if not inside or (out / NAME).exists():
         journal = Journal.open(out, outputs=ours)
         ours |= {record.output for record in journal.records.values()}

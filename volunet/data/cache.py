@@ -37,7 +37,7 @@ VERSION = 1
 MOST_SAMPLES = 5000
 """Voxels of each structure that are kept to centre patches on."""
 
-PREPARATION = {"spacing", "intensities", "interpolation"}
+PREPARATION = {"spacing", "size", "intensities", "interpolation"}
 """Fields of a plan that change what is prepared, beside the number of channels and the labels."""
 
 

@@ -7,11 +7,12 @@ table's folder declares the labels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from volunet.data.cases import Case, Dataset, Side, find_clashes
 from volunet.data.drawn import check_drawn, with_drawn
-from volunet.data.layout_folders import read_declared
+from volunet.data.layout_folders import name_channels, read_declared
 from volunet.data.pairs import missing_file
 from volunet.data.table import CHANNEL, Row, Table, read_table
 from volunet.errors import DatasetError
@@ -42,7 +43,7 @@ def read_csv_dataset(path: Path, labels: Labels | None) -> Dataset:
     return Dataset(
         root=path.parent,
         cases=told,
-        channels=_channel_names(table, declared.channels),
+        channels=_channel_names(table, declared.channels, told),
         labels=labels,
         layout="csv",
         findings=(*findings, *strange),
@@ -81,9 +82,13 @@ def _drawn(row: Row, labels: Labels | None) -> tuple[str, ...] | None:
     return check_drawn(names, labels, at=f"{row.place}: labelled") if names else None
 
 
-def _channel_names(table: Table, declared: tuple[str, ...]) -> tuple[str, ...]:
-    """The names in the header; a labels.json names the plain column "image"."""
+def _channel_names(
+    table: Table, declared: tuple[str, ...], cases: Sequence[Case]
+) -> tuple[str, ...]:
+    """The names in the header; a labels.json, or a picture, names the plain column "image"."""
     named = [column.removeprefix(CHANNEL) for column in table.channels]
+    if not declared and table.channels == ("image",):
+        return name_channels(cases)
     if declared and len(table.channels) == 1:
         return declared
     if declared and len(declared) != len(named):

@@ -7,7 +7,7 @@ labels.json: {"channels": ["CT"], "labels": {"liver": 1}, "colours": {"liver": "
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,12 @@ from volunet.data.cases import Case, Dataset
 from volunet.data.drawn import with_drawn
 from volunet.data.pairs import pair_folders
 from volunet.errors import ConfigError
+from volunet.findings import Refused
+from volunet.io.names import is_picture
+from volunet.io.scan import read_header
 from volunet.space.labels import Labels, labelled_from, labels_from
+
+COLOURS = ("red", "green", "blue")
 
 
 @dataclass(frozen=True)
@@ -78,10 +83,28 @@ def read_declared(root: Path) -> Declared:
     )
 
 
-def name_channels(cases: list[Case]) -> tuple[str, ...]:
-    """Names for channels that nobody named: "image", or "image 0", "image 1", ..."""
+def name_channels(cases: Sequence[Case]) -> tuple[str, ...]:
+    """Names for channels that nobody named: "image", or "image 0", "image 1", ...
+
+    One file a case has one channel, unless it is a picture in colours: "red", "green", "blue".
+    """
     count = max((len(case.images) for case in cases), default=1)
+    if count == 1:
+        parts = next(filter(None, (_parts_of(case.images[0]) for case in cases)), 1)
+        if parts == len(COLOURS):
+            return COLOURS
+        count = parts
     return ("image",) if count == 1 else tuple(f"image {n}" for n in range(count))
+
+
+def _parts_of(path: Path) -> int:
+    """Channels of a picture, 1 for all that is none, 0 for one that cannot be read."""
+    if not is_picture(path):
+        return 1
+    try:
+        return read_header([path]).channels
+    except Refused:
+        return 0
 
 
 def _channels(names: Any) -> tuple[str, ...]:

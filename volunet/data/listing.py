@@ -49,11 +49,6 @@ def without_voxel_files(files: Iterable[Path]) -> list[Path]:
     return [p for p in files if p.suffix not in VOXELS or p.with_suffix("") not in headers]
 
 
-def is_named_as_scan(path: Path) -> bool:
-    """Whether a file's name ends in a suffix that volunet knows."""
-    return bool(suffix(path))
-
-
 def split_channel(name: str) -> tuple[str, int] | None:
     """The case and the channel in nnU-Net's naming, or None where a name does not follow it."""
     match = CHANNEL.fullmatch(name)

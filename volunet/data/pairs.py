@@ -7,13 +7,12 @@ from pathlib import Path
 
 from volunet.data.cases import Case, find_clashes, near
 from volunet.data.listing import (
-    is_named_as_scan,
     list_files,
     split_channel,
     without_voxel_files,
 )
 from volunet.findings import Finding, finding
-from volunet.io.names import composed, id_below
+from volunet.io.names import composed, id_below, is_picture, named_as_scans
 
 MOST_HINTS = 10
 """Unpaired files that get the nearest names told; comparing all with all takes minutes."""
@@ -69,12 +68,15 @@ def find_gaps(
     Args:
         files: the files of each case by channel.
         channels: how many are wanted; None for as many as the fullest case has.
-        whole: cases whose single file does not claim to be one channel, and may hold them all.
+        whole: cases whose single file does not claim to be one channel, and may hold them all, as
+            a picture may in any case.
     """
     wanted = channels or max((max(found) + 1 for found in files.values()), default=1)
     wrong = {}
     for case_id, found in files.items():
-        all_in_one = channels is not None and case_id in whole and len(found) == 1
+        in_colours = sorted(found) == [0] and is_picture(found[0])
+        holds_all = len(found) == 1 and (case_id in whole or in_colours)
+        all_in_one = channels is not None and holds_all
         if all_in_one or sorted(found) == list(range(wanted)):
             continue
         have = ", ".join(f"{channel:04d}" for channel in sorted(found))
@@ -115,8 +117,8 @@ def missing_file(path: Path, case_id: str) -> Finding:
 def _named(folder: Path, findings: list[Finding]) -> dict[Path, str]:
     """The scans below a folder with their ids; adds what is wrong with names to `findings`."""
     files = without_voxel_files(list_files(folder))
-    findings += [left_out(path) for path in files if not is_named_as_scan(path)]
-    named = {path: id_below(folder, path) for path in files if is_named_as_scan(path)}
+    named = {path: id_below(folder, path) for path in named_as_scans(files)}
+    findings += [left_out(path) for path in files if path not in named]
     findings += find_clashes((case_id, composed(path.name)) for path, case_id in named.items())
     return named
 

@@ -12,11 +12,14 @@ from volunet.errors import DatasetError
 from volunet.findings import Finding, Refused, finding, worst_first
 from volunet.findings import accept as waive
 from volunet.io.masks import read_mask
+from volunet.io.names import is_picture
 from volunet.io.pair import check_pair
 from volunet.io.reading import Reading
 from volunet.io.scan import inspect, read_channels
 from volunet.space.labels import Labels
 from volunet.space.volume import Volume
+
+ALIKE = "Save all images alike, either grey (1 channel) or RGB (3 channels)."
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +59,8 @@ def read_images(
     found = reading.volume.channels
     if channels is not None and found != channels:
         message = f"The image has {found} channels, and {channels} are needed."
-        wrong = finding("IMG-CHANNELS", message, found=found, needed=channels)
+        advice = ALIKE if is_picture(paths[0]) else None
+        wrong = finding("IMG-CHANNELS", message, advice=advice, found=found, needed=channels)
         raise Refused([wrong.at(file=paths[0].name), *reading.findings])
     return reading
 

@@ -1,16 +1,15 @@
 """Find the scans that are to be segmented: one entry for every input, none lost without a word.
 
-Side files (text, tables, pictures) and hidden files are no inputs.
+Side files (text, tables) and hidden files are no inputs, nor are pictures beside volumes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from volunet.data.cases import Scan, clashes, near
 from volunet.data.listing import (
-    is_named_as_scan,
     list_files,
     split_channel,
     without_voxel_files,
@@ -19,7 +18,7 @@ from volunet.data.pairs import Channels, find_gaps, in_order
 from volunet.data.table import read_table
 from volunet.errors import DatasetError
 from volunet.findings import Finding, Refused, finding
-from volunet.io.names import composed, id_below, stem
+from volunet.io.names import composed, id_below, named_as_scans, stem
 from volunet.io.sniff import HEAD, sniff
 
 READABLE = ("gzip", "NIfTI-1", "NIfTI-2", "NRRD", "MetaImage")
@@ -83,23 +82,30 @@ def _from_folder(root: Path, channels: int | None) -> list[Scan]:
                 f"give {root / images}."
             )
     folders: dict[Path, list[Path]] = {}
-    for path in without_voxel_files(list_files(root)):
-        if is_named_as_scan(path) or path.suffix.lower() not in SIDE_FILES:
+    files_of_all = without_voxel_files(list_files(root))
+    named = set(named_as_scans(files_of_all))
+    for path in files_of_all:
+        if path in named or path.suffix.lower() not in SIDE_FILES:
             folders.setdefault(path.parent, []).append(path)
     scans: list[Scan] = []
     for folder, files in folders.items():
-        readable, others = _sort_out(root, folder, files)
+        readable, others = _sort_out(root, folder, files, named)
         scans += [*others, *_group(root, readable, channels)]
     if not scans:
-        raise DatasetError(f"{root} holds no scan. Give a folder with NIfTI, NRRD or MHA files.")
+        raise DatasetError(
+            f"{root} holds no scan. Give a folder with NIfTI, NRRD or MHA files, or one with "
+            "images as PNG, TIFF, JPEG or BMP."
+        )
     return scans
 
 
-def _sort_out(root: Path, folder: Path, files: list[Path]) -> tuple[list[Path], list[Scan]]:
+def _sort_out(
+    root: Path, folder: Path, files: list[Path], named: Collection[Path]
+) -> tuple[list[Path], list[Scan]]:
     """The files to read, and an entry for each that is none, one for all the slices of DICOM."""
     readable, others, slices = [], [], []
     for path in files:
-        kind = "named" if is_named_as_scan(path) else _kind(path)
+        kind = "named" if path in named else _kind(path)
         if kind == "named" or kind in READABLE:
             readable.append(path)
         elif kind == "DICOM":

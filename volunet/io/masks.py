@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from volunet.findings import Severity
 from volunet.io.inquiry import QUIET, Inquiry
 from volunet.io.reading import Reading
-from volunet.io.scan import open_volume
+from volunet.io.scan import open_mask
 from volunet.space.labels import Labels
 
 NEAR_WHOLE = 1e-3
@@ -39,8 +39,9 @@ def read_mask(
     """A label map with everything found about it.
 
     Args:
-        path: NIfTI, NRRD or MetaImage.
-        labels: the values that may occur; None allows every whole number from 0 up.
+        path: NIfTI, NRRD, MetaImage, or a picture of PNG, TIFF or BMP.
+        labels: the values that may occur, and what the colours of a picture mean; None allows
+            every whole number from 0 up.
         accept: codes of refusals to waive where there is a way to go on.
 
     Returns:
@@ -51,7 +52,7 @@ def read_mask(
         Refused: the file is damaged, its geometry is in doubt, or it holds other values.
     """
     inquiry = Inquiry(Path(path).name, accept)
-    volume = open_volume(Path(path), inquiry, channels_in_file=False)
+    volume = open_mask(Path(path), labels, inquiry)
     if labels is not None and labels.pairs:
         _refuse_guessed_sides(inquiry)
     whole = _whole(volume.voxels, inquiry)

@@ -21,7 +21,7 @@ from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
 from numpy.typing import NDArray
 
 from volunet.findings import Severity
-from volunet.io.names import SUFFIXES, suffix
+from volunet.io.names import is_picture, suffix
 from volunet.io.reading import Reading
 from volunet.io.scan import inspect, read_channels
 
@@ -55,8 +55,8 @@ class VerifiedNiftiReader(ImageReader):
         self.channels_in_file = channels_in_file
 
     def verify_suffix(self, filename: Paths) -> bool:
-        """Whether the names end as those of scans do; only MONAI's choice of a reader asks."""
-        return all(suffix(name) in SUFFIXES for name in ensure_tuple(filename))
+        """Whether the names end as those of volumes do; only MONAI's choice of a reader asks."""
+        return all(suffix(n) and not is_picture(n) for n in ensure_tuple(filename))
 
     def read(self, data: Paths, **kwargs: Any) -> Opened:
         """Take the paths; nothing is opened yet, so that nothing can be refused here."""

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
-SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".hdr")
+PICTURES = (".png", ".tiff", ".tif", ".jpeg", ".jpg", ".bmp")
+"""Endings of plain pictures."""
+
+SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".hdr", *PICTURES)
 """Endings of scan files; ".hdr" is known so that it can be refused with advice."""
 
 
@@ -17,6 +21,20 @@ def suffix(path: str | os.PathLike[str]) -> str:
     """The known ending of a file's name in small letters, "" where it has none."""
     name = Path(path).name.lower()
     return next((known for known in SUFFIXES if name.endswith(known)), "")
+
+
+def is_picture(path: str | os.PathLike[str]) -> bool:
+    """Whether a file's name ends as that of a plain picture."""
+    return suffix(path) in PICTURES
+
+
+def named_as_scans(paths: Iterable[Path]) -> list[Path]:
+    """The files that are named as scans; pictures only where there is nothing else.
+
+    Beside volumes pictures are what somebody made of them, such as a view for a report.
+    """
+    named = [path for path in paths if suffix(path)]
+    return [path for path in named if not is_picture(path)] or named
 
 
 def composed(name: str) -> str:

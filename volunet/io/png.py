@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from io import BytesIO
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,8 @@ def read_png(content: bytes, inquiry: Inquiry) -> PictureFacts:
     """
     chunks = read_chunks(content, inquiry)
     names = {name for name, _ in chunks}
+    if left := len(content) - len(MAGIC) - sum(12 + len(data) for _, data in chunks):
+        inquiry.note("IO-TRAILING", f"{left} bytes follow the picture.", left=left)
     if chunks[0][0] != b"IHDR" or len(chunks[0][1]) != 13:
         raise inquiry.refusal("IO-FORMAT", "The PNG does not begin with its header.")
     columns, rows, bits, colour, _, _, interlace = struct.unpack(">IIBBBBB", chunks[0][1])
@@ -48,12 +51,7 @@ def read_png(content: bytes, inquiry: Inquiry) -> PictureFacts:
     if colour == GREY_ALPHA:
         advice = "Save it as grey or RGB, without its alpha channel."
         raise inquiry.refusal("IO-FORMAT", "Grey with an alpha channel is not read.", advice=advice)
-    line_bits = PARTS[colour] * bits
-    expected = sum(
-        -(-(rows - y) // dy) * (1 + -(-(-(-(columns - x) // dx) * line_bits) // 8))
-        for x, y, dx, dy in PASSES[interlace]
-        if columns > x and rows > y
-    )
+    expected = _unpacked_bytes(columns, rows, PARTS[colour] * bits, interlace)
     _check_pixels(b"".join(data for name, data in chunks if name == b"IDAT"), expected, inquiry)
     return PictureFacts(
         columns,
@@ -83,12 +81,11 @@ def read_chunks(content: bytes, inquiry: Inquiry) -> Chunks:
         if end > len(content):
             raise cut_short(inquiry, "PNG")
         name, data = content[at + 4 : at + 8], content[at + 8 : end - 4]
-        if isal_zlib.crc32(content[at + 4 : end - 4]) != struct.unpack_from(">I", content, end - 4)[0]:
+        (told,) = struct.unpack_from(">I", content, end - 4)
+        if isal_zlib.crc32(content[at + 4 : end - 4]) != told:
             raise inquiry.refusal("IO-CRC", f"The checksum of its part {name!r} is wrong.")
         chunks.append((name, data))
         at = end
-    if left := len(content) - at:
-        inquiry.note("IO-TRAILING", f"{left} bytes follow the picture.", left=left)
     return chunks
 
 
@@ -143,6 +140,19 @@ def _filtered(lines: Iterable[NDArray[Any]]) -> Iterator[bytes]:
 def _chunk(name: bytes, data: bytes) -> bytes:
     crc = isal_zlib.crc32(name + data)
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", crc)
+
+
+def _unpacked_bytes(columns: int, rows: int, bits: int, interlace: int) -> int:
+    """Bytes of all lines, each behind its filter's number.
+
+    Args:
+        bits: of a pixel.
+    """
+    total = 0
+    for x, y, dx, dy in PASSES[interlace]:
+        if columns > x and rows > y:
+            total += ceil((rows - y) / dy) * (1 + ceil(ceil((columns - x) / dx) * bits / 8))
+    return total
 
 
 def _check_pixels(data: bytes, expected: int, inquiry: Inquiry) -> None:

@@ -31,7 +31,8 @@ def read(path: str | os.PathLike[str], *, accept: Collection[str] = ()) -> Volum
     What is found is logged as warnings; `inspect` returns it instead.
 
     Args:
-        path: NIfTI (.nii.gz, .nii), NRRD or MetaImage.
+        path: NIfTI (.nii.gz, .nii), NRRD, MetaImage, or a picture (PNG, TIFF, JPEG, BMP), which is
+            a volume of one slice.
         accept: codes of refusals to waive where there is a way to go on.
 
     Returns:

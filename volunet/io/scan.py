@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,7 +14,7 @@ from volunet.findings import Severity, worst_first
 from volunet.io.header import Header
 from volunet.io.image_values import judge_image
 from volunet.io.inquiry import Inquiry
-from volunet.io.names import suffix
+from volunet.io.names import is_picture, suffix
 from volunet.io.nifti_bytes import Stream
 from volunet.io.nifti_geometry import affine_of
 from volunet.io.nifti_header import Layout, layout, parse
@@ -22,6 +23,7 @@ from volunet.io.pair import check_pair
 from volunet.io.reading import Reading
 from volunet.io.sniff import HEAD, sniff
 from volunet.space.grid import Grid
+from volunet.space.labels import Labels
 from volunet.space.volume import Volume
 
 ENDINGS = {
@@ -30,6 +32,13 @@ ENDINGS = {
     "NRRD": (".nrrd",),
     "MetaImage": (".mha", ".mhd"),
 }
+PICTURES = {
+    "a PNG picture": (".png",),
+    "a TIFF picture": (".tif", ".tiff"),
+    "a JPEG picture": (".jpg", ".jpeg"),
+    "a BMP picture": (".bmp",),
+}
+Open = Callable[[Path, str, Inquiry], Volume]
 
 
 def inspect(
@@ -41,9 +50,11 @@ def inspect(
     """A scan with everything found about it, read to the last byte.
 
     Args:
-        path: NIfTI (.nii.gz, .nii), NRRD or MetaImage.
+        path: NIfTI (.nii.gz, .nii), NRRD, MetaImage, or a picture (PNG, TIFF, JPEG, BMP), which is
+            a volume of one slice.
         accept: codes of refusals to waive where there is a way to go on.
-        channels_in_file: take a fourth axis (or the components of a voxel) for channels.
+        channels_in_file: take a fourth axis (or the components of a voxel) for channels, which the
+            colours of a picture always are.
 
     Returns:
         Voxels (C, I, J, K) in the file's own type (float32 where the file scales them), with NaN
@@ -128,7 +139,12 @@ def open_header(path: Path, inquiry: Inquiry, *, channels_in_file: bool) -> Head
                 if lying.scale is None:
                     return Header(grid, channels, stored)
                 return Header(grid, channels, np.dtype(np.float32), stored, copies=1)
-        from volunet.io.itk import open_itk_header  # SimpleITK takes a second to load
+        # SimpleITK takes a second to load
+        if kind in PICTURES:
+            from volunet.io.pictures import open_picture_header
+
+            return open_picture_header(path, kind, inquiry)
+        from volunet.io.itk import open_itk_header
 
         return open_itk_header(path, kind, inquiry)
     except OSError as error:
@@ -142,6 +158,34 @@ def open_volume(path: Path, inquiry: Inquiry, *, channels_in_file: bool) -> Volu
     Raises:
         Refused: the scan is damaged, or its geometry is in doubt and that is not accepted.
     """
+    return _open(path, inquiry, _open_picture, channels_in_file=channels_in_file)
+
+
+def open_mask(path: Path, labels: Labels | None, inquiry: Inquiry) -> Volume:
+    """The label map in a file, its values not yet judged.
+
+    Args:
+        labels: what the colours of a picture mean.
+
+    Raises:
+        Refused: as `open_volume`; or a picture does not keep values, or holds other colours.
+    """
+    return _open(path, inquiry, partial(_open_drawn, labels=labels), channels_in_file=False)
+
+
+def _open_picture(path: Path, kind: str, inquiry: Inquiry) -> Volume:
+    from volunet.io.pictures import open_picture  # SimpleITK takes a second to load
+
+    return open_picture(path, kind, inquiry)
+
+
+def _open_drawn(path: Path, kind: str, inquiry: Inquiry, *, labels: Labels | None) -> Volume:
+    from volunet.io.pictures import open_drawn  # as above
+
+    return open_drawn(path, kind, labels, inquiry)
+
+
+def _open(path: Path, inquiry: Inquiry, open_picture: Open, *, channels_in_file: bool) -> Volume:
     try:
         with _opened(path, inquiry) as file:
             stream = Stream(file, inquiry)
@@ -149,6 +193,8 @@ def open_volume(path: Path, inquiry: Inquiry, *, channels_in_file: bool) -> Volu
             if kind.startswith("NIfTI"):
                 grid, lying = _nifti(stream, kind, inquiry, channels_in_file=channels_in_file)
                 return Volume(read_voxels(stream, lying, inquiry), grid)
+        if kind in PICTURES:
+            return open_picture(path, kind, inquiry)
         from volunet.io.itk import open_itk  # SimpleITK takes a second to load
 
         return open_itk(path, kind, inquiry, channels_in_file=channels_in_file)
@@ -177,6 +223,10 @@ def _kind(stream: Stream, path: Path, inquiry: Inquiry) -> str:
     if kind in ("NIfTI without its magic", "cut NIfTI"):
         code = "NII-MAGIC" if kind != "cut NIfTI" else "IO-TRUNC"
         raise inquiry.refusal(code, f"This is {kind}, of which {len(head)} bytes were seen.")
+    if kind in PICTURES and is_picture(path) and not stream.packed:
+        if wanted not in PICTURES[kind]:
+            _note_name(kind, wanted, inquiry, hidden=False)
+        return kind
     if kind not in ENDINGS:
         what = "none of the formats volunet knows" if kind == "unknown" else kind
         raise inquiry.refusal("IO-FORMAT", f"This is {what}, not {wanted or 'a scan'}.")

@@ -41,12 +41,15 @@ def sniff(head: bytes) -> str:
         head: the first `HEAD` bytes, or all of a shorter file.
 
     Returns:
-        "gzip", "NIfTI-1", "NIfTI-2", "NRRD" and "MetaImage" are what volunet reads; "cut NIfTI"
-        and "NIfTI without its magic" are told by the length that a header begins with.
+        "gzip", "NIfTI-1", "NIfTI-2", "NRRD", "MetaImage" and pictures of PNG, TIFF, JPEG and BMP
+        are what volunet reads; "cut NIfTI" and "NIfTI without its magic" are told by the length
+        that a header begins with.
     """
     for offset, magic, kind in MAGIC:
         if head[offset : offset + len(magic)] == magic:
             return kind
+    if head[:2] == b"BM" and head[6:10] == bytes(4):
+        return "a BMP picture"
     if META.match(head):
         return "MetaImage"
     if HTML.match(head):

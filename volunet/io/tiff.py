@@ -51,7 +51,7 @@ def read_tiff(content: bytes, inquiry: Inquiry) -> PictureFacts:
         raise inquiry.refusal(
             "IMG-AXES",
             f"The TIFF holds {len(pages)} pictures, a stack or one in several sizes.",
-            advice="Save each as a file of its own, or the stack as NIfTI or NRRD with its spacing.",
+            advice="Save each as a file of its own, or the stack as NRRD with its spacing.",
             pages=len(pages),
         )
     (page,) = whole
@@ -81,7 +81,8 @@ def _facts(page: Directory, inquiry: Inquiry) -> PictureFacts:
             f"of {sorted(bits)} bits": len(bits) > 1 or not bits <= {8, 16, 32},
             f"of sample format {sorted(kinds)}": len(kinds) > 1 or not kinds <= set(KINDS),
             f"of colour space {light} with {parts} parts": (light, parts > 2)
-            not in ((GREY, False), (COLOURS, True)) or parts == 2,
+            not in ((GREY, False), (COLOURS, True))
+            or parts == 2,
         }.items()
         if is_so
     ]

@@ -8,7 +8,7 @@ integers the smallest type that holds them, all else float32.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from volunet.io.nifti_header import FIRST_OFFSET, layout, parse
 from volunet.io.nifti_voxels import FLOAT32_MAX
 from volunet.io.scan import open_volume
 from volunet.io.sniff import HEAD
+from volunet.io.write_png import write_png
 from volunet.space.volume import Volume
 
 LABEL_INTENT = 1002
@@ -38,12 +39,17 @@ PIECE = 1 << 22
 GZIP_WBITS = 31
 
 
-def write(volume: Volume, path: str | os.PathLike[str]) -> Path:
-    """Write a volume as .nii.gz, .nii, .nrrd or .mha; an earlier file of that name is replaced.
+def write(
+    volume: Volume, path: str | os.PathLike[str], *, colours: Mapping[int, str] | None = None
+) -> Path:
+    """Write a volume as .nii.gz, .nii, .nrrd, .mha or .png; an earlier file of that name is
+    replaced.
 
     Args:
-        volume: several channels become the fourth axis of a NIfTI file.
+        volume: several channels become the fourth axis of a NIfTI file, three of them the colours
+            of a PNG, which takes what lies on the grid of a picture only.
         path: its folder must exist.
+        colours: in a PNG the "#rrggbb" that each value is shown in.
 
     Returns:
         The path.
@@ -51,14 +57,19 @@ def write(volume: Volume, path: str | os.PathLike[str]) -> Path:
     Raises:
         WriteError: the ending is not one of these, the disk is full, or what was read back is not
             what was written. Nothing is left under the name that was not there before.
-        GeometryError: the axes are not at right angles, so that no reader would agree on them.
+        GeometryError: the axes are not at right angles, so that no reader would agree on them; or
+            the volume is no picture, which a PNG would not tell.
         ShapeError: several channels for .nrrd or .mha, an axis too long for NIfTI-1, or voxels
-            that are not real numbers of float32's range.
+            that are not real numbers of float32's range, or no numbers of a PNG.
     """
     path = Path(path)
     kind = suffix(path)
+    if kind == ".png":
+        return write_png(volume, path, colours=colours or {})
     if kind not in (".nii.gz", ".nii", ".nrrd", ".mha"):
-        raise WriteError(f"{path.name} was not written: name it .nii.gz, .nii, .nrrd or .mha.")
+        raise WriteError(
+            f"{path.name} was not written: name it .nii.gz, .nii, .nrrd, .mha or .png."
+        )
     _judge(volume, path, kind)
     voxels = stored_voxels(volume.voxels)
     stored = volume.with_voxels(voxels)

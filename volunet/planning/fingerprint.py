@@ -17,6 +17,7 @@ from volunet.errors import DatasetError
 from volunet.io.header import Header
 from volunet.space.grid import Grid, Triple
 from volunet.space.labels import Labels
+from volunet.space.picture import is_picture
 from volunet.space.volume import Volume
 
 SHARES = (
@@ -54,12 +55,18 @@ class ChannelFacts(Settings):
 
 
 class CaseFacts(Settings):
-    """One case: grid, intensities, and the volume in ml of each structure that was drawn in it."""
+    """One case: grid, intensities, and the volume in ml of each structure that was drawn in it.
+
+    Args:
+        top: the highest number that the pixels of a picture can hold, of 8 or 16 bits; 0 for all
+            other images.
+    """
 
     shape: tuple[int, int, int]
     spacing: tuple[float, float, float]
     channels: tuple[ChannelFacts, ...]
     volumes_ml: dict[str, float]
+    top: int = 0
 
 
 class Fingerprint(Settings):
@@ -146,7 +153,14 @@ def take_facts(image: Volume, label: Volume, labels: Labels) -> CaseFacts:
         spacing=grid.spacing,
         channels=tuple(_take_channel(channel, inside) for channel in image.voxels),
         volumes_ml={name: count * grid.voxel_ml for name, count in counts.items()},
+        top=_top_of(image),
     )
+
+
+def _top_of(image: Volume) -> int:
+    kind = image.voxels.dtype
+    has_range = kind.kind == "u" and kind.itemsize <= 2
+    return int(np.iinfo(kind).max) if has_range and is_picture(image.grid) else 0
 
 
 def _take_channel(voxels: NDArray[np.float32], inside: NDArray[np.bool_]) -> ChannelFacts:

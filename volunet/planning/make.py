@@ -22,8 +22,10 @@ from volunet.planning.rules import (
     choose_spacing,
     largest_batch,
     patch_voxels,
+    spacing_of_size,
 )
 from volunet.planning.stages import choose_stages
+from volunet.space.grid import Triple
 from volunet.space.labels import Labels
 
 MEMORY_SHARE = 0.8
@@ -65,8 +67,8 @@ def make_plan(
         ConfigError: a fixed value does not fit, or not even one patch fits the memory.
     """
     fixed = check_wanted(fixed or {})
-    spacing = fixed.get("spacing") or choose_spacing(fingerprint)
-    slices, shape = explain_slices(fingerprint, fixed), choose_shape(fingerprint, spacing)
+    spacing, shape = _aim(fingerprint, fixed)
+    slices = explain_slices(fingerprint, fixed)
     if (flat := slices.axis) is not None:
         r, a, s = (1 if axis == flat else n for axis, n in enumerate(shape))
         shape = r, a, s
@@ -112,10 +114,21 @@ def explain_slices(fingerprint: Fingerprint, fixed: Mapping[str, Any]) -> Slices
         fixed: fields of `Plan` that the user wants so. A network that is wanted for its patch or
             its kernels sees volumes, as they do.
     """
-    spacing = fixed.get("spacing") or choose_spacing(fingerprint)
+    spacing, shape = _aim(fingerprint, fixed)
     shaped = {"patch", "kernels", "strides"} & set(fixed)
     wanted = fixed.get("dimensions", 3 if shaped else None)
-    return choose_slices(choose_shape(fingerprint, spacing), spacing, wanted)
+    return choose_slices(shape, spacing, wanted)
+
+
+def _aim(fingerprint: Fingerprint, fixed: Mapping[str, Any]) -> tuple[Triple, Size]:
+    """Spacing and shape of the median scan as the network sees it."""
+    size = fixed.get("size")
+    if size and fixed.get("spacing"):
+        raise ConfigError("Give plan.size or plan.spacing: a size sets the spacing of each image.")
+    if size:
+        return spacing_of_size(fingerprint, size), size
+    spacing = fixed.get("spacing") or choose_spacing(fingerprint)
+    return spacing, choose_shape(fingerprint, spacing)
 
 
 def fit_memory(plan: Plan, machine: Machine, *, free: bool = True) -> Plan:

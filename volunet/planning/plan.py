@@ -47,6 +47,8 @@ class Plan(Settings):
         dimensions: 2 for a network that sees one slice at a time: the patch is one voxel deep along
             one axis, along which nothing is convolved.
         spacing: in mm, along R, A and S.
+        size: voxels along R, A and S that every image is brought to, whatever its own; None keeps
+            to `spacing`.
         patch: voxels the network sees at a time, along R, A and S.
         intensities: how each channel is scaled.
         interpolation: how images are brought to `spacing`.
@@ -72,6 +74,7 @@ class Plan(Settings):
     labels: Labels
     dimensions: Literal[2, 3] = 3
     spacing: tuple[Millimetres, Millimetres, Millimetres]
+    size: Size | None = None
     patch: Size
     intensities: tuple[Intensity, ...]
     interpolation: Literal["linear", "cubic"] = "linear"
@@ -249,8 +252,13 @@ class Plan(Settings):
         return WayBack(regions=tuple(1 + values.index(value) for value in self.order))
 
     def grid_for(self, scan: Grid) -> Grid:
-        """The grid the network works on for a scan: RAS, at the plan's spacing. No voxel needed."""
+        """The grid the network works on for a scan: RAS, at the plan's spacing or of its size.
+
+        No voxel is needed.
+        """
         turned = scan.reoriented("RAS")
+        if self.size is not None:
+            return turned.with_shape(self.size)
         if np.allclose(turned.spacing, self.spacing, rtol=1e-3):
             return turned
         return turned.respaced(self.spacing)

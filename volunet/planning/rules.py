@@ -27,6 +27,8 @@ FEW_SLICES = 2 * SMALLEST_SIDE
 """With fewer slices than this, thick ones cannot be halved: a volume has nothing to add to them."""
 FAR_APART = 10.0
 """Slices this many times as thick as their pixels show neighbours little of each other."""
+TOP_OF_12_BITS = 4095
+LARGEST_MM = 100.0
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,13 @@ def choose_spacing(fingerprint: Fingerprint) -> Triple:
         tenth = float(np.quantile(fingerprint.spacings[:, worst], 0.1))
         spacing[worst] = max(tenth, float(spacing[others].max()))
     r, a, s = (round(float(mm), 6) for mm in spacing)
+    return r, a, s
+
+
+def spacing_of_size(fingerprint: Fingerprint, size: Size) -> Triple:
+    """The median spacing of the scans once each has this size, at most `LARGEST_MM`."""
+    extents = np.median(fingerprint.shapes * fingerprint.spacings, axis=0)
+    r, a, s = np.minimum(extents / np.array(size), LARGEST_MM).round(6).tolist()
     return r, a, s
 
 
@@ -163,9 +172,14 @@ def choose_features(stages: int, machine: Machine) -> tuple[int, ...]:
 def choose_intensity(name: str, fingerprint: Fingerprint, channel: int) -> Intensity:
     """Clipping and scaling by the set's foreground for CT, each image's own mean for all else.
 
+    Plain pictures of one type are brought to [0, 1] by the range of that type, so that what is
+    dark stays dark; those of cameras with 12 bits, which come in 16, by the range of 12.
+
     Args:
         name: the channel's name; one of its words is CT where the unit is HU.
     """
+    if top := _top(fingerprint):
+        return Intensity(scheme="set", low=0, high=top, mean=0, sd=top)
     if "ct" not in name.lower().replace("_", " ").replace("-", " ").split():
         return Intensity(scheme="image")
     low = fingerprint.foreground_quantile(channel, 0.005)
@@ -174,6 +188,15 @@ def choose_intensity(name: str, fingerprint: Fingerprint, channel: int) -> Inten
     if not (low < high and sd > 0):
         return Intensity(scheme="image")
     return Intensity(scheme="set", low=low, high=high, mean=mean, sd=sd)
+
+
+def _top(fingerprint: Fingerprint) -> float:
+    """The number that is full brightness in all pictures of a set; 0 where there is none."""
+    tops = {case.top for case in fingerprint.cases.values()}
+    if len(tops) > 1 or not (top := max(tops, default=0)):
+        return 0.0
+    seen = max(c.image[-1] for case in fingerprint.cases.values() for c in case.channels)
+    return float(min(top, TOP_OF_12_BITS) if seen <= TOP_OF_12_BITS else top)
 
 
 def largest_batch(patch: Size, fingerprint: Fingerprint, spacing: Triple, machine: Machine) -> int:

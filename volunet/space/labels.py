@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from volunet.errors import ConfigError, LabelError
 
 # Okabe and Ito's palette, told apart by colour-blind readers, with a brown for their black.
 PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#f0e442", "#0072b2", "#a6761d")
+BACKGROUND, IGNORED, BLACK = "background", "ignore", "#000000"
 COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -32,6 +33,9 @@ class Labels(Settings):
         pairs: structures that swap when left and right do, each in one pair at most.
         regions: name to the values it unites; regions may overlap.
         ignore: the value of voxels that nobody judged.
+        masks: what pictures of masks hold: "values", or the "colours" of the structures, each of
+            which then has one; that of "background" is black, unless `colours` names it, and that
+            of the ignore value is called "ignore".
     """
 
     structures: dict[str, int]
@@ -39,6 +43,7 @@ class Labels(Settings):
     pairs: tuple[tuple[str, str], ...] = ()
     regions: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     ignore: int | None = None
+    masks: Literal["values", "colours"] = "values"
 
     @field_validator("structures")
     @classmethod
@@ -53,7 +58,8 @@ class Labels(Settings):
     @model_validator(mode="after")
     def _know_what_is_named(self) -> Self:
         known, paired = (*self.names, *self.regions), [name for pair in self.pairs for name in pair]
-        if unknown := {*self.colours, *paired} - set(known):
+        coloured = set(self.colours) - {BACKGROUND, IGNORED}
+        if unknown := {*coloured, *paired} - set(known):
             raise ValueError(f"{sorted(unknown)} are not among the names {known}")
         if twice := {name for name in known if known.count(name) > 1}:
             raise ValueError(f"{sorted(twice)} name both a structure and a region")
@@ -65,6 +71,21 @@ class Labels(Settings):
             raise ValueError(f"colours are written #rrggbb, got {bad}")
         if self.ignore is not None and (self.ignore <= 0 or self.ignore in self.values):
             raise ValueError("the ignore value must be above 0 and belong to no structure")
+        return self
+
+    @model_validator(mode="after")
+    def _tell_colours_apart(self) -> Self:
+        if self.masks == "values":
+            return self
+        wanted = [*self.names, *([] if self.ignore is None else [IGNORED])]
+        if missing := [name for name in wanted if name not in self.colours]:
+            raise ValueError(f"masks in colours need a colour for each of {missing}")
+        told = [colour.lower() for colour in self.mask_colours.values()]
+        if twice := sorted({colour for colour in told if told.count(colour) > 1}):
+            raise ValueError(
+                f"{twice} stand for two structures, or for one and the background; masks in "
+                "colours need one for each"
+            )
         return self
 
     @classmethod
@@ -113,6 +134,15 @@ class Labels(Settings):
                 f"structures are {self.structures}. Order them so, or learn structures instead."
             )
         return tuple(value for values in left for value in values)
+
+    @property
+    def mask_colours(self) -> dict[int, str]:
+        """The colour of each value in pictures of masks; {} where those hold the values."""
+        if self.masks == "values":
+            return {}
+        told = {0: self.colours.get(BACKGROUND, BLACK)}
+        told |= {value: self.colours[name] for name, value in self.structures.items()}
+        return told if self.ignore is None else told | {self.ignore: self.colours[IGNORED]}
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -175,8 +205,8 @@ def labels_from(values: Mapping[str, Any], *, at: str) -> Labels:
     """Labels from the table of a labels.json or of a recipe's [labels].
 
     Args:
-        values: "labels" name to value, and optionally "colours", "pairs", "regions", "ignore";
-            "channels" and "labelled" are about cases and are left to the caller.
+        values: "labels" name to value, and optionally "colours", "pairs", "regions", "ignore",
+            "masks"; "channels" and "labelled" are about cases and are left to the caller.
 
     Raises:
         ConfigError: a key, name or colour that is not known.

@@ -30,6 +30,9 @@ def caused(number):
     return error
 
 
+MASKS = SAMPLE / "mr" / "labels"
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [
@@ -49,9 +52,14 @@ def test_a_place_that_cannot_be_used_is_a_mistake_and_a_full_disk_is_not(error, 
     "words",
     [
         ("train", SAMPLE / "mr", "-r", SMOKE, "-o", "FILE"),
-        ("evaluate", "-p", SAMPLE / "mr" / "labels", "-r", SAMPLE / "mr" / "labels", "-o", "FILE"),
-        ("plan", SAMPLE / "mr", "-r", SMOKE, "-o", "FILE/plan.json"),
-        ("demo", "-o", "FILE"),
+        *(
+            pytest.param(words, marks=pytest.mark.slow)
+            for words in (
+                ("evaluate", "-p", MASKS, "-r", MASKS, "-o", "FILE"),
+                ("plan", SAMPLE / "mr", "-r", SMOKE, "-o", "FILE/plan.json"),
+                ("demo", "-o", "FILE"),
+            )
+        ),
     ],
 )
 def test_a_file_where_a_folder_is_needed_is_exit_2_with_advice(words, tmp_path):

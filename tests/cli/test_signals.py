@@ -58,7 +58,9 @@ def test_reading_ends_at_once(words, arguments, number, many, tmp_path):
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("number", STOPS)
+@pytest.mark.parametrize(
+    "number", [STOPS[0], *(pytest.param(n, marks=pytest.mark.slow) for n in STOPS[1:])]
+)
 def test_training_is_stopped_before_it_has_begun(number, many, tmp_path):
     words = ("train", many, "-o", tmp_path / "run", "-r", SMOKE, "-d", "cpu")
     code, said = stop_at("looking at cases", number, *words, home=tmp_path)

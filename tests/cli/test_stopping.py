@@ -27,7 +27,13 @@ def wait_for(path: Path, pattern: str, process: subprocess.Popen[bytes], home: P
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+slow = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGKILL, *(pytest.param(n, marks=slow) for n in (signal.SIGTERM, signal.SIGINT))],
+)
 def test_training_goes_on_where_it_was_stopped(number, tmp_path):
     words = ("train", SAMPLE / "mr", "-o", tmp_path / "run", "-r", SMOKE, *SLOW)
     process = start(tmp_path, *words)

@@ -28,6 +28,7 @@ from volunet.inference.air import air_level, find_body
 from volunet.inference.effort import Effort
 from volunet.space.box import Box
 from volunet.space.grid import Grid
+from volunet.space.picture import picture_grid
 from volunet.space.volume import Volume
 
 
@@ -191,3 +192,14 @@ def test_a_crop_and_strips_give_the_mask_of_the_crop_alone(strips):
     one = segmenter(plan, CT_SET, LESS, Ramp(plan.patch))(scan)
     several = segmenter(plan, CT_SET, replace(LESS, strips=strips), Ramp(plan.patch))(scan)
     np.testing.assert_array_equal(one.labels.voxels, several.labels.voxels)
+
+
+def test_a_plain_picture_has_no_air_as_lines_of_a_pixel_would_be_missed():
+    voxels = np.full((1, 65, 63, 1), -1000.0, np.float32)
+    voxels[0, 33:35] = 40  # two pixels wide, between the points of a lattice of 4 mm
+    picture = Volume(voxels, picture_grid(65, 63))
+    scan = Volume(voxels, Grid((65, 63, 1), np.eye(4)))
+    assert find_body(scan, plan_of(CT), CT_SET) is None  # nothing but air, it seems
+    voxels[0, 32] = 40
+    assert find_body(scan, plan_of(CT), CT_SET) is not None
+    assert find_body(picture, plan_of(CT), CT_SET) is None

@@ -155,9 +155,9 @@ def test_channels_become_the_fourth_axis_of_a_nifti_file(tmp_path: Path) -> None
         write(volume, tmp_path / "two.mha")
 
 
-@pytest.mark.parametrize("name", ["mask.png", "mask", "mask.nii.bz2", "mask.mhd"])
+@pytest.mark.parametrize("name", ["mask.jpg", "mask", "mask.nii.bz2", "mask.mhd"])
 def test_other_endings_are_refused_with_advice(tmp_path: Path, name: str) -> None:
-    with pytest.raises(WriteError, match=r"name it \.nii\.gz, \.nii, \.nrrd or \.mha"):
+    with pytest.raises(WriteError, match=r"name it \.nii\.gz, \.nii, \.nrrd, \.mha or \.png"):
         write(volume_of(), tmp_path / name)
 
 

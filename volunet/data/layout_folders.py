@@ -3,6 +3,7 @@
 labels.json: {"channels": ["CT"], "labels": {"liver": 1}, "colours": {"liver": "#b5651d"},
 "pairs": [["kidney_right", "kidney_left"]], "regions": {"both": [2, 3]}, "ignore": 255,
 "labelled": {"case_07": ["liver"]}}, where `labelled` lists the cases in which not all was drawn.
+"masks": "colours" stands there where pictures of masks are drawn in these colours.
 """
 
 from __future__ import annotations

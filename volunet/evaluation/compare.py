@@ -136,7 +136,8 @@ def _means(values: NDArray[np.float64]) -> NDArray[np.float64]:
     known = ~np.isnan(values)
     sums, counts = np.where(known, values, 0).sum(axis=1), known.sum(axis=1)
     means: NDArray[np.float64] = np.full(len(values), nan)
-    return np.divide(sums, counts, out=means, where=counts > 0)
+    np.divide(sums, counts, out=means, where=counts > 0)
+    return means
 
 
 def _difference(

@@ -29,6 +29,7 @@ from volunet.planning.any_plan import AnyPlan
 from volunet.planning.fingerprint import Fingerprint
 from volunet.space.box import Box
 from volunet.space.grid import Grid
+from volunet.space.picture import is_picture
 from volunet.space.volume import Volume
 
 LATTICE_MM = 4.0
@@ -115,8 +116,11 @@ def find_body(scan: Volume, plan: AnyPlan, fingerprint: Fingerprint) -> Body | N
 
     Returns:
         None where the model's training set does not tell what air is, or where all of the scan
-        would be air, which no scan of anything is: then everything should be looked at.
+        would be air, which no scan of anything is: then everything should be looked at. So it is
+        with plain pictures, whose pixels have no size in mm: lines of a pixel would be missed.
     """
+    if is_picture(scan.grid):
+        return None
     allowed = [air_level(plan, fingerprint, channel) for channel in range(scan.channels)]
     if None in allowed:
         return None

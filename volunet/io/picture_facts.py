@@ -9,6 +9,9 @@ import numpy as np
 
 from volunet.io.inquiry import Inquiry
 
+RATIO = 5000
+"""No packing of pictures makes them so many times smaller; claims beyond are false."""
+
 
 @dataclass(frozen=True, slots=True)
 class PictureFacts:
@@ -36,14 +39,22 @@ class PictureFacts:
     turn: int = 1
     lossy: bool = False
 
-    def judge(self, inquiry: Inquiry) -> None:
+    def judge(self, inquiry: Inquiry, *, size: int) -> None:
         """Note what is odd about the picture.
 
+        Args:
+            size: of its file in bytes.
+
         Raises:
-            Refused: it has no pixels, or is to be shown turned and that is not accepted.
+            Refused: it has no pixels, more than the file can hold, or is to be shown turned and
+                that is not accepted.
         """
         if not (self.columns > 0 and self.rows > 0):
             raise inquiry.refusal("NII-DIM", f"It has {self.columns} x {self.rows} pixels.")
+        claimed = self.columns * self.rows * self.parts * self.dtype.itemsize
+        if claimed > size * RATIO:
+            message = f"The header claims {claimed} bytes in a file of {size}."
+            raise inquiry.refusal("IO-BOMB", message, claimed=claimed, size=size)
         if self.turn not in (0, 1):
             inquiry.note("IMG-TURNED", f"Its orientation is {self.turn}, where 1 is upright.")
         if self.alpha:

@@ -55,6 +55,9 @@ def read_tiff(content: bytes, inquiry: Inquiry) -> PictureFacts:
             pages=len(pages),
         )
     (page,) = whole
+    if (turn := page.get(TURN, (1,))[0]) not in (0, 1):
+        message = f"Its orientation is {turn}, where 1 is upright."
+        raise inquiry.refusal("IMG-TURNED", message, advice="Save it upright.")
     facts = _facts(page, inquiry)
     ends = [a + n for a, n in zip(page.get(OFFSETS, ()), page.get(COUNTS, ()), strict=False)]
     if not ends or max(ends) > len(content):
@@ -99,7 +102,6 @@ def _facts(page: Directory, inquiry: Inquiry) -> PictureFacts:
         parts=parts - alpha,
         dtype=np.dtype(f"{KINDS[kind]}{bit // 8}"),
         alpha=alpha > 0,
-        turn=page.get(TURN, (1,))[0],
         lossy=page.get(COMPRESSION, (1,))[0] in JPEGS,
     )
 

@@ -4,12 +4,20 @@ import pytest
 import torch
 
 from tests.api.held_out import noise_weights, write_run
+from tests.models.test_families import SMALL as OPTIONS
+from tests.models.test_families import skip_if_missing
+from tests.planning.drawing import SMALL
+from tests.planning.test_rules import HIPPOCAMPUS, noise_facts
 from tests.training.tiny import PLAN
 from volunet.api.asked import Wanted
 from volunet.api.preparation import _start
 from volunet.api.starting import Starting
 from volunet.errors import ConfigError, ModelError
+from volunet.models.families import FAMILIES
+from volunet.packaging.model_file import Training, save_model
+from volunet.planning.make import make_plan
 from volunet.recipe import Recipe
+from volunet.training.start import transplant
 
 
 @pytest.fixture
@@ -56,4 +64,53 @@ def test_an_encoder_of_random_weights_is_not_frozen(folder):
 def test_weights_of_an_encoder_are_for_networks_that_have_one(folder):
     wanted = Wanted(encoder_weights=folder / "resnet34.pth")
     with pytest.raises(ConfigError, match="the plan's network is unet"):
+        _start(Recipe.default(), wanted, PLAN)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_of_any_family_can_be_gone_on_with(family, tmp_path):
+    skip_if_missing(family)
+    options = {k: v for k, v in OPTIONS.get(family, {}).items() if k != "padded"}
+    few = {"features": (4, 8, 8)} if "features" in FAMILIES[family].heeds else {}
+    facts, names = noise_facts(HIPPOCAMPUS), PLAN.labels
+    fixed = {"family": family, "options": options, "batch": 1, **few}
+    plan = make_plan(facts, PLAN.channels, names, SMALL, fixed=fixed)
+    weights = plan.build_network().state_dict()
+    told = Training(cases=1, steps=1, seconds=1.0, seed=0, validation_dice={})
+    save_model(tmp_path, weights, name="old", plan=plan, fingerprint=facts, training=told)
+    starting = Starting(tmp_path)
+    recipe = starting.recipe_for(Recipe(plan=fixed), PLAN.channels)
+    again = make_plan(facts, PLAN.channels, names, SMALL, fixed=recipe.plan)
+    assert again.spec == plan.spec
+    network, start = again.build_network(), starting.start()
+    transplant(network, start.weights, start.heads, again.heads, again.head_axes)
+    assert all(torch.equal(w, weights[name]) for name, w in network.state_dict().items())
+
+
+def test_a_recipe_may_say_again_what_the_model_was_made_with(tmp_path):
+    layers = {"normalisation": "batch"}
+    plan = type(PLAN).model_validate({**PLAN.model_dump(), "layers": layers})
+    told = Training(cases=1, steps=1, seconds=1.0, seed=0, validation_dice={})
+    facts, weights = noise_facts(HIPPOCAMPUS), plan.build_network().state_dict()
+    save_model(tmp_path, weights, name="old", plan=plan, fingerprint=facts, training=told)
+    wanted = Recipe(plan={"layers": layers})
+    assert Starting(tmp_path).recipe_for(wanted, PLAN.channels).plan["layers"] == layers
+    other = Recipe(plan={"layers": {"normalisation": "group"}})
+    with pytest.raises(ConfigError, match=r"plan\.layers"):
+        Starting(tmp_path).recipe_for(other, PLAN.channels)
+
+
+def test_a_fixed_size_is_taken_over(tmp_path):
+    plan = type(PLAN).model_validate({**PLAN.model_dump(), "size": (16, 16, 16)})
+    told = Training(cases=1, steps=1, seconds=1.0, seed=0, validation_dice={})
+    facts, weights = noise_facts(HIPPOCAMPUS), plan.build_network().state_dict()
+    save_model(tmp_path, weights, name="old", plan=plan, fingerprint=facts, training=told)
+    kept = Starting(tmp_path).recipe_for(Recipe.default(), PLAN.channels).plan
+    assert kept["size"] == [16, 16, 16]
+    assert "spacing" not in kept
+
+
+def test_two_starts_at_once_are_refused(folder):
+    wanted = Wanted(start=folder, encoder_weights=folder / "resnet34.pth")
+    with pytest.raises(ConfigError, match="Give one of them"):
         _start(Recipe.default(), wanted, PLAN)

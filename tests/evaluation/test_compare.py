@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.cli.command import volunet
 from volunet.errors import ConfigError
-from volunet.evaluation.compare import compare_tables, read_metrics, to_csv
+from volunet.evaluation.compare import Metrics, compare_metrics, read_metrics, to_csv
 from volunet.evaluation.interval import paired_difference
 from volunet.evaluation.summary import COLUMNS, MEASURES
 
@@ -21,7 +21,13 @@ scores = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_s
 def table(dice, label="liver", **more):
     """Scores of cases "0", "1", …"""
     other = dict.fromkeys(MEASURES, 0.5) | more
-    return {(str(n), label): {**other, "dice": value} for n, value in enumerate(dice)}
+    return Metrics({(str(n), label): {**other, "dice": value} for n, value in enumerate(dice)})
+
+
+def united(*parts, regions=()):
+    """Metrics of several structures."""
+    rows = {key: values for part in parts for key, values in part.rows.items()}
+    return Metrics(rows, frozenset(regions))
 
 
 def of(found, label, measure):
@@ -31,7 +37,7 @@ def of(found, label, measure):
 @given(scores)
 def test_a_difference_is_the_paired_one(pairs):
     a, b = zip(*pairs, strict=True)
-    found = of(compare_tables(table(a), table(b)), "liver", "dice")
+    found = of(compare_metrics(table(a), table(b)), "liver", "dice")
     sides = [{str(n): v for n, v in enumerate(side)} for side in (a, b)]
     assert found.gain == paired_difference(*sides, np.random.default_rng(0))
     assert found.wins == sum(x > y for x, y in pairs)
@@ -40,30 +46,49 @@ def test_a_difference_is_the_paired_one(pairs):
 
 
 def test_a_shorter_distance_is_better():
-    found = compare_tables(table([0.5, 0.5], hd95_mm=2.0), table([0.5, 0.5], hd95_mm=5.0))
+    found = compare_metrics(table([0.5, 0.5], hd95_mm=2.0), table([0.5, 0.5], hd95_mm=5.0))
     distance = of(found, "liver", "hd95_mm")
     assert (distance.gain.mean, distance.wins, distance.losses) == (3.0, 2, 0)
 
 
 def test_what_one_side_could_not_score_enters_neither_mean():
-    found = of(compare_tables(table([0.9, nan, 0.7]), table([0.8, 0.1, nan])), "liver", "dice")
+    found = of(compare_metrics(table([0.9, nan, 0.7]), table([0.8, 0.1, nan])), "liver", "dice")
     assert (found.gain.n, found.first, found.second) == (1, 0.9, 0.8)
-    nothing = of(compare_tables(table([nan]), table([0.5])), "liver", "dice")
+    nothing = of(compare_metrics(table([nan]), table([0.5])), "liver", "dice")
     assert nothing.gain.n == 0
     assert isnan(nothing.first)
 
 
 def test_the_mean_over_structures_is_that_of_each_case():
-    first = table([0.9, 0.7]) | table([0.5, 0.3], "spleen")
-    second = table([0.8, 0.6]) | table([0.5, nan], "spleen")
-    found = of(compare_tables(first, second), "mean", "dice")
+    first = united(table([0.9, 0.7]), table([0.5, 0.3], "spleen"))
+    second = united(table([0.8, 0.6]), table([0.5, nan], "spleen"))
+    found = of(compare_metrics(first, second), "mean", "dice")
     # Case 0: 0.7 and 0.65; case 1, where the spleen is scored on one side only: 0.7 and 0.6.
     assert found.gain.mean == pytest.approx((0.05 + 0.1) / 2)
 
 
+def test_a_structure_that_one_side_invents_is_counted():
+    found = of(compare_metrics(table([0.8, nan, nan]), table([0.81, 0.0, nan])), "liver", "dice")
+    assert (found.gain.n, found.first_only, found.second_only) == (1, 0, 1)
+
+
+def test_regions_enter_no_mean_over_structures():
+    parts = (table([0.5]), table([0.7], "spleen"), table([0.9], "both"))
+    whole = united(*parts, regions=["both"])
+    found = compare_metrics(whole, whole)
+    assert of(found, "mean", "dice").first == pytest.approx(0.6)
+    assert of(found, "both", "dice").first == 0.9
+
+
+def test_surface_dice_at_other_tolerances_is_not_compared():
+    one, other = (Metrics(table([0.5]).rows, tolerance_mm=mm) for mm in (1.0, 2.0))
+    with pytest.raises(ConfigError, match="1 mm on one side and 2 mm"):
+        compare_metrics(one, other)
+
+
 def test_other_cases_are_refused_by_name():
     with pytest.raises(ConfigError, match=r"differ in 1 cases: 2\. Evaluate the same"):
-        compare_tables(table([0.1, 0.2]), table([0.1, 0.2, 0.3]))
+        compare_metrics(table([0.1, 0.2]), table([0.1, 0.2, 0.3]))
 
 
 def write(folder, dice):
@@ -71,7 +96,7 @@ def write(folder, dice):
     with (folder / "metrics.csv").open("w", newline="") as file:
         rows = csv.DictWriter(file, COLUMNS, restval="")
         rows.writeheader()
-        for (case, label), values in table(dice).items():
+        for (case, label), values in table(dice).rows.items():
             told = {m: "" if isnan(v) else v for m, v in values.items()}
             rows.writerow({"case_id": case, "label": label, **told})
     return folder

@@ -10,12 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import volunet as vn
-from tests.planning.drawing import plan_for
+from tests.planning.drawing import fingerprint_of, plan_for
 from tests.training.tiny import PLAN, job
 from volunet.inference.cover import Frame, classify, cover
 from volunet.inference.effort import Effort
 from volunet.inference.engines.torch_engine import TorchEngine
+from volunet.inference.segmenter import Segmenter
 from volunet.models.original import CicekUNet, OriginalUNet
+from volunet.space.grid import Grid
+from volunet.space.volume import Volume
 from volunet.training.fit import fit
 
 SCANS = Path(__file__).parents[2] / "sample_data" / "ct" / "images"
@@ -103,3 +106,26 @@ def test_it_learns_and_segments_whole_scans(tmp_path):
 def test_a_plan_that_loses_nothing_is_not_unpadded():
     assert plan_for().unpadded is None
     assert plan_for(family="original", options={"padded": True}).unpadded is None
+
+
+def test_a_crop_sees_the_scan_around_it_and_not_its_own_mirror():
+    torch.manual_seed(0)
+    plan = type(PLAN).model_validate(
+        {
+            **PLAN.model_dump(),
+            **{"family": "original", "patch": (12, 12, 12), "overlap": 0.0, "features": (4, 8)},
+            "intensities": ({"scheme": "set", "low": -9.0, "high": 9.0, "mean": 0.0, "sd": 1.0},),
+        }
+    )
+    network = plan.build_network()
+    voxels = np.random.default_rng(0).standard_normal((1, 48, 48, 48), dtype=np.float32)
+    scan = Volume(voxels, Grid((48, 48, 48), np.eye(4)))
+    seen = Segmenter((TorchEngine(network, device="cpu"),), plan, fingerprint_of(), "crop", EFFORT)
+    whole = seen(scan).labels.voxels[0]
+    mask = np.zeros_like(voxels, dtype=np.uint8)
+    mask[0, 16:32, 16:32, 16:32] = 1
+    part = seen.only(Volume(mask, scan.grid))(scan).labels.voxels[0]
+    inside = (slice(16, 32),) * 3
+    assert 0 < whole[inside].mean() < 1
+    assert (part[inside] == whole[inside]).mean() > 0.75
+    assert part[:8].max() == 0

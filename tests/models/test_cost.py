@@ -7,6 +7,7 @@ import torch
 from volunet.models.cost import count
 from volunet.models.supervision import DeepSupervision
 from volunet.models.unet import UNet
+from volunet.models.unetpp import UNetPlusPlus
 
 
 def test_a_network_small_enough_for_a_pencil():
@@ -53,3 +54,13 @@ def test_with_stages_computed_again_their_inputs_are_kept_and_one_stage():
     cost = count(net, (4, 4), recompute=True)
     assert cost.kept == {(4, 4): 16 * (1 + 2 + 2 + 4 + 8 - 2), (2, 2): 4 * 3}
     assert cost.multiply_adds == count(net, (4, 4)).multiply_adds
+
+
+def test_each_node_of_unetpp_is_a_stage_of_its_own():
+    net = UNetPlusPlus(2, 1, 2, features=(2, 3, 4), strides=(2, 2))
+    whole, again = (count(net, (8, 8), recompute=r).kept_total for r in (False, True))
+    # Kept always: the image, what the three rows and the three nodes give, and nothing twice.
+    always = 64 * (1 + 2 + 2 + 2) + 16 * (3 + 3) + 4 * 4
+    # The last node sees two maps and its up, and keeps two convolutions and two activations.
+    assert again <= always + 64 * (3 * 2 + 4 * 2)
+    assert again < whole / 2

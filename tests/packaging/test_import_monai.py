@@ -110,6 +110,40 @@ def test_weights_of_another_network_are_refused_by_name(tmp_path, recipe, networ
         import_monai(path, Recipe.read(recipe), tmp_path / "model")
 
 
+def test_weights_that_are_no_numbers_are_refused(tmp_path, recipe, network):
+    weights = network.state_dict()
+    next(iter(weights.values())).fill_(float("nan"))
+    torch.save(weights, tmp_path / "model.pt")
+    with pytest.raises(ModelError, match="not finite"):
+        import_monai(tmp_path / "model.pt", Recipe.read(recipe), tmp_path / "model")
+
+
+def test_a_checkpoint_that_holds_itself_is_refused(tmp_path, recipe):
+    held = {}
+    held["model"] = held
+    torch.save(held, tmp_path / "model.pt")
+    with pytest.raises(ModelError, match="holds no tensors"):
+        import_monai(tmp_path / "model.pt", Recipe.read(recipe), tmp_path / "model")
+
+
+def test_a_network_for_slices_is_packed(tmp_path, recipe):
+    from monai.networks.nets import SegResNet
+
+    ends = {"spatial_dims": 2, "in_channels": 1, "out_channels": 2}
+    network = SegResNet(**ends, init_filters=8, blocks_down=(1, 1), blocks_up=(1,)).eval()
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    changes = ["plan.dimensions=2", "plan.patch=[16,16,1]"]
+    made = import_monai(
+        tmp_path / "model.pt", Recipe.read(recipe, changes=changes), tmp_path / "model"
+    )
+    seen = scan()
+    found = load_model(made.parent, device=torch.device("cpu")).everywhere()(seen).labels
+    image = torch.from_numpy((np.clip(seen.voxels, -57, 164) + 57) / 221)
+    with torch.no_grad():
+        slices = [network(image[None, ..., k])[0].argmax(0).numpy() for k in range(16)]
+    assert (found.voxels[0] == np.stack(slices, -1)).mean() > 0.999
+
+
 @pytest.mark.slow
 def test_the_command_packs_a_checkpoint_and_predict_runs_it(tmp_path, recipe, network):
     path = tmp_path / "model.pt"

@@ -5,13 +5,19 @@ import torch
 
 from tests.models.test_families import SMALL as OPTIONS
 from tests.models.test_families import skip_if_missing
-from tests.planning.drawing import LABELS, SMALL, plan_for
+from tests.planning.drawing import LABELS, SMALL, fingerprint_of, plan_for
 from tests.planning.test_rules import HIPPOCAMPUS, noise_facts
 from tests.planning.test_slices import CARDIAC
 from volunet.errors import ConfigError
 from volunet.models.families import FAMILIES
 from volunet.planning.make import make_plan
-from volunet.planning.memory import cost_of, count_weights, widest_maps
+from volunet.planning.memory import (
+    PROCESS_BYTES,
+    cost_of,
+    count_weights,
+    training_bytes,
+    widest_maps,
+)
 
 
 def planned(facts, **fixed):
@@ -43,6 +49,43 @@ def test_what_a_family_does_not_heed_is_refused():
         planned(HIPPOCAMPUS, family="unet3d")
     with pytest.raises(ValueError, match="answers at the finest scale only"):
         plan_for(family="dynunet", supervised_scales=2)
+
+
+@pytest.mark.parametrize(
+    ("family", "options"),
+    [
+        ("segresnet", {"blocks_up": (1,)}),
+        ("segresnet", {"init_filters": 6}),
+        ("flexible_unet", {"backbone": "x"}),
+        ("monai_unet", {"act": "FOO"}),
+    ],
+)
+def test_options_that_make_no_network_are_told_with_their_place(family, options):
+    with pytest.raises(ConfigError, match=r"(?s)cannot .*Look\s+at\s+plan\.options"):
+        planned(HIPPOCAMPUS, family=family, options=options)
+
+
+def test_maps_are_computed_again_by_those_that_can():
+    with pytest.raises(ValueError, match="segresnet cannot compute its maps again"):
+        planned(HIPPOCAMPUS, family="segresnet", recompute=True)
+
+
+def test_a_patch_that_comes_down_to_a_voxel_is_refused():
+    small = fingerprint_of(((24, 24, 24), (1.0, 1.0, 1.0)))
+    with pytest.raises(ConfigError, match=r"comes down to a single voxel.*twice as long"):
+        planned(small, family="flexible_unet", options=OPTIONS["flexible_unet"])
+    told = {"family": "flexible_unet", "options": OPTIONS["flexible_unet"]}
+    assert planned(small, **told, patch=(64, 32, 32)).patch == (64, 32, 32)
+    assert planned(small, family="encoder", options=OPTIONS["encoder"]).patch == (32, 32, 32)
+
+
+def test_margins_count_in_memory():
+    padded, bare = (
+        plan_for(family="original", options={"padded": p}, patch=(20, 20, 20))
+        for p in (True, False)
+    )
+    assert bare.margin == (20, 20, 20)
+    assert training_bytes(bare) > 5 * (training_bytes(padded) - PROCESS_BYTES)
 
 
 def test_a_patch_that_a_network_without_padding_does_not_answer_is_refused_with_one_that_it_does():

@@ -67,8 +67,8 @@ def test_feature_maps_are_computed_again_where_not_even_one_patch_fits():
     assert fit_memory(kept, small) == again.model_copy(update={"batch": 1})
     wanted = kept.model_copy(update={"batch": batch})
     fits = machine_for(again.model_copy(update={"batch": batch}), factor=1.0001)
-    assert fit_memory(wanted, fits, free=False).recompute
-    assert fit_memory(wanted, machine_for(wanted, factor=1.0001), free=False) == wanted
+    assert fit_memory(wanted, fits, free=("recompute",)).recompute
+    assert fit_memory(wanted, machine_for(wanted, factor=1.0001), free=("recompute",)) == wanted
 
 
 def test_a_step_that_does_not_fit_is_refused_with_the_memory_that_it_takes():
@@ -81,9 +81,9 @@ def test_a_step_that_does_not_fit_is_refused_with_the_memory_that_it_takes():
 
 def test_a_batch_that_somebody_wants_is_not_made_smaller():
     fits_two = machine_for(plan_for(batch=2), factor=1.0001)
-    assert fit_memory(plan_for(batch=2), fits_two, free=False).batch == 2
+    assert fit_memory(plan_for(batch=2), fits_two, free=("recompute",)).batch == 2
     with pytest.raises(ConfigError, match="batch 99 would take"):
-        fit_memory(plan_for(batch=99), fits_two, free=False)
+        fit_memory(plan_for(batch=99), fits_two, free=("recompute",))
 
 
 def test_a_machine_that_trains_in_four_bytes_holds_less():

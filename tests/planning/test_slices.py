@@ -34,6 +34,7 @@ MICROSCOPE = fingerprint_of(((512, 512, 1), (0.5, 0.5, 1.0)))
         ((7, 256, 256), (8.0, 1.4, 1.4), 0),
         ((256, 256, 40), (0.5, 0.5, 5.0), 2),
         ((512, 512, 1), (1, 1, 1), 2),
+        ((256, 256, 1), (2.0, 2.0, 1.0), 2),  # pixels coarser than the slice
     ],
 )
 def test_slices_are_chosen_where_they_are_thick_and_few_or_far_apart(shape, spacing, axis):
@@ -99,6 +100,15 @@ def test_a_network_learns_from_slices_and_segments_a_volume(tmp_path):
     found = seen(Volume(case.image, case.grid)).labels.voxels[0] == 1
     truth = case.label == 1
     assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.8
+
+
+def test_a_patch_of_ones_own_says_which_axis_is_across():
+    facts = noise_facts(fingerprint_of(((200, 180, 220), (1.0, 1.0, 1.0))))
+    for patch in ([128, 128, 1], [1, 128, 128]):
+        plan = make_plan(
+            facts, ("MR",), LABELS, SMALL, fixed={"dimensions": 2, "patch": tuple(patch)}
+        )
+        assert plan.flat == patch.index(1)
 
 
 def test_a_plan_of_two_dimensions_must_be_flat():

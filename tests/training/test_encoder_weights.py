@@ -9,7 +9,9 @@ from tests.training.tiny import PLAN, job
 from volunet.api.asked import Wanted
 from volunet.errors import ModelError
 from volunet.models.encoders.catalogue import make_encoder
-from volunet.training.fit import start_run
+from volunet.training.budget import Budget
+from volunet.training.fit import fit, start_run
+from volunet.training.optim import Optimisation
 
 OPTIONS = {"encoder": "resnet10", "decoder_features": (2, 2, 4, 4, 4)}
 
@@ -39,3 +41,13 @@ def test_a_file_that_is_no_encoders_is_refused(tmp_path):
     with pytest.raises(ModelError):
         start_run(with_encoder(tmp_path, encoder_weights=tmp_path / "other.pth"))
     assert Wanted().encoder_weights is None
+
+
+def test_a_frozen_encoder_keeps_its_running_statistics_too(tmp_path):
+    still = {"optimisation": Optimisation(freeze_encoder=True)}
+    torch.save(make_encoder("resnet10", 3, 1).state_dict(), tmp_path / "own.pth")
+    told = with_encoder(tmp_path, encoder_weights=tmp_path / "own.pth")
+    made = replace(told, settings=job(tmp_path, **still).settings, budget=Budget(steps=2))
+    before = {n: w.clone() for n, w in start_run(made).parts.network.encoder.state_dict().items()}
+    after = fit(made).weights
+    assert all(torch.equal(after[f"encoder.{name}"], w) for name, w in before.items())

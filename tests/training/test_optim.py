@@ -88,6 +88,18 @@ def test_muon_takes_the_convolutions_between_image_and_head():
         assert (id(weight) in matrices) == (weight.ndim > 1 and not name.startswith("head"))
 
 
+def test_the_head_of_another_family_is_no_matrix():
+    plan = PLAN.model_copy(update={"family": "segresnet", "options": {"init_filters": 8}})
+    heads = plan.head_axes
+    network = plan.build_network()
+    optimizer = make_optimizer(network, Optimisation(method="muon"), heads=heads)
+    matrices = {id(w) for g in optimizer.param_groups if g["matrices"] for w in g["params"]}
+    named = dict(network.named_parameters())
+    assert heads
+    assert not {id(named[name]) for name in heads} & matrices
+    assert len(matrices) > 10
+
+
 @pytest.mark.parametrize("method", ["adamw", "sgd", "muon"])
 def test_a_run_stopped_and_gone_on_with_equals_one_that_was_not(tmp_path, method):
     told = {"optimisation": Optimisation(method=method, learning_rate=0.01), "log_steps": 1}

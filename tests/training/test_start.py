@@ -135,3 +135,10 @@ def test_any_family_keeps_what_it_knew_of_a_structure(family):
         seen, known = newer(image), older(image)
     if family != "monai_unet":  # whose last layer normalises logits together with their mixing
         assert torch.allclose(seen[:, [0, 4, 2]], known, atol=1e-5)
+
+
+def test_a_head_that_has_other_rows_than_names_is_refused():
+    older, before = network_for("liver", "spleen")
+    newer, now = network_for("liver", seed=1)
+    with pytest.raises(ModelError, match=r"head\.bias, head\.weight do not fit"):
+        transplant(newer, older.state_dict(), before[:2], now, HEAD)

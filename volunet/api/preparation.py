@@ -117,6 +117,10 @@ def prepare_job(
 
 def _start(recipe: Recipe, wanted: Wanted, plan: Plan) -> Start | None:
     """What the network begins with; None for weights drawn at random."""
+    if wanted.encoder_weights is not None and wanted.start is not None:
+        raise ConfigError(
+            "--from and --encoder-weights both say what the encoder begins with. Give one of them."
+        )
     if wanted.encoder_weights is not None and plan.family != "encoder":
         raise ConfigError(
             f'--encoder-weights are for plan.family = "encoder", and the plan\'s network is '

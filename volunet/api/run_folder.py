@@ -9,11 +9,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from volunet.config import read_config, read_values, to_json
+from volunet.config import Settings, build, read_config, read_values, to_json
 from volunet.errors import ConfigError
 from volunet.io.atomic import write_text
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.plan import Plan
+from volunet.recipe import Recipe
 
 PACKAGES = ("volunet", "torch", "monai", "numpy", "nibabel", "pytorch-ignite")
 
@@ -63,6 +64,7 @@ class RunFolder:
         before = self.record.get("made_from")
         if before is None:
             return
+        before = _with_defaults(before)
         now = json.loads(json.dumps(made_from))
         changed = sorted(_differences({key: before.get(key) for key in now}, now))
         if changed:
@@ -100,6 +102,19 @@ class RunFolder:
             return
         write_text(self.path / "fingerprint.json", to_json(fingerprint))
         write_text(self.path / "plan.json", to_json(plan))
+
+
+def _with_defaults(made_from: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run was made from, with settings that an earlier version did not have yet."""
+    kinds: dict[str, type[Settings]] = {"recipe": Recipe, "plan": Plan}
+    found = dict(made_from)
+    for name, kind in kinds.items():
+        if isinstance(found.get(name), dict):
+            try:
+                found[name] = build(kind, found[name], at=name).model_dump(mode="json")
+            except ConfigError:
+                continue  # it is told as a difference
+    return found
 
 
 def _differences(before: Any, now: Any, name: str = "") -> Iterable[str]:

@@ -6,9 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from volunet.errors import ConfigError
+from volunet.models.families import family_of, read_options
+from volunet.models.layer_settings import LayerSettings
+from volunet.models.spec import SHAPING
 from volunet.packaging.model_file import ModelFile, find_model, load_weights, read_model_file
 from volunet.planning.from_nnunet import head_names, plan_fields, turn_weights
+from volunet.planning.make import check_wanted
 from volunet.planning.nnunet_plan import NnunetPlan
 from volunet.recipe import Recipe
 from volunet.training.fit import Start
@@ -18,7 +24,7 @@ NETWORK = (
     *("residual", "attention", "regions"),
 )
 """Fields of a plan that its network is made of: weights fit no others."""
-SEEN = ("spacing", "patch", "interpolation", "overlap", "supervised_scales")
+SEEN = ("spacing", "size", "patch", "interpolation", "overlap", "supervised_scales")
 """Fields that the network is used to, and that a recipe may still change."""
 
 
@@ -73,7 +79,11 @@ class Starting:
                 "model of as many channels, or from none."
             )
         _refuse_other_network(recipe.plan, self._told, self.model.name)
-        kept = {name: self._told[name] for name in (*NETWORK, *SEEN) if name in self._told}
+        heeds = family_of(self._told["family"]).heeds
+        told = (*(f for f in NETWORK if f not in SHAPING or f in heeds), *SEEN)
+        kept = {name: self._told[name] for name in told if self._told.get(name) is not None}
+        if "size" in {*kept, *recipe.plan}:  # which decides the spacing, image by image
+            kept.pop("spacing", None)
         if channels == self._channels:
             kept["intensities"] = self._told["intensities"]
         return recipe.model_copy(update={"plan": {**kept, **recipe.plan}})
@@ -91,10 +101,21 @@ class Starting:
 
 
 def _refuse_other_network(wanted: Mapping[str, Any], told: Mapping[str, Any], name: str) -> None:
-    other = [field for field in NETWORK if field in wanted and wanted[field] != told.get(field)]
+    asked, has = (_as_built(values, told["family"]) for values in (check_wanted(wanted), told))
+    other = [field for field in NETWORK if field in asked and asked[field] != has.get(field)]
     if other:
         raise ConfigError(
             f"The recipe wants other {', '.join(f'plan.{f}' for f in other)} than {name} has, and "
             "its weights fit no other network. Take these keys out of the recipe, or start from no "
             "model."
         )
+
+
+def _as_built(values: Mapping[str, Any], family: str) -> dict[str, Any]:
+    """Fields of a plan with what they leave out filled in, so that they can be compared."""
+    known = {name: values[name] for name in NETWORK if name in values}
+    if "layers" in known:
+        known["layers"] = LayerSettings.model_validate(known["layers"]).model_dump()
+    if "options" in known and known.get("family", family) == family:
+        known["options"] = read_options(family, known["options"]).model_dump()
+    return dict(to_jsonable_python(known))

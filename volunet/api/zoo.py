@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from volunet.errors import MissingExtra
+from volunet.config import build
+from volunet.errors import ConfigError, MissingExtra, ShapeError
 from volunet.models.families import FAMILIES
 from volunet.planning.intensity import Intensity
 from volunet.planning.machine import Machine
@@ -38,7 +39,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class Absent:
-    """A family whose packages are not installed, and how to install them."""
+    """A family that cannot be built here, and why or what to do."""
 
     family: str
     source: str
@@ -62,8 +63,8 @@ def count_costs(
                 family, patch, channels=channels, classes=classes, machine=machine
             )
             rows.append(_costs(family, plan, machine))
-        except MissingExtra as missing:
-            rows.append(Absent(family, FAMILIES[family].source, str(missing)))
+        except (MissingExtra, ConfigError, ShapeError) as reason:
+            rows.append(Absent(family, FAMILIES[family].source, str(reason)))
     return rows
 
 
@@ -88,7 +89,7 @@ def plan_for_patch(
         **stages,
     }
     fitting = Plan.model_construct(**values).nearest_patch(patch)
-    return Plan(**{**values, "patch": fitting})
+    return build(Plan, {**values, "patch": fitting}, at=family)
 
 
 def _costs(family: str, plan: Plan, machine: Machine) -> Costs:

@@ -31,16 +31,24 @@ def compare(
     """
     speaker = Speaker(quiet, verbose, as_json)
     with exits(speaker):
-        from volunet.evaluation.compare import compare_tables, read_metrics, to_csv
+        from volunet.evaluation.compare import compare_metrics, read_metrics, to_csv
         from volunet.io.atomic import write_text
 
-        found = compare_tables(read_metrics(first), read_metrics(second))
+        found = compare_metrics(read_metrics(first), read_metrics(second))
         output.mkdir(parents=True, exist_ok=True)
         write_text(output / "comparison.csv", to_csv(found))
         for difference in found:
             speaker.give(told(difference))
-        columns = ("structure", "measure", "first", "second", "first is better by", "better, worse")
-        speaker.table("paired over cases", columns, [row(each) for each in found])
+        sides = ("first", "second", "first is better by", "better, worse", "one side only")
+        if any(each.first_only or each.second_only for each in found):
+            speaker.say(
+                "Some structures were scored on one side only, as both masks were empty on the "
+                "other: they are counted in the last column and in comparison.csv, and enter no "
+                "difference. Look at them before you judge."
+            )
+        speaker.table(
+            "paired over cases", ("structure", "measure", *sides), [row(each) for each in found]
+        )
         speaker.show(f"The differences are in {output / 'comparison.csv'}.")
 
 
@@ -58,9 +66,17 @@ def told(difference: Difference) -> dict[str, Any]:
 
 def row(difference: Difference) -> tuple[str, ...]:
     """A difference as a line of the table."""
-    gain = difference.gain
+    gain, one = difference.gain, f"{difference.first_only}, {difference.second_only}"
     if not gain.n:
-        return (difference.label, difference.measure, "-", "-", "no case is scored on both", "")
+        return (
+            difference.label,
+            difference.measure,
+            "-",
+            "-",
+            "no case is scored on both",
+            "",
+            one,
+        )
     return (
         difference.label,
         difference.measure,
@@ -68,4 +84,5 @@ def row(difference: Difference) -> tuple[str, ...]:
         f"{difference.second:.4f}",
         f"{gain.mean:+.4f} ({gain.low:.4f} to {gain.high:.4f}), n = {gain.n}",
         f"{difference.wins}, {difference.losses}",
+        one,
     )

@@ -52,7 +52,7 @@ def tell_models(speaker: Speaker, rows: list[Costs | Absent]) -> None:
             numbers = f"{row.parameters / 1e6:.2f}", f"{row.gflop:.0f}", f"{row.training_gb:.2f}"
             told.append((row.family, size, *numbers, row.source))
         else:
-            speaker.say(row.advice)
+            speaker.say(f"{row.family}: {row.advice}")
         speaker.give(facts)
     columns = ("family", "patch", "10^6 weights", "GFLOP", "GB to train", "source")
     speaker.table("networks, for one patch", columns, told)

@@ -138,7 +138,8 @@ def source_size(
     if flat is not None:
         length[flat] = 0  # slices are seen in their plane
     across = length.sum() - length
-    needed = (length * np.cos(angle) + across / 2 * np.sin(angle)) / spacing
+    others = 2 if flat is None else 1  # axes that an axis may be turned towards
+    needed = (length * np.cos(angle) + across / others * np.sin(angle)) / spacing
     if flat is not None:
         needed[flat] = patch[flat]
     r, a, s = (

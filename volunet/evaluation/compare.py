@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan, nan
 from pathlib import Path
@@ -16,17 +16,31 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from volunet.config import read_values
 from volunet.errors import ConfigError
 from volunet.evaluation.interval import Mean, mean_interval
 from volunet.evaluation.summary import MEASURES
 
 LARGER_IS_BETTER = {"dice": True, "iou": True, "nsd": True, "hd95_mm": False, "assd_mm": False}
-KEYS = ("case_id", "label")
 TOLD = 5
 """Names of cases that a message lists, at most."""
 
-Table = dict[tuple[str, str], dict[str, float]]
-"""Measures by case and structure; NaN where there was nothing to score."""
+TOLERANCE = "nsd_tolerance_mm"
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What an evaluation found.
+
+    Args:
+        rows: measures by case and structure; NaN where there was nothing to score.
+        regions: names of rows that unite structures, and enter no mean over these.
+        tolerance_mm: of NSD; NaN where it is not told.
+    """
+
+    rows: dict[tuple[str, str], dict[str, float]]
+    regions: frozenset[str] = frozenset()
+    tolerance_mm: float = nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +55,9 @@ class Difference:
             distances, whose differences are taken the other way round.
         wins: cases where the first side is better.
         losses: cases where the second is.
+        first_only: cases that only the first side has a score of, which enter no mean here: the
+            second left both masks empty where the first found something, or the other way round.
+        second_only: the same of the second.
     """
 
     label: str
@@ -50,13 +67,16 @@ class Difference:
     gain: Mean
     wins: int
     losses: int
+    first_only: int = 0
+    second_only: int = 0
 
 
-def read_metrics(folder: Path) -> Table:
+def read_metrics(folder: Path) -> Metrics:
     """The scores in a folder that was evaluated, or in a run's own validation.
 
     Args:
-        folder: holds `metrics.csv`, or a `validation/` that does; or the file itself.
+        folder: holds `metrics.csv`, and `summary.json` where there are regions; or a `validation/`
+            that does; or the CSV itself.
 
     Raises:
         ConfigError: there is none, or it is none of `volunet evaluate`'s.
@@ -70,41 +90,65 @@ def read_metrics(folder: Path) -> Table:
         )
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    if not rows or not {*KEYS, *MEASURES} <= set(rows[0]):
-        raise ConfigError(f"{path} holds no scores as `volunet evaluate` writes them.")
-    return {
-        (row["case_id"], row["label"]): {m: float(row[m]) if row[m] else nan for m in MEASURES}
-        for row in rows
-    }
+    try:
+        scores = {
+            (row["case_id"], row["label"]): {m: _number(row[m]) for m in MEASURES} for row in rows
+        }
+        tolerances = {_number(row[TOLERANCE]) for row in rows}
+    except (KeyError, ValueError) as error:
+        raise ConfigError(
+            f"{path} holds no scores as `volunet evaluate` writes them: {error}."
+        ) from None
+    if not scores:
+        raise ConfigError(f"{path} holds no scores.")
+    summary = path.with_name("summary.json")
+    told = read_values(summary) if summary.is_file() else {}
+    return Metrics(scores, frozenset(told.get("regions", {})), min(tolerances))
 
 
-def compare_tables(first: Table, second: Table, *, seed: int = 0) -> list[Difference]:
-    """Differences by structure and measure, and of the mean over structures.
+def compare_metrics(first: Metrics, second: Metrics, *, seed: int = 0) -> list[Difference]:
+    """Differences by structure and measure, and of the mean over structures, regions left out.
 
     A structure of a case enters where both sides have a score of it.
 
     Raises:
-        ConfigError: the two have other cases or structures, or none in common to compare.
+        ConfigError: the two have other cases or structures, or NSD at another tolerance.
     """
-    if first.keys() != second.keys():
-        alone = sorted({case for case, _ in first.keys() ^ second.keys()})
+    _refuse_unlike(first, second)
+    names = list(dict.fromkeys(label for _, label in first.rows))
+    cases = list(dict.fromkeys(case for case, _ in first.rows))
+    alone = [name not in first.regions for name in names]
+    found = []
+    for measure in MEASURES:
+        a, b = (_values(table, cases, names, measure) for table in (first, second))
+        for place, name in enumerate(names):
+            found.append(_difference(name, measure, a[:, place], b[:, place], seed))
+        if sum(alone) > 1:
+            both = np.where(np.isnan(a) | np.isnan(b), nan, 0.0)[:, alone]
+            one, other = (_means(side[:, alone] + both) for side in (a, b))
+            found.append(_difference("mean", measure, one, other, seed))
+    return found
+
+
+def _refuse_unlike(first: Metrics, second: Metrics) -> None:
+    if first.rows.keys() != second.rows.keys():
+        alone = sorted({case for case, _ in first.rows.keys() ^ second.rows.keys()})
         raise ConfigError(
             f"Both sides must tell of the same cases and structures; they differ in {len(alone)} "
             f"cases: {', '.join(alone[:TOLD])}. Evaluate the same cases on both sides, with the "
             "same labels."
         )
-    names = list(dict.fromkeys(label for _, label in first))
-    cases = list(dict.fromkeys(case for case, _ in first))
-    found = []
-    for measure in MEASURES:
-        a, b = (_values(table, cases, names, measure) for table in (first, second))
-        both = ~(np.isnan(a) | np.isnan(b))
-        a, b = np.where(both, a, nan), np.where(both, b, nan)
-        for place, name in enumerate(names):
-            found.append(_difference(name, measure, a[:, place], b[:, place], seed))
-        if len(names) > 1:
-            found.append(_difference("mean", measure, _means(a), _means(b), seed))
-    return found
+    if first.tolerance_mm != second.tolerance_mm and not (
+        isnan(first.tolerance_mm) and isnan(second.tolerance_mm)
+    ):
+        raise ConfigError(
+            f"NSD was taken at {first.tolerance_mm:g} mm on one side and {second.tolerance_mm:g} "
+            "mm on the other. Evaluate both with the same --tolerance-mm."
+        )
+
+
+def _number(cell: str) -> float:
+    return float(cell) if cell else nan
 
 
 def to_csv(differences: Sequence[Difference]) -> str:
@@ -112,23 +156,24 @@ def to_csv(differences: Sequence[Difference]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(
-        ("label", "measure", "n", "first", "second", "gain", "low", "high", "wins", "losses")
+        (
+            *("label", "measure", "n", "first", "second", "gain", "low", "high"),
+            *("wins", "losses", "first_only", "second_only"),
+        )
     )
     for d in differences:
         numbers = (d.first, d.second, d.gain.mean, d.gain.low, d.gain.high)
         told = ["" if isnan(number) else f"{number:.6g}" for number in numbers]
-        writer.writerow([d.label, d.measure, d.gain.n, *told, d.wins, d.losses])
+        counts = (d.wins, d.losses, d.first_only, d.second_only)
+        writer.writerow([d.label, d.measure, d.gain.n, *told, *counts])
     return text.getvalue()
 
 
 def _values(
-    table: Mapping[tuple[str, str], Mapping[str, float]],
-    cases: Sequence[str],
-    names: Sequence[str],
-    measure: str,
+    table: Metrics, cases: Sequence[str], names: Sequence[str], measure: str
 ) -> NDArray[np.float64]:
     nothing = dict.fromkeys(MEASURES, nan)
-    return np.array([[table.get((c, n), nothing)[measure] for n in names] for c in cases])
+    return np.array([[table.rows.get((c, n), nothing)[measure] for n in names] for c in cases])
 
 
 def _means(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -153,4 +198,6 @@ def _difference(
         gain=mean_interval(better, np.random.default_rng(seed)),
         wins=int((better > 0).sum()),
         losses=int((better < 0).sum()),
+        first_only=int((~np.isnan(a) & np.isnan(b)).sum()),
+        second_only=int((np.isnan(a) & ~np.isnan(b)).sum()),
     )

@@ -60,9 +60,14 @@ class Place:
 
 def with_margin(box: Box, patch: tuple[int, ...], shape: tuple[int, ...]) -> Box:
     """The box, grown by a quarter of a window on each side, within an image."""
+    return grown(box, tuple(side // 4 for side in patch), shape)
+
+
+def grown(box: Box, by: tuple[int, ...], shape: tuple[int, ...]) -> Box:
+    """The box, grown by so many voxels on each side of each axis, within an image."""
     sides = [
-        (max(a - p // 4, 0), min(b + p // 4, n))
-        for a, b, p, n in zip(box.start, box.stop, patch, shape, strict=True)
+        (max(a - more, 0), min(b + more, n))
+        for a, b, more, n in zip(box.start, box.stop, by, shape, strict=True)
     ]
     return Box(tuple(a for a, _ in sides), tuple(b for _, b in sides))
 

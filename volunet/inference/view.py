@@ -13,7 +13,7 @@ from typing import Any
 from volunet.inference.air import Cells, find_body, margin_vox
 from volunet.inference.effort import Effort
 from volunet.inference.native import Reach
-from volunet.inference.place import Place, at_least, with_margin
+from volunet.inference.place import Place, at_least, grown, with_margin
 from volunet.planning.any_plan import AnyPlan
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.plan import Plan
@@ -130,6 +130,7 @@ def view_scan(
     elif cells is not None and effort.crop and prepared is None:
         box = cells.box(margin_vox(grid)) or box
     box = at_least(box, plan.patch, grid.shape)
+    labelled, box = box, grown(box, plan.margin, grid.shape)
     if isinstance(plan, Plan):
         seen = plan.prepare(scan, box)
     else:
@@ -139,8 +140,21 @@ def view_scan(
         (-0.5, n - 0.5) if plan.way_back(scan.grid).cropped else (-inf, inf) for n in grid.shape
     )
     reach = _within(box, (first, second, third), grid.shape)
+    if labelled != box:
+        reach = _only(labelled, box, reach, grid.shape)
     windows = Windows(cells, box.start) if cells is not None and effort.skip_air else None
     return View(seen, reach, box, grid.shape, windows)
+
+
+def _only(labelled: Box, box: Box, reach: Reach, shape: tuple[int, ...]) -> Reach:
+    """A reach in a box, ended where what is labelled ends within the image."""
+    first, second, third = (
+        (low if a == 0 else a - s - 0.5, high if b == n else b - s - 0.5)
+        for (low, high), a, b, s, n in zip(
+            reach, labelled.start, labelled.stop, box.start, shape, strict=True
+        )
+    )
+    return first, second, third
 
 
 def _within(box: Box, reach: Reach, shape: tuple[int, ...]) -> Reach:

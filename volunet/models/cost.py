@@ -51,14 +51,14 @@ def count(
     Raises:
         ShapeError: the network does not take such a patch.
     """
-    ghost = deepcopy(net).to("meta")
+    ghost = deepcopy(net).to("meta").eval()
     done, kept = list[int](), _Kept()
     for layer in ghost.modules():
         if isinstance(layer, CONVOLUTIONS):
             layer.register_forward_hook(lambda *seen: done.append(_multiply_adds(*seen)))
         if isinstance(layer, UShape):
             layer.recompute = False
-            for stage in (*layer.encoder, *layer.decoder) if recompute else ():
+            for stage in layer.stages if recompute else ():
                 stage.register_forward_pre_hook(kept.enter)
                 stage.register_forward_hook(kept.leave)
     with torch.autograd.graph.saved_tensors_hooks(kept.keep, lambda tensor: tensor):

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import nn
 
 from volunet.config import Settings, build
-from volunet.errors import ConfigError
+from volunet.errors import ConfigError, VolunetError
 from volunet.models.encoder_unet import EncoderUNet
 from volunet.models.encoders.catalogue import make_encoder
 from volunet.models.mednext import MEDNEXT_SIZES, MedNeXt
@@ -231,7 +231,16 @@ def build_network(spec: ModelSpec) -> nn.Module:
         MissingExtra: it needs a package that is not installed.
         ShapeError: features, strides and kernels do not tell of the same stages.
     """
-    return family_of(spec.family).make(spec, read_options(spec.family, spec.options))
+    family, options = family_of(spec.family), read_options(spec.family, spec.options)
+    try:
+        return family.make(spec, options)
+    except VolunetError:
+        raise
+    except (ValueError, IndexError, KeyError, TypeError, RuntimeError) as error:
+        raise ConfigError(
+            f"A network of the family {spec.family} cannot be built so: {error}. Look at "
+            "plan.options, and at what plan.features and plan.strides have to do with them."
+        ) from error
 
 
 def head_axes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:

@@ -19,6 +19,7 @@ from volunet.models.spec import Family, ModelSpec, Stages
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
+UNUSED = ("encoder._conv_head", "encoder._bn1", "encoder._fc")
 LEAST_STAGES = 3
 """Of MONAI's DynUNet."""
 
@@ -140,6 +141,9 @@ def _flexible(spec: ModelSpec, options: FlexibleOptions) -> nn.Module:
     from monai.networks.nets import FlexibleUNet
 
     network: nn.Module = FlexibleUNet(**spec.ends, **dict(options))
+    for name, weight in network.named_parameters():
+        if name.startswith(UNUSED):  # of the classifier, which MONAI keeps and nothing looks at
+            weight.requires_grad_(False)
     return network
 
 

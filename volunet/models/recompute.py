@@ -17,7 +17,7 @@ def compute_again(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, UShape):
             module.recompute = True
-            for stage in (*module.encoder, *module.decoder):
+            for stage in module.stages:
                 for norm in stage.modules():
                     if isinstance(norm, _BatchNorm) and norm.momentum is not None:
                         norm.momentum = 1 - (1 - norm.momentum) ** 0.5

@@ -75,6 +75,11 @@ class UShape(nn.Module):
         initialise(self, layers, head=head)
 
     @property
+    def stages(self) -> tuple[nn.Module, ...]:
+        """The parts that are computed again, each as a whole, where `recompute` is set."""
+        return (*self.encoder, *self.decoder)
+
+    @property
     def divisor(self) -> tuple[int, ...]:
         """What sizes of images differ by; where nothing is lost, each is a multiple of it."""
         return self.factors[-1]

@@ -99,6 +99,11 @@ class UNetPlusPlus(UShape):
         super().__init__(in_channels, encoder, diagonals, head, factors_of(steps), layers)
         self.features = tuple(features)
 
+    @property
+    def stages(self) -> tuple[nn.Module, ...]:
+        """The parts that are computed again: the encoder's stages, and each node."""
+        return (*self.encoder, *(node for diagonal in self.decoder for node in diagonal.children()))
+
     def decode(self, x: Tensor) -> list[Tensor]:
         """What the nodes of the last diagonal see, coarsest first; the last has the image's size.
 

@@ -17,6 +17,8 @@ from volunet.errors import ModelError
 
 HOLDERS = ("state_dict", "model_state_dict", "model")
 """Entries under which checkpoints keep weights beside other things."""
+DEEPEST = 4
+"""How many of these may lie in one another."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ def read_weights(path: str | os.PathLike[str], *, sha256: str | None = None) -> 
             f"volunet.io.fetch.fetch_weights, and give the path that it returns."
         )
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise ModelError(f"{path} is no file of weights. Give the file that holds them.")
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -91,11 +95,13 @@ def _held(path: Path, content: bytes) -> dict[str, Any]:
     return held
 
 
-def _weights_in(held: dict[str, Any]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+def _weights_in(
+    held: dict[str, Any], deep: int = DEEPEST
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """The tensors, and the names of all else, which is looked into no further."""
-    for holder in HOLDERS:
+    for holder in HOLDERS if deep else ():
         if isinstance(held.get(holder), dict):
-            tensors, other = _weights_in(held[holder])
+            tensors, other = _weights_in(held[holder], deep - 1)
             return tensors, (*other, *(str(name) for name in held if name != holder))
     tensors = {str(name): value for name, value in held.items() if isinstance(value, Tensor)}
     return tensors, tuple(str(name) for name in held if name not in tensors)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from volunet.errors import ModelError
@@ -56,7 +57,9 @@ def fit_names(tensors: Mapping[str, Tensor], plan: Plan) -> dict[str, Tensor]:
     Raises:
         ModelError: one is missing, left over, or of another shape.
     """
-    own = plan.build_network().state_dict()
+    built = plan.build_network().state_dict()
+    lead = "net." if all(name.startswith("net.") for name in built) else ""  # of slices
+    own = {name.removeprefix(lead): weight for name, weight in built.items()}
     prefix = _prefix(tensors, own)
     given = {name.removeprefix(prefix): weight for name, weight in tensors.items()}
     wrong = [f"{name} is missing" for name in own if name not in given]
@@ -66,13 +69,18 @@ def fit_names(tensors: Mapping[str, Tensor], plan: Plan) -> dict[str, Tensor]:
         for name, weight in own.items()
         if name in given and given[name].shape != weight.shape
     ]
+    wrong += [
+        f"{name} holds numbers that are not finite"
+        for name, weight in given.items()
+        if weight.is_floating_point() and not torch.isfinite(weight).all()
+    ]
     if wrong:
         raise ModelError(
             f"The weights are not those of the {plan.family} that the recipe describes: "
             f"{'; '.join(wrong[:TOLD])}{f'; and {len(wrong) - TOLD} more' * (len(wrong) > TOLD)}. "
             "Give plan.family, its settings and plan.options the values that it was trained with."
         )
-    return {name: given[name].to(weight) for name, weight in own.items()}
+    return {lead + name: given[name].to(weight) for name, weight in own.items()}
 
 
 def _prefix(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:

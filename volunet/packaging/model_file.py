@@ -134,7 +134,10 @@ def save_model(  # noqa: PLR0913 - a model file has this many parts
 
 def _write_weights(folder: Path, weights: Mapping[str, Tensor]) -> tuple[str, str]:
     """The name of the file they are in, and its SHA-256."""
-    content = save_tensors({key: value.contiguous() for key, value in weights.items()})
+    # Copies, as some networks hold one weight under several names, which the format does not take.
+    plain = torch.contiguous_format
+    alone = {name: w.detach().clone(memory_format=plain) for name, w in weights.items()}
+    content = save_tensors(alone)
     digest = hashlib.sha256(content).hexdigest()
     name = f"weights_{digest[:12]}.safetensors"
     write_bytes(folder / name, content)

@@ -115,6 +115,9 @@ def inference_demand(
     grid = plan.grid_for(scan.grid)
     padded = tuple(map(max, grid.shape, plan.patch))
     image = 4.0 * len(plan.channels) * (prod(grid.shape) + (padded != grid.shape) * prod(padded))
+    if plan.unpadded is not None:  # the scan once more, mirrored around itself
+        around = zip(padded, plan.margin, plan.unpadded.step, strict=True)
+        image += 4.0 * len(plan.channels) * prod(n + 2 * m + step for n, m, step in around)
     labels = float(prod(scan.grid.shape) * (1 if plan.network["out_channels"] <= 256 else 4))
     slab, sums = _ring_bytes(plan, grid, scan.grid, way)
     network, trial = _network_bytes(plan, way)

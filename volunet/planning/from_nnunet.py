@@ -27,12 +27,18 @@ def plan_fields(plan: NnunetPlan) -> dict[str, Any]:
     nearly what it was trained on.
 
     Raises:
-        ConfigError: the network is for slices, or its images are scaled as volunet's plans do not.
+        ConfigError: the network is for slices or for regions that are single structures, or its
+            images are scaled as volunet's plans do not.
     """
     if len(plan.spacing) == 2:
         raise ConfigError(
             "The model was imported from a network for slices (2d), which volunet cannot train "
             "further. Start from a 3d_fullres model."
+        )
+    if len(plan.order) != len(plan.labels.regions) * bool(plan.order):
+        raise ConfigError(
+            "The model was imported from a network for regions of which some are single "
+            "structures, and which of its heads is whose is not known. Start from another model."
         )
     places = network_axes(plan)
 

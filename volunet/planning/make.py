@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, get_type_hints
 
 from pydantic import create_model
 
 from volunet.config import Settings, build
 from volunet.errors import ConfigError, ShapeError
+from volunet.models.families import family_of
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.machine import GB, Machine
 from volunet.planning.memory import training_bytes
@@ -28,6 +29,7 @@ from volunet.planning.stages import choose_stages
 from volunet.space.grid import Triple
 from volunet.space.labels import Labels
 
+MEMORY_FIELDS = frozenset({"batch", "recompute"})
 MEMORY_SHARE = 0.8
 """Part of the memory that a plan may count on."""
 
@@ -90,7 +92,8 @@ def make_plan(
     values |= {"patch": patch, "overlap": overlap, "labels": labels.model_dump()}
     values["batch"] = largest_batch(patch, fingerprint, spacing, machine)
     made = build(Plan, {**values, **fixed}, at="plan")
-    return fit_memory(made, machine, free="batch" not in fixed)
+    open_ones = {name for name in ("batch", "recompute") if name not in fixed}
+    return fit_memory(made, machine, free=open_ones)
 
 
 def _fit_windows(unchecked: Plan) -> tuple[Size, float]:
@@ -117,6 +120,8 @@ def explain_slices(fingerprint: Fingerprint, fixed: Mapping[str, Any]) -> Slices
     spacing, shape = _aim(fingerprint, fixed)
     shaped = {"patch", "kernels", "strides"} & set(fixed)
     wanted = fixed.get("dimensions", 3 if shaped else None)
+    if wanted == 2 and 1 in fixed.get("patch", ()):
+        shape = fixed["patch"]  # whose axis of one voxel is the one that is wanted
     return choose_slices(shape, spacing, wanted)
 
 
@@ -131,31 +136,32 @@ def _aim(fingerprint: Fingerprint, fixed: Mapping[str, Any]) -> tuple[Triple, Si
     return spacing, choose_shape(fingerprint, spacing)
 
 
-def fit_memory(plan: Plan, machine: Machine, *, free: bool = True) -> Plan:
+def fit_memory(plan: Plan, machine: Machine, *, free: Collection[str] = MEMORY_FIELDS) -> Plan:
     """The plan with the largest batch, up to its own, whose training step fits the memory.
 
     Where not even one patch fits, or not the batch that is wanted, feature maps are computed again
     rather than kept.
 
     Args:
-        free: the batch may be made smaller.
+        free: what may be chosen of the batch, which may be made smaller, and of `recompute`.
 
     Raises:
         ConfigError: the step does not fit, with the memory that it would take.
     """
     most = MEMORY_SHARE * machine.memory_gb * GB
-    for again in dict.fromkeys((plan.recompute, True)):
+    may_compute_again = "recompute" in free and family_of(plan.family).u_shape
+    for again in dict.fromkeys((plan.recompute, plan.recompute or may_compute_again)):
         tried = plan.model_copy(update={"recompute": again})
         one, two = (_needed(tried, batch, machine) for batch in (1, 2))
         fitting = 1 + int((most - one) // (two - one))  # memory grows evenly with the batch
-        batch = min(plan.batch, max(fitting, 1)) if free else plan.batch
+        batch = min(plan.batch, max(fitting, 1)) if "batch" in free else plan.batch
         if batch <= fitting:
             return tried.model_copy(update={"batch": batch})
+    again_told = " even with feature maps computed again" * tried.recompute
     raise ConfigError(
         f"A training step of patch {plan.patch}, batch {batch} would take about "
-        f"{_needed(tried, batch, machine) / GB:.1f} GB even with feature maps computed again, and "
-        f"{most / GB:.1f} GB may be used. Set a smaller patch, batch or features in the recipe's "
-        "[plan]."
+        f"{_needed(tried, batch, machine) / GB:.1f} GB{again_told}, and {most / GB:.1f} GB may be "
+        "used. Set a smaller patch, batch or features in the recipe's [plan]."
     )
 
 

@@ -13,6 +13,7 @@ from math import prod
 import torch
 from torch import nn
 
+from volunet.errors import ConfigError, VolunetError
 from volunet.models.cost import Cost, count
 from volunet.planning.any_plan import AnyPlan
 from volunet.planning.nnunet_plan import NnunetPlan
@@ -61,7 +62,15 @@ def _cost_of(text: str, kind: Kind) -> Cost:
     plan, network = _ghost(text, kind)
     seen = tuple(p + 2 * around for p, around in zip(plan.patch, plan.margin, strict=True))
     channels, again = len(plan.channels), isinstance(plan, Plan) and plan.recompute
-    return count(network, seen, in_channels=channels, recompute=again)
+    try:
+        return count(network, seen, in_channels=channels, recompute=again)
+    except VolunetError:
+        raise
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"The network of the plan cannot look at a patch of {tuple(plan.patch)}: {error}. Look "
+            "at plan.options and plan.patch."
+        ) from error
 
 
 @lru_cache(maxsize=16)
@@ -83,7 +92,7 @@ def training_bytes(plan: Plan, *, half: bool = True) -> float:
         half: feature maps take two bytes (bfloat16), not four.
     """
     cost, width, voxels = cost_of(plan), 2 if half else 4, prod(plan.patch)
-    passing = TRANSIENT_MAPS * voxels * plan.features[0] * width
+    passing = TRANSIENT_MAPS * widest_maps(plan) * width
     logits = LOGIT_COPIES * voxels * len(plan.heads) * 4
     active = plan.batch * (cost.kept_total * width + passing + logits)
     return PROCESS_BYTES + active + 4 * WEIGHT_COPIES * cost.parameters

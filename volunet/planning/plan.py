@@ -125,6 +125,14 @@ class Plan(Settings):
             raise ValueError(
                 f"{self.family} without padding, or for slices, answers at the finest scale only"
             )
+        if self.recompute and not family.u_shape:
+            raise ValueError(f"the family {self.family} cannot compute its maps again")
+        lonely = self.patch == self.sizes.step != (1, 1, 1)
+        if lonely and family.stages is not None and not family.u_shape:
+            raise ValueError(
+                f"the patch {self.patch} comes down to a single voxel in the family {self.family}; "
+                "make it twice as long along an axis"
+            )
         fitting = self.nearest_patch(self.patch)
         if fitting != self.patch:
             raise ValueError(

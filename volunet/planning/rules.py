@@ -80,7 +80,8 @@ def choose_slices(shape: Size, spacing: Triple, wanted: int | None = None) -> Sl
         shape: of the median scan at this spacing.
         wanted: 2 or 3 where somebody has chosen.
     """
-    across = max(range(3), key=lambda axis: (spacing[axis], -shape[axis]))
+    single = [axis for axis in range(3) if shape[axis] == 1]
+    across = max(single or range(3), key=lambda axis: (spacing[axis], -shape[axis]))
     finer = max(mm for axis, mm in enumerate(spacing) if axis != across)
     ratio, slices, name = spacing[across] / finer, shape[across], "RAS"[across]
     told = f"{slices} slices along {name}, {ratio:.3g} times as thick as their pixels"

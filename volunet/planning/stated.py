@@ -38,6 +38,7 @@ def plan_as_stated(values: Mapping[str, Any], channels: tuple[str, ...], labels:
             "the network's own settings."
         )
     nowhere = Machine("cpu", 1, 1.0)
-    stages = choose_stages(fixed["patch"], fixed["spacing"], nowhere, fixed)
+    flat = fixed["patch"].index(1) if fixed.get("dimensions") == 2 and 1 in fixed["patch"] else None
+    stages = choose_stages(fixed["patch"], fixed["spacing"], nowhere, fixed, flat=flat)
     told = {"channels": channels, "labels": labels.model_dump(), "batch": 1}
     return build(Plan, {**told, **stages, **fixed}, at="plan")

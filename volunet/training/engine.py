@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from ignite.engine import Engine
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
@@ -94,14 +95,23 @@ def build_trainer(
         tell=tell,
     )
 
+    still = [m for m in parts.module.modules() if isinstance(m, _BatchNorm) and _is_frozen(m)]
+
     def step(_: Engine, batch: Batch) -> Step:
         module.train()
+        for frozen in still:  # else its running statistics would go on
+            frozen.eval()
         loss = cut(batch)
         norm = nn.utils.clip_grad_norm_(weights, parts.clip_norm)
         parts.optimizer.step()
         return Step(loss, norm.detach(), batch.case_ids)
 
     return Engine(step)
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    weights = list(module.parameters())
+    return bool(weights) and not any(weight.requires_grad for weight in weights)
 
 
 def _averaging(parts: Parts) -> DistributedDataParallel:

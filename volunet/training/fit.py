@@ -222,7 +222,7 @@ def start_run(job: Job) -> Run:
         network=network,
         module=module,
         loss=Loss(plan, settings.loss, device=job.device, processes=job.processes),
-        optimizer=make_optimizer(module, settings.optimisation),
+        optimizer=make_optimizer(module, settings.optimisation, heads=plan.head_axes),
         average=Average(network, power=settings.average_power),
         device=job.device,
         dtype=training_dtype(job.device),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from math import cos, pi
 from typing import Annotated, Literal
 
@@ -46,26 +47,30 @@ class Optimisation(Settings):
     freeze_encoder: bool = False
 
 
-def make_optimizer(network: nn.Module, settings: Optimisation) -> Optimizer:
+def make_optimizer(
+    network: nn.Module, settings: Optimisation, *, heads: Collection[str] = ()
+) -> Optimizer:
     """The optimiser of a network's weights; those that are frozen take no more gradients.
 
     Args:
         network: any; one with the stages of `UShape`, be it wrapped, where the encoder is to be
             frozen or stages have rates of their own.
+        heads: names of the weights of its head, where they do not begin with "head".
 
     Raises:
         ConfigError: stages are told apart that the network has not.
     """
     groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
     names = [name.removeprefix("net.") for name, _ in network.named_parameters()]
+    heads = {name.removeprefix("net.") for name in heads}
     by_stage = settings.freeze_encoder or settings.stage_decay < 1
-    stages = _count_stages(network, names) if by_stage else 1
+    stages = _count_stages(network, names) if by_stage else (1, 0)
     for name, weight in zip(names, network.parameters(), strict=True):
         if settings.freeze_encoder and name.startswith(ENCODER):
             weight.requires_grad_(False)
             continue
-        share = settings.stage_decay ** _stages_from_head(name, stages) if by_stage else 1.0
-        matrix = weight.ndim > 1 and not name.startswith(HEAD)
+        share = settings.stage_decay ** _stages_from_head(name, *stages) if by_stage else 1.0
+        matrix = weight.ndim > 1 and not (name.startswith(HEAD) or name in heads)
         groups.setdefault((share, weight.ndim > 1, matrix), []).append(weight)
     by_rule = [
         {
@@ -102,25 +107,30 @@ def set_rate(optimizer: Optimizer, rate: float) -> None:
         group["lr"] = rate * group["share"]
 
 
-def _count_stages(network: nn.Module, names: list[str]) -> int:
-    """Stages of a network's encoder."""
+def _count_stages(network: nn.Module, names: list[str]) -> tuple[int, int]:
+    """Stages of a network's encoder, and of its decoder."""
     if not any(isinstance(module, UShape) for module in network.modules()):
         raise ConfigError(
             "training.optimisation.freeze_encoder and stage_decay tell stages of a U-Net apart, "
             f"and {type(network).__name__} has none. Take these keys out of the recipe."
         )
-    return 1 + max((_stage(name) for name in names if name.startswith(ENCODER)), default=0)
+    encoder, decoder = (
+        1 + max((_stage(name) for name in names if name.startswith(part)), default=-1)
+        for part in (ENCODER, DECODER)
+    )
+    return encoder, decoder
 
 
-def _stages_from_head(name: str, stages: int) -> int:
+def _stages_from_head(name: str, encoder: int, decoder: int) -> int:
     """How many stages lie between a weight and the head, on the way that an image takes.
 
     Args:
-        stages: of the encoder; the decoder has one less.
+        encoder: stages on the way down.
+        decoder: stages on the way up.
     """
     if name.startswith(ENCODER):
-        return 2 * stages - 1 - _stage(name)
-    return stages - 1 - _stage(name) if name.startswith(DECODER) else 0
+        return encoder + decoder - _stage(name)
+    return decoder - _stage(name) if name.startswith(DECODER) else 0
 
 
 def _stage(name: str) -> int:

@@ -59,7 +59,9 @@ def transplant(
     """
     own = network.state_dict()
     odd = sorted(set(weights) ^ set(own))
-    odd += sorted(n for n in own if n in weights and not _fits(weights[n], own[n], axes.get(n, ())))
+    both = sorted(set(weights) & set(own))
+    odd += [n for n in both if not _counts(weights[n], axes.get(n, ()), before)]
+    odd += [n for n in both if not _fits(weights[n], own[n], axes.get(n, ()))]
     if odd:
         raise ModelError(
             f"The weights are those of another network: {', '.join(odd[:4])}"
@@ -76,6 +78,11 @@ def transplant(
         drawn=tuple(name for name in now if name not in kept),
         left=tuple(name for name in before if name not in kept),
     )
+
+
+def _counts(given: Tensor, along: tuple[int, ...], before: Sequence[str]) -> bool:
+    """Whether a weight of the older head has one entry for each name."""
+    return all(axis < given.ndim and given.shape[axis] == len(before) for axis in along)
 
 
 def _fits(given: Tensor, own: Tensor, along: tuple[int, ...]) -> bool:

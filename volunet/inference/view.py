@@ -130,7 +130,11 @@ def view_scan(
     elif cells is not None and effort.crop and prepared is None:
         box = cells.box(margin_vox(grid)) or box
     box = at_least(box, plan.patch, grid.shape)
-    labelled, box = box, grown(box, plan.margin, grid.shape)
+    labelled = box
+    if plan.unpadded is not None:  # it sees what lies around, from where its maps would begin
+        box = grown(box, plan.margin, grid.shape)
+        steps = zip(box.start, plan.unpadded.step, strict=True)
+        box = Box(tuple(a - a % step for a, step in steps), box.stop)
     if isinstance(plan, Plan):
         seen = plan.prepare(scan, box)
     else:

@@ -95,12 +95,8 @@ def build_trainer(
         tell=tell,
     )
 
-    still = [m for m in parts.module.modules() if isinstance(m, _BatchNorm) and _is_frozen(m)]
-
     def step(_: Engine, batch: Batch) -> Step:
-        module.train()
-        for frozen in still:  # else its running statistics would go on
-            frozen.eval()
+        _set_training(module)
         loss = cut(batch)
         norm = nn.utils.clip_grad_norm_(weights, parts.clip_norm)
         parts.optimizer.step()
@@ -109,9 +105,13 @@ def build_trainer(
     return Engine(step)
 
 
-def _is_frozen(module: nn.Module) -> bool:
-    weights = list(module.parameters())
-    return bool(weights) and not any(weight.requires_grad for weight in weights)
+def _set_training(module: nn.Module) -> None:
+    """Training mode, but for normalisations that are frozen: their statistics would go on."""
+    module.train()
+    for part in module.modules():
+        if isinstance(part, _BatchNorm):
+            weights = list(part.parameters())
+            part.train(not weights or any(weight.requires_grad for weight in weights))
 
 
 def _averaging(parts: Parts) -> DistributedDataParallel:

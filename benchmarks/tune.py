@@ -85,7 +85,7 @@ def hold(case, plan) -> Held:
 
 def tune(network: nn.Module, cases: list[Held], plan, steps: int) -> None:
     rng = np.random.default_rng(0)
-    settings = Optimisation(learning_rate=RATE, warm_up=0.1)
+    settings = Optimisation(method="adamw", learning_rate=RATE, warm_up=0.1)
     optimizer = make_optimizer(network, settings)
     loss_of, losses = Loss(plan), []
     for step in range(steps):

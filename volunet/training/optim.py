@@ -17,6 +17,8 @@ from volunet.models.unet import UShape
 from volunet.training.muon import Muon
 
 Positive = Annotated[float, Field(gt=0)]
+RATES = {"muon": 1e-2, "adamw": 2e-3, "sgd": 1e-2}
+"""What suits each method (measured, docs/benchmarks; nnU-Net's for SGD)."""
 ENCODER, DECODER, HEAD = "encoder.", "decoder.", "head"
 
 
@@ -24,9 +26,9 @@ class Optimisation(Settings):
     """How weights are moved.
 
     Args:
-        method: AdamW (Loshchilov and Hutter 2019), SGD with Nesterov's momentum 0.99, or Muon
-            (Jordan 2024) for the convolutions between image and head, with AdamW for the rest.
-        learning_rate: the highest; 0.01 suits SGD.
+        method: Muon (Jordan 2024) for all convolutions but the head, with AdamW for the rest;
+            AdamW (Loshchilov and Hutter 2019) for all; or SGD with Nesterov's momentum 0.99.
+        learning_rate: the highest; None for what suits the method (`RATES`).
         decay: how the rate falls after its rise: half a cosine, or a straight line (which is
             nearly nnU-Net's polynomial).
         weight_decay: of convolution weights; normalisation and bias have none.
@@ -37,14 +39,19 @@ class Optimisation(Settings):
         freeze_encoder: the encoder keeps the weights that it started with.
     """
 
-    method: Literal["adamw", "sgd", "muon"] = "adamw"
-    learning_rate: Positive = 2e-3
+    method: Literal["muon", "adamw", "sgd"] = "muon"
+    learning_rate: Positive | None = None
     decay: Literal["cosine", "linear"] = "cosine"
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.03
     clip_norm: Positive = 12.0
     stage_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     freeze_encoder: bool = False
+
+    @property
+    def highest_rate(self) -> float:
+        """The learning rate at its highest."""
+        return RATES[self.method] if self.learning_rate is None else self.learning_rate
 
 
 def make_optimizer(
@@ -81,7 +88,7 @@ def make_optimizer(
         }
         for (share, decays, matrices), weights in groups.items()
     ]
-    rate = settings.learning_rate
+    rate = settings.highest_rate
     if settings.method == "muon":
         return Muon(by_rule, lr=rate)
     if settings.method == "sgd":
@@ -98,7 +105,7 @@ def rate_at(progress: float, settings: Optimisation) -> float:
     rise = min(1.0, (progress + 1e-4) / max(settings.warm_up, 1e-4))
     gone = min(progress, 1.0)
     left = 1 - gone if settings.decay == "linear" else 0.5 * (1 + cos(pi * gone))
-    return settings.learning_rate * rise * left
+    return settings.highest_rate * rise * left
 
 
 def set_rate(optimizer: Optimizer, rate: float) -> None:

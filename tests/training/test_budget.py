@@ -54,7 +54,7 @@ def test_the_rate_rises_then_falls_to_nothing(one, other):
     early, late = sorted((one, other))
     if early >= 0.1:
         assert rate_at(early, settings) >= rate_at(late, settings)
-    assert 0 <= rate_at(one, settings) <= settings.learning_rate
+    assert 0 <= rate_at(one, settings) <= settings.highest_rate
     assert rate_at(1.0, settings) == pytest.approx(0, abs=1e-12)
 
 

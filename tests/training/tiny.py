@@ -41,7 +41,8 @@ def ball(seed: int) -> Prepared:
 
 def job(folder: Path, *, steps: int | None = None, seconds: float | None = None, **settings) -> Job:
     """A run on balls."""
-    values = {"optimisation": Optimisation(learning_rate=0.01), "log_steps": 1, "validations": 1}
+    adamw = Optimisation(method="adamw", learning_rate=0.01)
+    values = {"optimisation": adamw, "log_steps": 1, "validations": 1}
     return Job(
         plan=PLAN,
         settings=Training(**{**values, **settings}),

@@ -13,6 +13,7 @@ from tests.planning.test_rules import HIPPOCAMPUS, PROSTATE, noise_facts
 from tests.training.tiny import PLAN, job
 from volunet.data.augment import Augmentation, draw_change, source_size
 from volunet.errors import ConfigError
+from volunet.inference.cover import classify
 from volunet.inference.effort import Effort
 from volunet.inference.engines.torch_engine import TorchEngine
 from volunet.inference.segmenter import Segmenter
@@ -109,6 +110,43 @@ def test_a_patch_of_ones_own_says_which_axis_is_across():
             facts, ("MR",), LABELS, SMALL, fixed={"dimensions": 2, "patch": tuple(patch)}
         )
         assert plan.flat == patch.index(1)
+
+
+@pytest.mark.parametrize("family", ["unet", "encoder"])
+def test_neighbours_are_channels_and_cost_no_patch(family):
+    facts = noise_facts(CARDIAC)
+    options = {"decoder_features": (2, 2, 4, 4, 4), "encoder": "resnet10"}
+    fixed = {"family": family, "neighbours": 2, "options": options if family == "encoder" else {}}
+    plan = make_plan(facts, ("MR",), LABELS, SMALL, fixed=fixed)
+    assert (plan.patch[2], plan.margin, plan.overlap) == (1, (0, 0, 2), 0.5)
+    network = plan.build_network().eval()
+    with torch.no_grad():
+        logits = network(torch.randn(1, 1, *plan.patch[:2], 5))
+    assert tuple(logits.shape) == (1, 3, *plan.patch)
+    assert set(plan.head_axes) <= set(network.state_dict())
+    with pytest.raises(ConfigError, match="neighbours are for networks of two dimensions"):
+        make_plan(noise_facts(HIPPOCAMPUS), ("MR",), LABELS, SMALL, fixed={"neighbours": 1})
+
+
+def test_a_slice_is_judged_with_its_neighbours_and_mirrored_ones_at_the_end(tmp_path):
+    thin = {"dimensions": 2, "neighbours": 1, "patch": (16, 16, 1), "strides": ((2, 2, 1),)}
+    values = {**PLAN.model_dump(), **thin, "kernels": ((3, 3, 1), (3, 3, 1)), "batch": 16}
+    plan = type(PLAN).model_validate(values)
+    made = replace(job(tmp_path, steps=100, foreground_share=0.3), plan=plan)
+    trained = fit(made)
+    network = plan.build_network()
+    network.load_state_dict(trained.weights)
+    network.eval()
+    case = made.validation[0]
+    image = np.pad(case.image, [(0, 0), (0, 0), (0, 0), (1, 1)], mode="reflect")[:, :16, :16]
+    engine = TorchEngine(network, device="cpu", dtype=torch.float32)
+    found = classify(
+        [engine], case.image[:, :16, :16], plan.patch, Effort(overlap=0.5), unpadded=plan.unpadded
+    )
+    for k in range(20):
+        with torch.no_grad():
+            alone = network(torch.from_numpy(image[None, ..., k : k + 3]))[0, ..., 0].argmax(0)
+        assert np.array_equal(found[..., k], alone.numpy())
 
 
 def test_a_plan_of_two_dimensions_must_be_flat():

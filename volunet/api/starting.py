@@ -20,7 +20,7 @@ from volunet.recipe import Recipe
 from volunet.training.fit import Start
 
 NETWORK = (
-    *("dimensions", "family", "options", "layers", "features", "strides", "kernels"),
+    *("dimensions", "neighbours", "family", "options", "layers", "features", "strides", "kernels"),
     *("residual", "attention", "regions"),
 )
 """Fields of a plan that its network is made of: weights fit no others."""

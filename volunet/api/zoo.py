@@ -10,7 +10,8 @@ from volunet.models.families import FAMILIES
 from volunet.planning.intensity import Intensity
 from volunet.planning.machine import Machine
 from volunet.planning.memory import cost_of, training_bytes
-from volunet.planning.plan import Plan, Size
+from volunet.planning.network_plan import Size
+from volunet.planning.plan import Plan
 from volunet.planning.stages import choose_stages
 from volunet.space.labels import Labels
 

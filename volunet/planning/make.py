@@ -13,7 +13,8 @@ from volunet.models.families import family_of
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.machine import GB, Machine
 from volunet.planning.memory import training_bytes
-from volunet.planning.plan import Plan, Size
+from volunet.planning.network_plan import Size
+from volunet.planning.plan import Plan
 from volunet.planning.rules import (
     Slices,
     choose_intensity,
@@ -104,7 +105,9 @@ def _fit_windows(unchecked: Plan) -> tuple[Size, float]:
     """
     usual: float = Plan.model_fields["overlap"].default
     try:
-        overlap = 0.0 if any(unchecked.margin) else usual
+        sizes = unchecked.sizes
+        bare = any(lost and by > 1 for lost, by in zip(sizes.margin, sizes.step, strict=True))
+        overlap = 0.0 if bare else usual
         return unchecked.nearest_patch(unchecked.patch), overlap
     except ShapeError:
         return unchecked.patch, usual

@@ -19,8 +19,9 @@ from scipy.ndimage import binary_fill_holes
 
 from volunet.config import Settings
 from volunet.models.nnunet import NnunetUNet
+from volunet.planning.network_plan import Count, Size
 from volunet.planning.nnunet_intensity import NnunetIntensity
-from volunet.planning.plan import Count, Millimetres, Size
+from volunet.planning.plan import Millimetres
 from volunet.planning.way_back import WayBack
 from volunet.space.box import Box
 from volunet.space.grid import Grid, Shape

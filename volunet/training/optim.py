@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from math import cos, pi
 from typing import Annotated, Literal
@@ -68,8 +69,8 @@ def make_optimizer(
         ConfigError: stages are told apart that the network has not.
     """
     groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
-    names = [name.removeprefix("net.") for name, _ in network.named_parameters()]
-    heads = {name.removeprefix("net.") for name in heads}
+    names = [_bare(name) for name, _ in network.named_parameters()]
+    heads = {_bare(name) for name in heads}
     by_stage = settings.freeze_encoder or settings.stage_decay < 1
     stages = _count_stages(network, names) if by_stage else (1, 0)
     for name, weight in zip(names, network.parameters(), strict=True):
@@ -138,6 +139,11 @@ def _stages_from_head(name: str, encoder: int, decoder: int) -> int:
     if name.startswith(ENCODER):
         return encoder + decoder - _stage(name)
     return decoder - _stage(name) if name.startswith(DECODER) else 0
+
+
+def _bare(name: str) -> str:
+    """The name of a weight in a network, whatever it is wrapped in."""
+    return re.sub(r"^(net\.)+", "", name)
 
 
 def _stage(name: str) -> int:

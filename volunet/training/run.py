@@ -20,7 +20,8 @@ from volunet.data.cache import Prepared
 from volunet.data.rarity import Repeats, count_repeats
 from volunet.data.sampler import Batch, cut_patches, draw_patches
 from volunet.errors import ConfigError, TrainingDiverged
-from volunet.planning.plan import Plan, Size
+from volunet.planning.network_plan import Size
+from volunet.planning.plan import Plan
 from volunet.training.budget import Clock
 from volunet.training.engine import Parts, Step
 from volunet.training.optim import rate_at, set_rate

@@ -1,12 +1,13 @@
-"""Which way of training gives the most Dice for the same steps: experiments, one run a row.
+"""Which way of training, or which network, gives the most Dice: experiments, one run a row.
 
     python -m benchmarks.recipes --data DATASET --recipe RECIPE --splits SPLITS --work WORK \
         --steps 420 --keep hippocampus
 
-Every row is `volunet train` with a few settings changed, scored case by case on the held-out scans
-(native grids, the default inference) and compared with the first row, pair by pair. Budgets are in
-steps of the plan's batch, so that other work on the machine changes nothing but the seconds; a row
-with another batch takes as many patches. Started again, it goes on where it stopped.
+Two groups: optimisers, and attention gates (`--group gates --budget 10m`). Every row is `volunet
+train` with a few settings changed, scored case by case on the held-out scans (native grids, the
+default inference) and compared with the first row, pair by pair. Budgets in steps of the plan's
+batch let other work on the machine change nothing but the seconds; a row with another batch takes
+as many patches. Started again, it goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -49,30 +50,38 @@ def optimiser(method: str, rate: str, *more: str) -> tuple[str, ...]:
 
 
 LINE = f'{OPTIM}.decay="linear"'
-EXPERIMENTS = (
-    Experiment("AdamW, 0.002 (was the default)", optimiser("adamw", "0.002")),
-    Experiment("AdamW, 0.001", optimiser("adamw", "0.001")),
-    Experiment("AdamW, 0.004", optimiser("adamw", "0.004")),
-    Experiment("SGD, 0.01", optimiser("sgd", "0.01")),
-    Experiment("Muon, 0.002", optimiser("muon", "0.002")),
-    Experiment("Muon, 0.005", optimiser("muon", "0.005")),
-    Experiment("Muon, 0.01", optimiser("muon", "0.01")),
-    Experiment("Muon, 0.02", optimiser("muon", "0.02")),
-    Experiment("AdamW, 0.002, linear", optimiser("adamw", "0.002", LINE)),
-    Experiment("Muon, 0.005, linear", optimiser("muon", "0.005", LINE)),
-    Experiment("Muon, 0.005, batch 1", (*optimiser("muon", "0.005"), "plan.batch=1"), share=2),
-    Experiment("Muon, 0.005, batch 4", (*optimiser("muon", "0.005"), "plan.batch=4"), share=0.5),
-)
+GATES, RESIDUAL = "plan.attention=true", "plan.residual=true"
+GROUPS = {
+    "optimisers": (
+        Experiment("AdamW, 0.002 (was the default)", optimiser("adamw", "0.002")),
+        Experiment("AdamW, 0.001", optimiser("adamw", "0.001")),
+        Experiment("AdamW, 0.004", optimiser("adamw", "0.004")),
+        Experiment("SGD, 0.01", optimiser("sgd", "0.01")),
+        Experiment("Muon, 0.002", optimiser("muon", "0.002")),
+        Experiment("Muon, 0.005", optimiser("muon", "0.005")),
+        Experiment("Muon, 0.01", optimiser("muon", "0.01")),
+        Experiment("Muon, 0.02", optimiser("muon", "0.02")),
+        Experiment("Muon, 0.01, linear", optimiser("muon", "0.01", LINE)),
+        Experiment("Muon, 0.01, batch 1", (*optimiser("muon", "0.01"), "plan.batch=1"), share=2),
+        Experiment("Muon, 0.01, batch 4", (*optimiser("muon", "0.01"), "plan.batch=4"), share=0.5),
+    ),
+    "gates": (
+        Experiment("plain"),
+        Experiment("plain, gates", (GATES,)),
+        Experiment("residual", (RESIDUAL,)),
+        Experiment("residual, gates", (RESIDUAL, GATES)),
+    ),
+}
 
 
 def main() -> None:
     options = read_options()
     options.work.mkdir(parents=True, exist_ok=True)
     rows = []
-    for experiment in EXPERIMENTS:
+    for experiment in GROUPS[options.group]:
         if not options.only or any(experiment.name.startswith(one) for one in options.only):
             measure(experiment, options)
-    for experiment in EXPERIMENTS:
+    for experiment in GROUPS[options.group]:
         if (path := options.work / f"{slug(experiment)}.json").exists():
             rows.append(json.loads(path.read_text()))
     first = rows[0]["dice"]
@@ -81,7 +90,8 @@ def main() -> None:
         row["gain"] = [round(x, 4) for x in (gain.mean, gain.low, gain.high)]
     facts = {"date": datetime.now(UTC).date().isoformat(), "processor": processor()}
     facts |= {"cores": len(os.sched_getaffinity(0)), "versions": versions()}
-    facts |= {"steps": options.steps, "seed": options.seed, "rows": rows}
+    facts |= {"budget": options.budget or f"{options.steps}steps", "seed": options.seed}
+    facts |= {"rows": rows}
     keep(RESULTS / f"recipes_{options.keep}.json", facts)
     print(table(facts))
 
@@ -92,7 +102,9 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--recipe", type=Path, required=True)
     parser.add_argument("--splits", type=Path, help="fold 0 of it; else one case in five")
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--group", choices=GROUPS, default="optimisers")
     parser.add_argument("--steps", type=int, default=420)
+    parser.add_argument("--budget", help="a time, such as 10m, instead of steps")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="*", help="beginnings of names")
     parser.add_argument("--keep", required=True, help="name under benchmarks/results")
@@ -110,8 +122,8 @@ def measure(experiment: Experiment, options: argparse.Namespace) -> None:
     if kept.exists():
         return
     run = options.work / slug(experiment)
-    steps = round(options.steps * experiment.share)
-    words = ["train", options.data, "-o", run, "-r", options.recipe, "--budget", f"{steps}steps"]
+    budget = options.budget or f"{round(options.steps * experiment.share)}steps"
+    words = ["train", options.data, "-o", run, "-r", options.recipe, "--budget", budget]
     words += ["--seed", options.seed, "--set", "training.validations=1", "-q"]
     words += [word for change in experiment.changes for word in ("--set", change)]
     if options.splits:

@@ -91,7 +91,11 @@ def ours(run: str, options: argparse.Namespace) -> dict:
         told = {"data": options.data, "reference": options.reference, "recipe": None}
         told |= {"out": options.work / f"volunet_{budget}_{seed}", "budget": budget}
         made = hippocampus.measure(argparse.Namespace(**told, seed=int(seed), keep=None))
-        keep(kept, {"tool": "volunet", "run": run, "steps": made["run"]["steps"], **made})
+        record = made.pop("run")
+        keep(
+            kept,
+            {"tool": "volunet", "run": run, "steps": record["steps"], **made, "record": record},
+        )
     return json.loads(kept.read_text())
 
 

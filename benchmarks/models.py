@@ -3,9 +3,10 @@
     python -m benchmarks.models --work WORK
 
 Each measurement is a process of its own on the same processors: a training step (the default
-optimiser, one patch, in the precision that volunet trains in here), and one window through each engine; medians of
-`REPEATS` after one that is left out. Peaks are the kernel's, whole processes. Networks have random
-weights and the features that the rules choose for this machine. Started again, it goes on.
+optimiser, one patch, in the precision that volunet trains in here), and one window through each
+engine; medians of `REPEATS` after one that is left out. Peaks are the kernel's, whole processes.
+Networks have random weights and the features that the rules choose for this machine. Started
+again, it goes on.
 """
 
 from __future__ import annotations

@@ -25,9 +25,10 @@ def compare(
     verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
-    """How much better the first is than the second, case by case, with 95 % intervals.
+    """Two evaluations of the same cases, pair by pair.
 
-    Differences are positive where the first is better, for distances too.
+    How much better the first is than the second, with 95 % intervals over cases; positive where it
+    is better, for distances too.
     """
     speaker = Speaker(quiet, verbose, as_json)
     with exits(speaker):

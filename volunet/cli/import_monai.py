@@ -22,7 +22,7 @@ def import_monai(
     verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
-    """A model of volunet's from a network that was trained with MONAI.
+    """A model of volunet's from a checkpoint of MONAI's.
 
     The recipe says what the network is (plan.family and its settings), and how a scan becomes its
     input: channels, labels, plan.spacing, plan.patch, plan.intensities. The file is read as data.

@@ -25,7 +25,9 @@ def models(
     verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
-    """The families of networks: weights, work and memory for a patch, and their sources.
+    """The networks there are, and what they cost.
+
+    Weights, work and memory of each family for a patch, and its source.
 
     A recipe takes one with plan.family and plan.options.
     """

@@ -15,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from volunet.errors import ShapeError
-from volunet.models.blocks import ResidualBlock
+from volunet.models.blocks import MakeBlock, ResidualBlock
 from volunet.models.layer_settings import USUAL, LayerSettings
 from volunet.models.layers import ConvNorm, Size, convolution, per_axis, upsampling
 from volunet.models.unet import UpStage, UShape, factors_of
@@ -58,11 +58,11 @@ class NnunetUNet(UShape):
         _check_stages(len(features), kernels, depths, strides, decoder_depths)
         dims = spatial_dims
         steps = [per_axis(1, dims), *(per_axis(s, dims) for s in strides)]
-        stage, first = (_residual_stage, features[0]) if residual else (_plain_stage, in_channels)
+        block, first = (ResidualBlock, features[0]) if residual else (ConvNorm, in_channels)
         pairs = pairwise((first, *features))
         encoder: list[nn.Module] = [
-            stage(dims, c_in, c_out, side, step, depth, layers)
-            for (c_in, c_out), side, step, depth in zip(pairs, kernels, steps, depths, strict=True)
+            _stage(block, dims, pair, side, step, depth, layers)
+            for pair, side, step, depth in zip(pairs, kernels, steps, depths, strict=True)
         ]
         if residual:
             stem = ConvNorm(dims, in_channels, features[0], kernel=kernels[0], layers=layers)
@@ -71,7 +71,7 @@ class NnunetUNet(UShape):
             UpStage(
                 None,
                 upsampling(dims, coarse, fine, step),
-                _plain_stage(dims, 2 * fine, fine, side, 1, depth, layers),
+                _stage(ConvNorm, dims, (2 * fine, fine), side, 1, depth, layers),
             )
             for (fine, coarse), side, step, depth in zip(
                 pairwise(features), kernels[:-1], steps[1:], decoder_depths, strict=True
@@ -100,41 +100,24 @@ def residual_encoder(spatial_dims: int, stages: int) -> dict[str, Any]:
     }
 
 
-def _plain_stage(
+def _stage(
+    block: MakeBlock,
     dims: int,
-    c_in: int,
-    c_out: int,
+    channels: tuple[int, int],
     kernel: Size,
     stride: Size,
     depth: int,
     layers: LayerSettings,
 ) -> nn.Sequential:
-    """So many convolutions, the first of which takes the stride."""
-    first = ConvNorm(dims, c_in, c_out, kernel=kernel, stride=stride, layers=layers)
-    return nn.Sequential(
-        first,
-        *(ConvNorm(dims, c_out, c_out, kernel=kernel, layers=layers) for _ in range(depth - 1)),
-    )
+    """So many convolutions or residual blocks, the first of which takes the stride.
 
-
-def _residual_stage(
-    dims: int,
-    c_in: int,
-    c_out: int,
-    kernel: Size,
-    stride: Size,
-    depth: int,
-    layers: LayerSettings,
-) -> nn.Sequential:
-    """So many residual blocks, the first of which takes the stride."""
-    first = ResidualBlock(dims, c_in, c_out, kernel=kernel, stride=stride, layers=layers)
-    return nn.Sequential(
-        first,
-        *(
-            ResidualBlock(dims, c_out, c_out, kernel=kernel, layers=layers)
-            for _ in range(depth - 1)
-        ),
-    )
+    Args:
+        channels: that come in, and that go out.
+    """
+    c_in, c_out = channels
+    first = block(dims, c_in, c_out, kernel=kernel, stride=stride, layers=layers)
+    more = (block(dims, c_out, c_out, kernel=kernel, layers=layers) for _ in range(depth - 1))
+    return nn.Sequential(first, *more)
 
 
 def _check_stages(stages: int, *lists: Sequence[object]) -> None:

@@ -28,6 +28,8 @@ class Recipe(Settings):
         description: one sentence for people.
         channels: names of the image's channels, instead of the dataset's.
         labels: what label values mean, instead of what the dataset says.
+        targets: names of the images to estimate, instead of the dataset's, where its cases have
+            such in place of labels.
         plan: fields of `Plan` that are wanted so; the rules choose the others.
         training: how to train.
         budget: how long to train, such as "20m" or "5000steps".
@@ -40,6 +42,7 @@ class Recipe(Settings):
     description: str = ""
     channels: tuple[str, ...] | None = None
     labels: Labels | None = None
+    targets: tuple[str, ...] | None = None
     plan: dict[str, Any] = Field(default_factory=dict)
     training: Training = Training()
     budget: str = "20m"

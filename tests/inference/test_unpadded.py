@@ -91,7 +91,7 @@ def test_it_learns_and_segments_whole_scans(tmp_path):
     plan = type(PLAN).model_validate({**PLAN.model_dump(), **values})
     assert plan.margin == (8, 8, 8)
     trained = fit(type(made)(**{**made.__dict__, "plan": plan}))
-    assert trained.score.dice["ball"] > 0.7
+    assert trained.score.each["ball"] > 0.7
     network = plan.build_network()
     network.load_state_dict(trained.weights)
     case = made.validation[0]
@@ -100,7 +100,7 @@ def test_it_learns_and_segments_whole_scans(tmp_path):
     assert found.shape == case.label.shape
     assert 2 * ((found == 1) & (case.label == 1)).sum() / (
         (found == 1).sum() + (case.label == 1).sum()
-    ) == pytest.approx(trained.score.dice["ball"], abs=0.2)
+    ) == pytest.approx(trained.score.each["ball"], abs=0.2)
 
 
 def test_a_plan_that_loses_nothing_is_not_unpadded():

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.scenes import write_scenes
+from pipelines import add_noise
 from volunet.api.asked import Wanted
 from volunet.api.planning import open_dataset, plan_for
 from volunet.api.training import train
@@ -17,6 +19,17 @@ from volunet.recipe import Recipe
 ROOT = Path(__file__).parents[2]
 PIPELINES = sorted((ROOT / "pipelines").glob("*.toml"))
 FAMILY = {"hippocampus_mr": "mr", "sarcoma_pet": "mr", "head_neck_ct": "ct", "smoke": "mr"}
+
+
+def sample_for(name: str, folder: Path) -> Path:
+    """Samples of the kind that a recipe is for; those with targets are made in `folder`."""
+    if name == "denoise":
+        add_noise.main(ROOT / "sample_data" / "mr" / "images", folder, sd=0.1, seed=0)
+    elif name == "superres_2d":
+        write_scenes(folder, range(3))
+    else:
+        return ROOT / "sample_data" / FAMILY[name]
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -28,15 +41,17 @@ def smoke(tmp_path_factory):
 
 
 @pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.stem)
-def test_a_pipeline_is_planned_on_sample_scans(path):
+def test_a_pipeline_is_planned_on_sample_scans(path, tmp_path):
     recipe = Recipe.read(path)
     assert recipe.name == path.stem
-    sample = ROOT / "sample_data" / FAMILY[path.stem]
+    sample = sample_for(path.stem, tmp_path / "sample")
     # The sample scans have other structures than the real ones: theirs are used for planning.
     dataset = open_dataset(sample, recipe.model_copy(update={"labels": None}))
     plan = plan_for(dataset, dataset.cases, recipe, device="cpu").plan
     for key, value in recipe.plan.items():
         assert json.loads(plan.model_dump_json())[key] == value
+    assert (plan.targets.names if plan.targets else None) == recipe.targets
+    assert (plan.dimensions == 2) == (path.stem == "superres_2d")
 
 
 @pytest.mark.parametrize("path", PIPELINES, ids=lambda path: path.stem)

@@ -18,7 +18,9 @@ def history(*validations: float, loss_from: float = 1.0, loss_to: float = 0.1):
 
 def test_a_fall_beside_a_falling_loss_is_told_with_figures_and_advice():
     told = find_drift(history(0.6, 0.8, 0.75))
-    assert told.startswith("Validation Dice fell from 0.800 at step 66 to 0.750 at step 100")
+    assert told.startswith(
+        "Held-out cases got worse: Dice went from 0.800 at step 66 to 0.750 at step 100"
+    )
     assert "augmentation" in told
 
 

@@ -44,7 +44,7 @@ def trained_on(folder, *, told: bool) -> dict[str, float]:
     whole = [with_a_hole(ball(n)) for n in range(8)]
     train = [drew(case, 1 + n % 2, told=told) for n, case in enumerate(whole[:6])]
     made = job(folder, steps=200)
-    return fit(replace(made, plan=TWO, train=train, validation=whole[6:])).score.dice
+    return fit(replace(made, plan=TWO, train=train, validation=whole[6:])).score.each
 
 
 def test_both_are_learnt_where_each_case_says_what_was_drawn(tmp_path):

@@ -68,8 +68,8 @@ def test_a_run_starts_where_another_ended(tmp_path):
     short = {"optimisation": Optimisation(learning_rate=1e-4)}
     going = fit(replace(job(tmp_path / "on", steps=3, **short), start=start))
     fresh = fit(job(tmp_path / "fresh", steps=3, **short))
-    assert going.score.dice["ball"] > first.score.dice["ball"] - 0.05
-    assert going.score.dice["ball"] > fresh.score.dice["ball"] + 0.2
+    assert going.score.each["ball"] > first.score.each["ball"] - 0.05
+    assert going.score.each["ball"] > fresh.score.each["ball"] + 0.2
 
 
 def test_a_frozen_encoder_stays_as_it_was(tmp_path):

@@ -98,7 +98,7 @@ def test_every_line_of_the_history_is_on_the_curves(told, whole):
         same(curves[name], lines[name])
     assert [step for step, _ in lines["loss"]] == list(range(1, STEPS + 1))
     assert [step for step, _ in curves["val_dice/ball"]] == [STEPS // 2, STEPS]
-    assert curves["val_dice/ball"][-1][1] == pytest.approx(done.score.dice["ball"])
+    assert curves["val_dice/ball"][-1][1] == pytest.approx(done.score.each["ball"])
 
 
 def test_what_a_run_is_made_with_is_kept_once(whole):

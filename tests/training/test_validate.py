@@ -23,8 +23,8 @@ def test_scoring_stops_when_its_time_is_up_but_not_before_one_case():
 def test_a_mean_is_over_the_cases_that_have_a_dice():
     nan = float("nan")
     score = mean_score([[0.5, nan], [1.0, nan]], ["liver", "spleen"])
-    assert (score.cases, score.dice["liver"], score.mean) == (2, 0.75, 0.75)
-    assert np.isnan(score.dice["spleen"])
+    assert (score.cases, score.each["liver"], score.mean) == (2, 0.75, 0.75)
+    assert np.isnan(score.each["spleen"])
     none = mean_score([], ["liver"])
     assert none.cases == 0
     assert np.isnan(none.mean)

@@ -65,7 +65,7 @@ def train(
         done = fit(made, should_stop=stop, tracking=tracking)
     except Stopped as stopped:
         return {"stopped": str(stopped)}
-    return {"weights": done.weights, "dice": done.score.dice["ball"], "cases": done.score.cases}
+    return {"weights": done.weights, "dice": done.score.each["ball"], "cases": done.score.cases}
 
 
 def main() -> None:

@@ -11,8 +11,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from volunet.api.asked import Wanted, Watch
+from volunet.api.estimates import ValidatedValues, judge_estimates, keep_scores
 from volunet.api.planning import open_dataset
 from volunet.api.preparation import plan_run
 from volunet.api.run_folder import RunFolder
@@ -54,7 +56,7 @@ class CrossValidated:
 
     folder: Path
     runs: tuple[TrainedRun, ...] = ()
-    validated: Validated | None = None
+    validated: Validated | ValidatedValues | None = None
     findings: tuple[Finding, ...] = ()
     calibration: Calibration | None = None
 
@@ -134,7 +136,8 @@ def _cross_validate(
     validated = _gather(run, runs, splits, opened, recipe, wanted, watch)
     known = [read_model_file(done.model).calibration for done in runs]
     calibration = merge_calibrations([c for c in known if c is not None], networks=folds)
-    amend_model(run.path, tidy=validated.choice.tidy, calibration=calibration)
+    tidy = validated.choice.tidy if isinstance(validated, Validated) else None
+    amend_model(run.path, tidy=tidy, calibration=calibration)
     run.write_record({"status": "finished"})
     seen = [*unreadable, *found, *validated.findings, *(f for done in runs for f in done.findings)]
     return CrossValidated(run.path, tuple(runs), validated, once(seen), calibration)
@@ -180,8 +183,8 @@ def _gather(
     recipe: Recipe,
     wanted: Wanted,
     watch: Watch,
-) -> Validated:
-    """The held-out masks of all folds in one place, scored and tried together."""
+) -> Validated | ValidatedValues:
+    """The held-out masks, or estimates, of all folds in one place, scored together."""
     out = run.path / "validation"
     out.mkdir(exist_ok=True)
     cases = []
@@ -193,12 +196,12 @@ def _gather(
             cases.append(dataset.case(case_id))
     if not cases:
         raise ConfigError("No fold holds out a case, so there is nothing to validate on.")
-    validated = judge_masks(
-        run.path,
-        sorted(cases, key=lambda case: case.case_id),
-        tolerance_mm=recipe.nsd_tolerance_mm,
-        accept=wanted.accept,
-        counted=watch.count,
-    )
+    cases.sort(key=lambda case: case.case_id)
+    how: dict[str, Any] = {"accept": wanted.accept, "counted": watch.count}
+    if dataset.targets:
+        estimated = judge_estimates(run.path, cases, **how)
+        keep_scores(run.path, estimated)
+        return estimated
+    validated = judge_masks(run.path, cases, tolerance_mm=recipe.nsd_tolerance_mm, **how)
     keep_validation(run.path, validated)
     return validated

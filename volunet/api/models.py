@@ -84,6 +84,8 @@ def _looking(
         return look.on(segment)
     if calibration is None:
         measured = "`volunet train` measures it on held-out cases"
+        if plan.targets is not None:
+            measured = "It is measured for models that tell structures apart"
         if isinstance(plan, NnunetPlan):
             measured = "An imported model has none; 'best' mirrors as nnU-Net does"
         raise ConfigError(

@@ -10,6 +10,7 @@ from volunet.data.cases import Case, Dataset
 from volunet.data.check import declare_labels
 from volunet.data.layouts import find_dataset
 from volunet.data.survey import Survey, survey
+from volunet.errors import ConfigError
 from volunet.findings import refuse_if_needed
 from volunet.planning.machine import find_device, this_machine
 from volunet.planning.make import explain_slices, make_plan
@@ -41,17 +42,29 @@ def quiet(what: str, done: int, total: int) -> None:
 def open_dataset(
     path: Path | str, recipe: Recipe, *, accept: Collection[str] = (), counted: Counted = quiet
 ) -> Dataset:
-    """The dataset at `path`, with the channel names and labels that the recipe gives, if any.
+    """The dataset at `path`, with the names and labels that the recipe gives, if any.
 
     Args:
         accept: codes of refusals to waive.
         counted: told what is done, how many of it, and of how many.
+
+    Raises:
+        ConfigError: the recipe is about targets, and the dataset about structures.
     """
     dataset = find_dataset(Path(path), labels=recipe.labels, accept=accept)
     dataset = declare_labels(
         dataset, accept=accept, progress=lambda a, b: counted("looking for labels", a, b)
     )
-    return replace(dataset, channels=recipe.channels or dataset.channels)
+    if recipe.targets and not dataset.targets:
+        raise ConfigError(
+            f"The recipe estimates {list(recipe.targets)}, and the cases of {Path(path).name} have "
+            "label maps. Give a dataset with targets/, or take targets out of the recipe."
+        )
+    return replace(
+        dataset,
+        channels=recipe.channels or dataset.channels,
+        targets=recipe.targets or dataset.targets,
+    )
 
 
 def plan_for(
@@ -75,12 +88,20 @@ def plan_for(
         tuple(cases),
         dataset.labels,
         len(dataset.channels),
+        targets=len(dataset.targets),
         accept=accept,
         progress=lambda a, b: counted("looking at cases", a, b),
     )
     refuse_if_needed(seen.of_all)
     machine = this_machine(find_device(device))
-    made = make_plan(seen.fingerprint, dataset.channels, dataset.labels, machine, fixed=recipe.plan)
+    made = make_plan(
+        seen.fingerprint,
+        dataset.channels,
+        dataset.labels,
+        machine,
+        targets=dataset.targets,
+        fixed=recipe.plan,
+    )
     return Planned(made, dataset, seen, explain_slices(seen.fingerprint, recipe.plan))
 
 

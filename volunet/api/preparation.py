@@ -59,6 +59,7 @@ def _check_fits(plan: Plan, dataset: Dataset) -> None:
     for what, planned, found in (
         ("channels", plan.channels, dataset.channels),
         ("labels", plan.labels.structures, dataset.labels.structures),
+        ("targets", plan.targets.names if plan.targets else (), dataset.targets),
     ):
         if planned != found:
             raise ConfigError(

@@ -14,6 +14,7 @@ import torch
 
 from volunet.api.asked import Wanted, Watch
 from volunet.api.calibration import SHARE, calibrate_run
+from volunet.api.estimates import ValidatedValues, validate_estimates
 from volunet.api.planning import open_dataset
 from volunet.api.preparation import plan_run, prepare_job
 from volunet.api.run_folder import RunFolder
@@ -32,7 +33,7 @@ from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.machine import find_device
 from volunet.recipe import Recipe
 from volunet.reporting.curves import draw_curves
-from volunet.training.fit import Job, Trained, fit
+from volunet.training.fit import Job, Trained, fit, measure_of
 from volunet.training.processes import Processes, joined, own_device
 from volunet.training.tracking import Tracking, check_trackers, name_parameters
 
@@ -46,12 +47,13 @@ class TrainedRun:
         trained: None where the run had ended before.
         validated: scores of the held-out cases on their own grids; None without such cases.
         findings: about the cases; refused cases were left out.
-        calibration: what `--fast` and `--best` stand for; None without held-out cases.
+        calibration: what `--fast` and `--best` stand for; None without held-out cases, and where
+            values are estimated.
     """
 
     folder: Path
     trained: Trained | None = None
-    validated: Validated | None = None
+    validated: Validated | ValidatedValues | None = None
     findings: tuple[Finding, ...] = field(default_factory=tuple)
     calibration: Calibration | None = None
 
@@ -120,15 +122,14 @@ def _train(
     _keep_model(run, trained, job, recipe, fingerprint)
     _draw_curves(run, watch)
     held_out = [opened.case(case_id) for case_id in split.validation]
-    validated = validate_run(
-        run.path,
-        held_out,
-        device=job.device,
-        tolerance_mm=recipe.nsd_tolerance_mm,
-        accept=wanted.accept,
-        counted=watch.count,
-    )
-    calibration = _calibrate(run, held_out, trained, job, wanted, watch)
+    how: dict[str, Any] = {"device": job.device, "accept": wanted.accept, "counted": watch.count}
+    validated: Validated | ValidatedValues | None
+    if job.plan.targets is not None:
+        validated, calibration = validate_estimates(run.path, held_out, **how), None
+    else:
+        tolerance_mm = recipe.nsd_tolerance_mm
+        validated = validate_run(run.path, held_out, tolerance_mm=tolerance_mm, **how)
+        calibration = _calibrate(run, held_out, trained, job, wanted, watch)
     about = (*opened.findings, *unreadable, *found)
     findings = once((*about, *(validated.findings if validated else ())))
     run.write_record({"status": "finished", **_facts(trained, findings)})
@@ -165,6 +166,7 @@ def _fit(job: Job, recipe: Recipe, wanted: Wanted, watch: Watch) -> Trained:
     asked = recipe.model_dump(mode="json", exclude={"description", "intended_use"})
     planned = job.plan.model_dump(mode="json", include={"patch", "batch", "features"})
     made_with = {**asked, "plan": {**asked["plan"], **planned}, "seed": job.seed}
+    made_with["measure"] = measure_of(job.plan).column
     tracking = Tracking(wanted.track, name_parameters(made_with))
     return fit(job, report=watch.report, should_stop=watch.should_stop, tracking=tracking)
 
@@ -253,7 +255,8 @@ def _sums(cases: Collection[Case]) -> tuple[dict[str, str], list[Finding]]:
 def _keep_model(
     run: RunFolder, trained: Trained, job: Job, recipe: Recipe, fingerprint: Fingerprint
 ) -> None:
-    dice = {name: None if d != d else d for name, d in trained.score.dice.items()}
+    scores = {name: None if s != s else s for name, s in trained.score.each.items()}
+    of_values = job.plan.targets is not None
     model_file.save_model(
         run.path / "model",
         trained.weights,
@@ -265,7 +268,8 @@ def _keep_model(
             steps=trained.steps,
             seconds=trained.seconds,
             seed=job.seed,
-            validation_dice=dice,
+            validation_dice={} if of_values else scores,
+            validation_psnr_db=scores if of_values else {},
         ),
         licence=recipe.licence,
         intended_use=recipe.intended_use,

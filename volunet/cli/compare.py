@@ -28,14 +28,16 @@ def compare(
     """Two evaluations of the same cases, pair by pair.
 
     How much better the first is than the second, with 95 % intervals over cases; positive where it
-    is better, for distances too.
+    is better, for distances and errors too.
     """
     speaker = Speaker(quiet, verbose, as_json)
     with exits(speaker):
         from volunet.evaluation.compare import compare_metrics, read_metrics, to_csv
         from volunet.io.atomic import write_text
 
-        found = compare_metrics(read_metrics(first), read_metrics(second))
+        scored = read_metrics(first)
+        found = compare_metrics(scored, read_metrics(second))
+        what = "structure" if scored.kind == "label" else "target"
         output.mkdir(parents=True, exist_ok=True)
         write_text(output / "comparison.csv", to_csv(found))
         for difference in found:
@@ -43,13 +45,12 @@ def compare(
         sides = ("first", "second", "first is better by", "better, worse", "one side only")
         if any(each.first_only or each.second_only for each in found):
             speaker.say(
-                "Some structures were scored on one side only, as both masks were empty on the "
-                "other: they are counted in the last column and in comparison.csv, and enter no "
-                "difference. Look at them before you judge."
+                "Some cases were scored on one side only, as there both masks were empty on the "
+                "other, or a prediction was missing or refused: they are counted in the last "
+                "column and in comparison.csv, and enter no difference. Look at them before you "
+                "judge."
             )
-        speaker.table(
-            "paired over cases", ("structure", "measure", *sides), [row(each) for each in found]
-        )
+        speaker.table("paired over cases", (what, "measure", *sides), [row(d) for d in found])
         speaker.show(f"The differences are in {output / 'comparison.csv'}.")
 
 

@@ -1,9 +1,9 @@
-"""`volunet evaluate`: scores of masks against references."""
+"""`volunet evaluate`: scores of masks, or of predicted values, against references."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,19 +12,32 @@ from volunet.cli.info import tell_findings
 from volunet.cli.options import Json, Quiet, Verbose
 from volunet.cli.speaker import Speaker
 from volunet.cli.train import tell_summary
+from volunet.cli.value_table import tell_values
+
+if TYPE_CHECKING:
+    from volunet.evaluation.evaluate import Evaluation
+    from volunet.evaluation.evaluate_values import ValueEvaluation
+
+TOLERANCE_MM = 1.0
 
 
 def evaluate(
-    predictions: Annotated[Path, typer.Option("-p", "--predictions", help="Folder of masks.")],
+    predictions: Annotated[
+        Path, typer.Option("-p", "--predictions", help="Folder of masks, or of values.")
+    ],
     references: Annotated[
-        Path, typer.Option("-r", "--references", help="Folder of masks of the same names.")
+        Path, typer.Option("-r", "--references", help="Folder of files of the same names.")
     ],
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Folder for metrics.csv and summary.json.")
     ],
     tolerance_mm: Annotated[
-        float, typer.Option(help="Tolerance of the surface Dice (NSD), mm.")
-    ] = 1.0,
+        float | None,
+        typer.Option(help="Tolerance of the surface Dice (NSD), mm; 1 where none is given."),
+    ] = None,
+    values: Annotated[
+        bool, typer.Option("--values", help="Files hold values (of a regression), not labels.")
+    ] = False,
     only_predicted: Annotated[
         bool, typer.Option("--only-predicted", help="Leave out references without a prediction.")
     ] = False,
@@ -32,24 +45,55 @@ def evaluate(
     verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
-    """Scores of masks, with 95 % intervals over cases."""
+    """Scores of masks or values, with 95 % intervals."""
     speaker = Speaker(quiet, verbose, as_json)
     with exits(speaker):
-        from volunet.evaluation.evaluate import evaluate as score_folder
-
-        output.mkdir(parents=True, exist_ok=True)
-        done = score_folder(
-            predictions,
-            references,
-            output,
-            tolerance_mm=tolerance_mm,
-            only_predicted=only_predicted,
-        )
+        score = _score_values if values else _score_masks
+        done = score(predictions, references, output, tolerance_mm, only_predicted)
         tell_findings(speaker, done.findings)
         speaker.give(done.summary)
-        tell_summary(speaker, "scores (Dice with 95 % interval over cases)", done.summary)
+        tell, measure = (tell_values, "MAE") if values else (tell_summary, "Dice")
+        tell(speaker, f"scores ({measure} with 95 % interval over cases)", done.summary)
         speaker.show(f"The scores are in {output / 'metrics.csv'} and {output / 'summary.json'}.")
         if done.missing or done.refused:
             speaker.say(f"{len(done.missing)} predictions missing, {len(done.refused)} refused.")
             left = {s.case_id for s in done.scores} - {*done.missing, *done.refused}
             raise typer.Exit(SOME_NOT_OK if left else NONE_OK)
+
+
+def _score_masks(
+    predictions: Path,
+    references: Path,
+    output: Path,
+    tolerance_mm: float | None,
+    only_predicted: bool,
+) -> Evaluation | ValueEvaluation:
+    from volunet.evaluation.evaluate import evaluate as score_folder
+
+    output.mkdir(parents=True, exist_ok=True)
+    return score_folder(
+        predictions,
+        references,
+        output,
+        tolerance_mm=TOLERANCE_MM if tolerance_mm is None else tolerance_mm,
+        only_predicted=only_predicted,
+    )
+
+
+def _score_values(
+    predictions: Path,
+    references: Path,
+    output: Path,
+    tolerance_mm: float | None,
+    only_predicted: bool,
+) -> Evaluation | ValueEvaluation:
+    from volunet.errors import ConfigError
+    from volunet.evaluation.evaluate_values import evaluate_values
+
+    if tolerance_mm is not None:
+        raise ConfigError(
+            "--tolerance-mm is about the surfaces of masks, and --values scores files that have "
+            "none. Leave one of them out."
+        )
+    output.mkdir(parents=True, exist_ok=True)
+    return evaluate_values(predictions, references, output, only_predicted=only_predicted)

@@ -66,13 +66,21 @@ def _model(path: Path) -> dict[str, Any]:
     return {
         "name": model.name,
         "channels": list(plan.channels),
-        "labels": plan.labels.structures,
+        **(
+            {"labels": plan.labels.structures}
+            if plan.targets is None
+            else {"targets": list(plan.targets.names), "finer": list(plan.targets.finer)}
+        ),
         "spacing_mm": list(plan.spacing),
         "patch": list(plan.patch),
         "family": plan.family if isinstance(plan, Plan) else "nnunet, imported",
         "features": list(plan.features),
         "trained_on": str(training),
-        "validation_dice": training.validation_dice,
+        **(
+            {"validation_dice": training.validation_dice}
+            if plan.targets is None
+            else {"validation_psnr_db": training.validation_psnr_db}
+        ),
         "tidying": {name: model.tidy.say(name) for name in model.tidy.structures},
         "calibration": _calibration(model.calibration),
         "weights_sha256": list(model.weights.values()),
@@ -162,7 +170,11 @@ def _tell_dataset(speaker: Speaker, path: Path) -> None:
         "cases": len(dataset.cases),
         "groups": len({case.group for case in dataset.cases}),
         "channels": list(dataset.channels),
-        "labels": dataset.labels.structures if dataset.labels else "not declared",
+        **(
+            {"targets": list(dataset.targets)}
+            if dataset.targets
+            else {"labels": dataset.labels.structures if dataset.labels else "not declared"}
+        ),
         "first": list(dataset.case_ids[:5]),
     }
     _tell(speaker, path.name, facts)

@@ -20,7 +20,7 @@ class RunTable:
     """The newest line of a run's history, with the last that is known of what it leaves out."""
 
     def __init__(self) -> None:
-        self._loss, self._dice = "-", ""
+        self._loss, self._measure, self._scores = "-", "", ""
         self._validated: int | None = None
         self._notes: list[str] = []
 
@@ -31,8 +31,9 @@ class RunTable:
             self._loss = f"{row.loss:.3f}"
         if score is not None:
             self._validated = row.step
-            each = ", ".join(f"{name} {dice:.3f}" for name, dice in score.dice.items())
-            self._dice = f"mean {score.mean:.3f}: {each}"
+            each = ", ".join(f"{name} {value:.3f}" for name, value in score.each.items())
+            self._measure = score.measure.said
+            self._scores = f"mean {score.mean:.3f}: {each}"
         self._notes += progress.notes
         table = Table(box=SIMPLE, show_header=False)
         table.add_column(no_wrap=True, style="bold")
@@ -43,7 +44,7 @@ class RunTable:
         table.add_row("loss", self._loss)
         table.add_row("rate", f"{row.learning_rate:.2g}")
         if self._validated is not None:
-            table.add_row(f"Dice at step {self._validated}", escape(self._dice))
+            table.add_row(f"{self._measure} at step {self._validated}", escape(self._scores))
         for note in self._notes:
             table.add_row("note", escape(note))
         return table

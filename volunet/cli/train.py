@@ -14,11 +14,14 @@ from volunet.cli.options import Accept, Change, Device, Json, Quiet, RecipeFile,
 from volunet.cli.plan import read_recipe
 from volunet.cli.run_table import RunTable
 from volunet.cli.speaker import Speaker
+from volunet.cli.value_table import tell_values
 
 if TYPE_CHECKING:
     from volunet.api.asked import Wanted, Watch
     from volunet.api.crossval import CrossValidated
+    from volunet.api.estimates import ValidatedValues
     from volunet.api.training import TrainedRun
+    from volunet.api.validation import Validated
     from volunet.recipe import Recipe
     from volunet.training.fit import Trained
     from volunet.training.handlers import Progress
@@ -157,8 +160,9 @@ def tell_progress(speaker: Speaker, progress: Progress) -> None:
     for note in progress.notes:
         speaker.say(note)
     if progress.score is not None:
-        named = ", ".join(f"{n} {d:.3f}" for n, d in progress.score.dice.items())
-        speaker.say(f"step {row.step}, {row.seconds:.0f} s: validation Dice {named}")
+        named = ", ".join(f"{n} {d:.3f}" for n, d in progress.score.each.items())
+        said = progress.score.measure.said
+        speaker.say(f"step {row.step}, {row.seconds:.0f} s: validation {said} {named}")
         return
     text = (
         f"step {row.step}, {row.seconds:.0f} s of {progress.budget}: "
@@ -184,10 +188,7 @@ def tell_run(speaker: Speaker, run: TrainedRun | CrossValidated, trained: Traine
             f"{100 * t.drawing_share:.1f} % of it for drawing and changing patches."
         )
     if run.validated is not None:
-        result["validation"] = run.validated.summary
-        tell_summary(speaker, "held-out cases", run.validated.summary)
-        result["tidying"] = {n: str(s) for n, s in run.validated.choice.tidy.structures.items()}
-        speaker.say(str(run.validated.choice))
+        result |= tell_validated(speaker, run.validated)
     if run.calibration is not None:
         from volunet.inference.calibration import PRESETS
 
@@ -196,6 +197,19 @@ def tell_run(speaker: Speaker, run: TrainedRun | CrossValidated, trained: Traine
             speaker.say(run.calibration.say(preset))
     speaker.give(result)
     speaker.show(f"The model is in {run.model}.")
+
+
+def tell_validated(speaker: Speaker, validated: Validated | ValidatedValues) -> dict[str, Any]:
+    """The scores of held-out cases; what is told of them to scripts."""
+    from volunet.api.validation import Validated
+
+    if not isinstance(validated, Validated):
+        tell_values(speaker, "held-out cases", validated.summary)
+        return {"validation": validated.summary}
+    tell_summary(speaker, "held-out cases", validated.summary)
+    speaker.say(str(validated.choice))
+    tidying = {name: str(steps) for name, steps in validated.choice.tidy.structures.items()}
+    return {"validation": validated.summary, "tidying": tidying}
 
 
 def tell_summary(speaker: Speaker, title: str, summary: dict[str, Any]) -> None:

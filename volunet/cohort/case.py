@@ -31,6 +31,7 @@ from volunet.io.masks import label_counts
 from volunet.io.names import composed, is_picture
 from volunet.io.reading import Reading
 from volunet.io.write import write
+from volunet.planning.targets import Targets
 from volunet.space.labels import Labels
 from volunet.space.volume import Volume
 
@@ -72,13 +73,15 @@ class Ready:
     seconds: float
 
 
-def output_name(case_id: str, image: Path | str) -> str:
-    """The name of a case's mask: PNG for a picture, NIfTI for all else.
+def output_name(case_id: str, image: Path | str, targets: Targets | None = None) -> str:
+    """The name of a case's mask or values: PNG for a picture, NIfTI for all else.
 
     Args:
         image: the name of a file that the mask is of.
+        targets: what is estimated in place of a mask, which not always fits pixels.
     """
-    return f"{case_id}.png" if is_picture(image) else f"{case_id}.nii.gz"
+    fits = targets is None or targets.top > 0
+    return f"{case_id}.png" if fits and is_picture(image) else f"{case_id}.nii.gz"
 
 
 def name_input(scan: Scan, root: Path | None) -> str:
@@ -201,8 +204,10 @@ def measure(labels: Volume, of: Labels) -> tuple[Measurement, ...]:
     """Voxels and volume of each structure, 0 where it is absent.
 
     Args:
-        labels: (1, I, J, K) whole numbers.
+        labels: (1, I, J, K) whole numbers; whatever it is where there are no structures.
     """
+    if not of.structures:
+        return ()
     counts = label_counts(labels.voxels)
     return tuple(
         Measurement(name, value, counts.get(value, 0), counts.get(value, 0) * labels.grid.voxel_ml)
@@ -212,7 +217,7 @@ def measure(labels: Volume, of: Labels) -> tuple[Measurement, ...]:
 
 def _write(made: Made, found: Segmented, work: Work, record: CaseRecord) -> CaseRecord:
     colours = work.model.plan.labels.mask_colours
-    path = write(found.labels, work.out / _output_of(made.scan), colours=colours)
+    path = write(found.labels, work.out / _output_of(made.scan, work), colours=colours)
     return replace(
         _with(record, judge_findings((*made.findings, *found.findings))),
         output=path.name,
@@ -222,12 +227,12 @@ def _write(made: Made, found: Segmented, work: Work, record: CaseRecord) -> Case
     )
 
 
-def _output_of(scan: Scan) -> str:
-    return output_name(scan.case_id, scan.images[-1])
+def _output_of(scan: Scan, work: Work) -> str:
+    return output_name(scan.case_id, scan.images[-1], work.model.plan.targets)
 
 
 def _judge(error: Exception, scan: Scan, work: Work) -> Verdict:
-    files = (*scan.images, work.out / _output_of(scan))
+    files = (*scan.images, work.out / _output_of(scan, work))
     verdict = judge_error(error, files)
     if verdict.status != "refused":
         log.error("Case %s: %s\n%s", scan.case_id, verdict.status, traceback_of(error, files))

@@ -15,6 +15,7 @@ from volunet.cohort.journal import CaseRecord, Journal
 from volunet.cohort.run_record import RunRecord, write_run_record
 from volunet.cohort.tables import write_tables
 from volunet.errors import Stopped
+from volunet.planning.targets import Targets
 
 TABLES_EVERY_S = 60.0
 
@@ -25,12 +26,20 @@ class Ledger:
     Args:
         inputs: how tables call every scan found, by case id.
         run: as it stands at the start.
+        targets: what is estimated in place of masks.
     """
 
-    def __init__(self, journal: Journal, inputs: Mapping[str, str], run: RunRecord) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        inputs: Mapping[str, str],
+        run: RunRecord,
+        targets: Targets | None = None,
+    ) -> None:
         self.journal = journal
         self.inputs = inputs
         self.run = run
+        self.targets = targets
         self.finished: dict[str, CaseRecord] = {}
         self.kept = 0
         self.told_at = time.monotonic()
@@ -55,7 +64,7 @@ class Ledger:
             Stopped: the books cannot be kept, as the disk is full or refuses.
         """
         try:
-            stale = self.folder / output_name(record.case_id, record.input)
+            stale = self.folder / output_name(record.case_id, record.input, self.targets)
             if not record.is_ok and os.path.lexists(stale):
                 stale.unlink()
             if not kept:

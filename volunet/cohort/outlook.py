@@ -13,7 +13,9 @@ from volunet.inference.limit import Foreseen
 from volunet.inference.segmenter import Segmenter
 from volunet.io.header import Header
 from volunet.io.scan import read_header
+from volunet.planning.foresight import estimate_bytes
 from volunet.planning.machine import GB
+from volunet.planning.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -68,16 +70,19 @@ def look_ahead(
     alone = _foresee_all(headers, model)
     if len(headers) < 2:
         return model, _outlook(headers, alone, overlaps=True)
-    both = replace(model, beside=max(_beside(header) for header in headers.values()))
+    both = replace(model, beside=max(_beside(h, model) for h in headers.values()))
     together = _foresee_all(headers, both)
     if _ways(together) == _ways(alone):
         return both, _outlook(headers, together, overlaps=True)
     return model, _outlook(headers, alone, overlaps=model.overlaps)
 
 
-def _beside(header: Header) -> float:
+def _beside(header: Header, model: Segmenter) -> float:
     """The next scan while it is read, and the mask of the last one while it is written."""
-    return float(header.reading_bytes + prod(header.grid.shape))
+    plan, mask = model.plan, float(prod(header.grid.shape))
+    if isinstance(plan, Plan) and plan.targets is not None:
+        mask = estimate_bytes(plan, header.grid)
+    return header.reading_bytes + mask
 
 
 def _headers(scans: Sequence[Scan], model: Segmenter, accept: Collection[str]) -> dict[str, Header]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from volunet.findings import Finding
+from volunet.planning.targets import Targets
 from volunet.space.labels import Labels
 from volunet.space.volume import Volume
 
@@ -22,13 +23,17 @@ class Aims(Protocol):
     def labels(self) -> Labels:
         """The structures that are segmented."""
 
+    @property
+    def targets(self) -> Targets | None:
+        """The images that are estimated in their place."""
+
 
 class Segmented(Protocol):
     """What became of one scan."""
 
     @property
     def labels(self) -> Volume:
-        """(1, I, J, K) label values on the scan's own grid."""
+        """(1, I, J, K) label values on the scan's own grid, or estimates of T targets."""
 
     @property
     def findings(self) -> tuple[Finding, ...]:

@@ -108,7 +108,7 @@ def predict_cohort(
     if clashes := find_clashes(named):
         raise Refused(clashes)
     with locked(out) as lock:
-        scans, journal = _open_folder(scans, out)
+        scans, journal = _open_folder(scans, out, model)
         sweep(out)
         inputs = {scan.case_id: name_input(scan, asked.root) for scan in scans}
         run = RunRecord(
@@ -118,14 +118,14 @@ def predict_cohort(
             inputs=len(scans),
             started=datetime.now(UTC),
         )
-        ledger = Ledger(journal, inputs, run)
+        ledger = Ledger(journal, inputs, run, model.plan.targets)
         work = Work(model, out, frozenset(accept), dict(journal.records), inputs)
         _keep_books(scans, work, ledger, Watcher(lock, report, should_stop))
         records = tuple(ledger.finished[scan.case_id] for scan in scans)
         return Outcome(records, ledger.kept, ledger.counts)
 
 
-def _open_folder(scans: Sequence[Scan], out: Path) -> tuple[list[Scan], Journal]:
+def _open_folder(scans: Sequence[Scan], out: Path, model: Model) -> tuple[list[Scan], Journal]:
     """The scans without results of earlier runs, and the journal of `out`.
 
     Raises:
@@ -135,7 +135,8 @@ def _open_folder(scans: Sequence[Scan], out: Path) -> tuple[list[Scan], Journal]
     inside = [s for s in scans if any(p.parent.resolve() == home for p in s.images)]
     inside_ids = {s.case_id for s in inside}
     others = [s for s in scans if s.case_id not in inside_ids]
-    ours = {NAME, *(output_name(s.case_id, s.images[-1]) for s in others)}
+    targets = model.plan.targets
+    ours = {NAME, *(output_name(s.case_id, s.images[-1], targets) for s in others)}
     if not inside or (out / NAME).exists():
         journal = Journal.open(out, outputs=ours)
         ours |= {record.output for record in journal.records.values()}

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
 from volunet.config import Settings
+from volunet.space.box import Box
 
 
 def _ascending(factors: tuple[float, float]) -> tuple[float, float]:
@@ -36,6 +37,8 @@ Factors = Annotated[tuple[Positive, Positive], AfterValidator(_ascending)]
 
 class Augmentation(Settings):
     """How often and how far patches are changed.
+
+    Where images are estimated, intensities stay as they are unless a share is given here.
 
     Args:
         turn_share: share of patches that are turned and scaled.
@@ -64,6 +67,15 @@ class Augmentation(Settings):
     contrast: Factors = (0.75, 1.25)
     gamma_share: Share = 0.2
     gamma: Factors = (0.7, 1.5)
+
+    def for_targets(self) -> Augmentation:
+        """The same without changes of intensity that nobody asked for.
+
+        They would change the image and not what is to be estimated from it.
+        """
+        shares = ("noise_share", "brightness_share", "contrast_share", "gamma_share")
+        unasked = [name for name in shares if name not in self.model_fields_set]
+        return self.model_copy(update=dict.fromkeys(unasked, 0.0))
 
 
 @dataclass(frozen=True)
@@ -162,7 +174,7 @@ def apply_change(
 
     Args:
         image: (B, C, *S) float32 on the device that trains, S at least `patch`.
-        label: (B, *S) class indices.
+        label: (B, *S) class indices, or (B, T, *S) targets, which are moved like images.
         swaps: class indices that change places where the first axis (left-right) is mirrored.
     """
     image, label = _turn(change.matrix, image, label, patch)
@@ -229,13 +241,13 @@ def _turn(
 ) -> tuple[Tensor, Tensor]:
     size = tuple(image.shape[2:])
     first = [(n - p) // 2 for n, p in zip(size, patch, strict=True)]
-    inner = tuple(slice(f, f + p) for f, p in zip(first, patch, strict=True))
-    seen, truth = image[:, :, *inner].clone(), label[:, *inner].clone()
+    inner = Box(tuple(first), tuple(f + p for f, p in zip(first, patch, strict=True))).index
+    seen, truth = image[inner].clone(), label[inner].clone()
     upright = (np.abs(matrix) == np.eye(3, dtype=np.float32)).all(axis=(1, 2))
     for place in np.flatnonzero(upright):  # mirrored at most, which moves voxels as they are
         back = [axis for axis in range(3) if matrix[place, axis, axis] < 0]
-        seen[place] = seen[place].flip([axis + 1 for axis in back])
-        truth[place] = truth[place].flip(back)
+        seen[place] = seen[place].flip([axis - 3 for axis in back])
+        truth[place] = truth[place].flip([axis - 3 for axis in back])
     turned = np.flatnonzero(~upright)
     if not turned.size:
         return seen, truth
@@ -247,6 +259,9 @@ def _turn(
     chosen = torch.from_numpy(turned).to(image.device)
     where = affine_grid(theta.to(image.device), [len(turned), 1, *patch], align_corners=False)
     seen[chosen] = grid_sample(image[chosen], where, mode="bilinear", align_corners=False)
+    if label.is_floating_point():
+        truth[chosen] = grid_sample(label[chosen], where, mode="bilinear", align_corners=False)
+        return seen, truth
     nearest = grid_sample(
         label[chosen][:, None].float(), where, mode="nearest", align_corners=False
     )

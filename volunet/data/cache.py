@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from volunet.data.content import sum_of_files
 from volunet.data.drawn import drawn_classes, undrawn
 from volunet.data.entry import Entry, read_entry, write_entry
 from volunet.data.read_case import CaseReading, findings_of, read_case
+from volunet.data.read_target import TargetReading, read_target_case
 from volunet.errors import Stopped, WriteError
 from volunet.findings import Finding, Severity
 from volunet.io.atomic import sweep
@@ -47,7 +48,8 @@ class Prepared:
 
     Args:
         image: float32 (C, I, J, K).
-        label: class indices (I, J, K), uint8, or uint16 for more than 255 classes.
+        label: class indices (I, J, K), uint8, or uint16 for more than 255 classes; or the targets
+            that are estimated, float32 (T, I, J, K).
         foreground: some voxels (n, 3) of each structure that occurs, by class index: all up to
             5,000, a random sample of so many beyond.
         drawn: which classes were drawn, (classes,) with background first; None for all.
@@ -93,7 +95,7 @@ class PreparedCases:
         """The case, prepared now or earlier; its entry is checked once in each process.
 
         Raises:
-            DatasetError: the case has no label map.
+            DatasetError: the case has no label map, or no target.
             Refused: a file is refused; the findings say why.
             LabelError: the label map holds a value that the plan does not declare.
             WriteError: the entry cannot be written.
@@ -140,6 +142,8 @@ class PreparedCases:
         labels = self._plan.labels  # maps whose labels tell left from right are judged harder
         said["labels"] = [labels.values, labels.ignore, bool(labels.pairs)]
         said["channels"] = len(self._plan.channels)
+        if self._plan.targets is not None:
+            said["targets"] = self._plan.model_dump(mode="json", include={"targets", "respace"})
         made_from = [VERSION, sum_of_files(case.files), len(case.images), said, self._accept]
         return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 
@@ -147,13 +151,7 @@ class PreparedCases:
         path = self.path_of(case)
         entry = read_entry(path, path.stem)
         if entry is None:
-            read = read_case(
-                case,
-                channels=len(self._plan.channels),
-                labels=self._plan.labels,
-                accept=self._accept,
-            )
-            facts, arrays = prepare(read, self._plan, seed=int(path.stem[:16], 16))
+            facts, arrays = self._made(case, seed=int(path.stem[:16], 16))
             write_entry(path, {"key": path.stem} | facts, arrays)
             entry = read_entry(path, path.stem)
         if entry is None:
@@ -162,6 +160,15 @@ class PreparedCases:
                 f"{path.parent} is on."
             )
         return _prepared(entry, case, self._plan.labels)
+
+    def _made(self, case: Case, *, seed: int) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        channels, accept = len(self._plan.channels), self._accept
+        if (targets := self._plan.targets) is not None:
+            aims = len(targets.names)
+            pair = read_target_case(case, channels=channels, targets=aims, accept=accept)
+            return prepare_targets(pair, self._plan)
+        read = read_case(case, channels=channels, labels=self._plan.labels, accept=accept)
+        return prepare(read, self._plan, seed=seed)
 
 
 def prepare(
@@ -179,14 +186,24 @@ def prepare(
     label = resample_labels(read.label.reoriented("RAS"), image.grid)
     index = plan.labels.to_index(label.voxels[0])
     samples = sample_foreground(index, plan.labels.classes, np.random.default_rng(seed))
-    facts = {
-        "affine": image.grid.affine.tolist(),
-        "findings": [
-            json.loads(found.to_json()) for found in read.findings if found.code != "LBL-UNDRAWN"
-        ],
-    }
+    kept = [found for found in read.findings if found.code != "LBL-UNDRAWN"]
+    facts = _facts(image.grid, kept)
     coordinates = {f"class {c}": voxels for c, voxels in samples.items()}
     return facts, {"image": image.voxels, "label": index} | coordinates
+
+
+def prepare_targets(
+    read: TargetReading, plan: Plan
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """What is kept of a case with targets: facts as JSON values, and arrays by name."""
+    image, scales = plan.prepare_scaled(read.image)
+    target = plan.prepare_target(read.target, image.grid, plan.target_scales(scales))
+    return _facts(image.grid, read.findings), {"image": image.voxels, "label": target.voxels}
+
+
+def _facts(grid: Grid, findings: Iterable[Finding]) -> dict[str, Any]:
+    told = [json.loads(found.to_json()) for found in findings]
+    return {"affine": grid.affine.tolist(), "findings": told}
 
 
 def sample_foreground(
@@ -227,7 +244,7 @@ def _prepared(entry: Entry, case: Case, labels: Labels) -> Prepared:
     hidden = [] if drawn is None else [c for c in samples if not drawn[c]]
     told = [_finding(told) for told in entry.facts["findings"]]
     told += [undrawn(labels.names[c - 1], labels.values[c - 1]) for c in hidden]
-    i, j, k = label.shape
+    i, j, k = label.shape[-3:]
     return Prepared(
         case_id=case.case_id,
         image=entry.arrays["image"],

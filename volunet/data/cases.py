@@ -30,6 +30,7 @@ class Case:
         case_id: unique in its dataset.
         images: one file for each channel, or one file that holds them all.
         label: the label map.
+        target: in its place, the image that is to be estimated, all its channels in one file.
         group: cases of one group (one patient, say) stay on one side of every split; the case id
             unless given.
         split: the side the dataset puts the case on, empty where it does not say.
@@ -40,6 +41,7 @@ class Case:
     case_id: str
     images: tuple[Path, ...]
     label: Path | None = None
+    target: Path | None = None
     group: str = ""
     split: Side = ""
     fold: int | None = None
@@ -50,8 +52,8 @@ class Case:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The images, then the label map where there is one."""
-        return (*self.images, *(() if self.label is None else (self.label,)))
+        """The images, then the label map or the target where there is one."""
+        return (*self.images, *(path for path in (self.label, self.target) if path is not None))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,9 @@ class Dataset:
         root: the folder that was given, or the folder of the table.
         cases: sorted by case id.
         channels: what each channel of an image is, such as "CT".
-        labels: None where only the files tell; `declare_labels` looks.
+        labels: None where only the files tell; `declare_labels` looks. Without structures where
+            cases have targets.
+        targets: what each channel of a target is; () for cases with label maps.
         layout: how the files were found: "folders", "msd", "nnunet" or "csv".
         findings: what was left out, or waived, while looking for the cases.
     """
@@ -72,6 +76,7 @@ class Dataset:
     channels: tuple[str, ...]
     labels: Labels | None
     layout: Literal["folders", "msd", "nnunet", "csv"]
+    targets: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
 
     @property

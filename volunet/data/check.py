@@ -17,6 +17,7 @@ from volunet.data.cases import Case, Dataset, Scan
 from volunet.data.content import sum_of_voxels
 from volunet.data.occurrence import judge_occurrence
 from volunet.data.read_case import findings_of, read_case, read_images
+from volunet.data.read_target import read_target_case
 from volunet.data.splits import find_leaks, own_splits
 from volunet.errors import DatasetError
 from volunet.findings import Finding, Refused, finding
@@ -134,6 +135,10 @@ def _each(look: Callable[[T], S], items: Sequence[T], progress: Progress | None)
 def _check_case(case: Case, dataset: Dataset, accept: Collection[str]) -> Checked:
     channels = len(dataset.channels)
     try:
+        if dataset.targets:
+            aims = len(dataset.targets)
+            pair = read_target_case(case, channels=channels, targets=aims, accept=accept)
+            return Checked(case.case_id, pair.findings, sum_of_voxels(pair.image.voxels))
         read = read_case(case, channels=channels, labels=dataset.labels, accept=accept)
         content, voxels = sum_of_voxels(read.image.voxels), label_counts(read.label.voxels)
     except Exception as error:  # whatever one case does, the others are looked at

@@ -1,5 +1,7 @@
 """A dataset as a table: case_id,image[,image:<channel>...],label[,group][,split][,fold][,labelled].
 
+In place of `label` a table may have `target`: the image that is to be estimated.
+
 `split` is train or validation; `fold` the fold that holds the case out, from 0; `labelled` the
 names of the structures that were drawn, with ";" between them, empty for all. A labels.json in the
 table's folder declares the labels.
@@ -12,14 +14,14 @@ from pathlib import Path
 
 from volunet.data.cases import Case, Dataset, Side, find_clashes
 from volunet.data.drawn import check_drawn, with_drawn
-from volunet.data.layout_folders import name_channels, read_declared
+from volunet.data.layout_folders import name_channels, name_targets, read_declared
 from volunet.data.pairs import missing_file
 from volunet.data.table import CHANNEL, Row, Table, read_table
 from volunet.errors import DatasetError
 from volunet.io.names import composed
 from volunet.space.labels import Labels
 
-COLUMNS = ("case_id", "label", "group", "split", "fold", "labelled")
+COLUMNS = ("case_id", "label", "target", "group", "split", "fold", "labelled")
 
 
 def read_csv_dataset(path: Path, labels: Labels | None) -> Dataset:
@@ -29,9 +31,10 @@ def read_csv_dataset(path: Path, labels: Labels | None) -> Dataset:
         DatasetError: the table cannot be understood; the message names the line.
         ConfigError: a labels.json beside it that cannot be understood.
     """
-    table = read_table(path, known=COLUMNS, needed=("case_id", "label"))
+    table = read_table(path, known=COLUMNS, needed=("case_id",), either=("label", "target"))
+    aims = "target" in table.rows[0].cells
     declared = read_declared(path.parent)
-    labels = labels or declared.labels
+    labels = Labels(structures={}) if aims else labels or declared.labels
     cases = [_case(table, row, labels) for row in table.rows]
     findings = find_clashes((row.case_id, row.place) for row in table.rows)
     whole = []
@@ -45,6 +48,7 @@ def read_csv_dataset(path: Path, labels: Labels | None) -> Dataset:
         cases=told,
         channels=_channel_names(table, declared.channels, told),
         labels=labels,
+        targets=(declared.targets or name_targets(told)) if aims else (),
         layout="csv",
         findings=(*findings, *strange),
     )
@@ -54,7 +58,8 @@ def _case(table: Table, row: Row, labels: Labels | None) -> Case:
     return Case(
         case_id=row.case_id,
         images=table.images(row),
-        label=table.folder / row.cells["label"],
+        label=table.folder / row.cells["label"] if "label" in row.cells else None,
+        target=table.folder / row.cells["target"] if "target" in row.cells else None,
         group=composed(row.cells.get("group", "")),
         split=_side(row),
         fold=_fold(row),

@@ -4,6 +4,9 @@ labels.json: {"channels": ["CT"], "labels": {"liver": 1}, "colours": {"liver": "
 "pairs": [["kidney_right", "kidney_left"]], "regions": {"both": [2, 3]}, "ignore": 255,
 "labelled": {"case_07": ["liver"]}}, where `labelled` lists the cases in which not all was drawn.
 "masks": "colours" stands there where pictures of masks are drawn in these colours.
+
+Where images are to be estimated, not structures, the second folder is targets/, and "targets" in
+labels.json names their channels.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from volunet.errors import ConfigError
 from volunet.findings import Refused
 from volunet.io.names import is_picture
 from volunet.io.scan import read_header
-from volunet.space.labels import Labels, labelled_from, labels_from
+from volunet.space.labels import OF_CASES, Labels, labelled_from, labels_from
 
 COLOURS = ("red", "green", "blue")
 
@@ -34,11 +37,13 @@ class Declared:
         channels: names of the channels.
         labels: what label values mean.
         labelled: case id to the names of what was drawn in it, where that is not all.
+        targets: names of the channels of targets.
     """
 
     channels: tuple[str, ...] = ()
     labels: Labels | None = None
     labelled: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    targets: tuple[str, ...] = ()
 
 
 def read_folders(
@@ -66,6 +71,30 @@ def read_folders(
     )
 
 
+def read_target_folders(root: Path) -> Dataset:
+    """The cases of `root`/images and `root`/targets.
+
+    Raises:
+        ConfigError: a labels.json that cannot be understood.
+    """
+    declared = read_declared(root)
+    cases, findings = pair_folders(
+        root / "images",
+        root / "targets",
+        channels=len(declared.channels) or None,
+        kind="target",
+    )
+    return Dataset(
+        root=root,
+        cases=tuple(cases),
+        channels=declared.channels or name_channels(cases),
+        labels=Labels(structures={}),
+        targets=declared.targets or name_targets(cases),
+        layout="folders",
+        findings=tuple(findings),
+    )
+
+
 def read_declared(root: Path) -> Declared:
     """What a labels.json in `root` says.
 
@@ -76,9 +105,10 @@ def read_declared(root: Path) -> Declared:
     if not path.is_file():
         return Declared()
     values = read_values(path)
-    declares = bool(set(values) - {"channels", "labelled"})
+    declares = bool(set(values) - OF_CASES)
     return Declared(
-        channels=_channels(values.get("channels", [])),
+        channels=_names("channels", values.get("channels", [])),
+        targets=_names("targets", values.get("targets", [])),
         labels=labels_from(values, at=path.name) if declares else None,
         labelled=labelled_from(values, at=path.name),
     )
@@ -98,6 +128,13 @@ def name_channels(cases: Sequence[Case]) -> tuple[str, ...]:
     return ("image",) if count == 1 else tuple(f"image {n}" for n in range(count))
 
 
+def name_targets(cases: Sequence[Case]) -> tuple[str, ...]:
+    """Names for targets that nobody named: "target", or the colours of a picture."""
+    files = (case.target for case in cases if case.target is not None)
+    parts = next(filter(None, map(_parts_of, files)), 1)
+    return COLOURS if parts == len(COLOURS) else ("target",)
+
+
 def _parts_of(path: Path) -> int:
     """Channels of a picture, 1 for all that is none, 0 for one that cannot be read."""
     if not is_picture(path):
@@ -108,9 +145,9 @@ def _parts_of(path: Path) -> int:
         return 0
 
 
-def _channels(names: Any) -> tuple[str, ...]:
+def _names(what: str, names: Any) -> tuple[str, ...]:
     if not isinstance(names, list) or not all(isinstance(n, str) and n for n in names):
-        raise ConfigError(f'labels.json: channels is a list of names like ["CT"], got {names!r}.')
+        raise ConfigError(f'labels.json: {what} is a list of names like ["CT"], got {names!r}.')
     if len(set(names)) < len(names):
-        raise ConfigError(f"labels.json: two channels have the same name in {names}.")
+        raise ConfigError(f"labels.json: two {what} have the same name in {names}.")
     return tuple(names)

@@ -1,8 +1,8 @@
 """Find the labelled cases of a folder or table by what is in it.
 
-A table (CSV) that is named wins; else `images/` and `labels/`, then the `dataset.json` of the
-Medical Segmentation Decathlon (Antonelli et al. 2022, Nature Communications 13) or of nnU-Net's
-raw folders (Isensee et al. 2021). No scan is opened here.
+A table (CSV) that is named wins; else `images/` and `labels/` (or `targets/`), then the
+`dataset.json` of the Medical Segmentation Decathlon (Antonelli et al. 2022, Nature Communications
+13) or of nnU-Net's raw folders (Isensee et al. 2021). No scan is opened here.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from pathlib import Path
 from volunet.config import read_values
 from volunet.data.cases import Dataset, find_clashes
 from volunet.data.layout_csv import read_csv_dataset
-from volunet.data.layout_folders import read_folders
+from volunet.data.layout_folders import read_folders, read_target_folders
 from volunet.data.layout_msd import read_msd
 from volunet.data.layout_nnunet import read_nnunet
-from volunet.errors import DatasetError
+from volunet.errors import ConfigError, DatasetError
 from volunet.findings import Refused, finding, refuse_if_needed
 from volunet.space.labels import Labels
 
 LAYOUTS = (
-    "a folder with images/ and labels/ whose files have equal names; a folder with the "
-    "dataset.json of the Medical Segmentation Decathlon or of nnU-Net; or a .csv with the columns "
-    "case_id, image and label"
+    "a folder with images/ and labels/ (or targets/) whose files have equal names; a folder with "
+    "the dataset.json of the Medical Segmentation Decathlon or of nnU-Net; or a .csv with the "
+    "columns case_id, image and label (or target)"
 )
 
 
@@ -52,7 +52,7 @@ def find_dataset(
     found = [*dataset.findings, *find_clashes((case_id, case_id) for case_id in dataset.case_ids)]
     findings = refuse_if_needed(found, set(accept) - {"SET-DUPLICATE-ID"})
     if not dataset.cases:
-        empty = f"{path.name} has no case with an image and a label map."
+        empty = f"{path.name} has no case with an image and a label map or target."
         raise Refused([finding("SET-EMPTY", empty), *findings])
     cases = tuple(sorted(dataset.cases, key=lambda case: case.case_id))
     return replace(dataset, cases=cases, findings=findings)
@@ -62,7 +62,7 @@ def is_dataset(path: Path) -> bool:
     """Whether a path is laid out as a dataset, be it a whole one or not."""
     if path.is_file():
         return path.suffix.lower() == ".csv" or path.name == "dataset.json"
-    pairs = (("images", "labels"), ("imagesTr", "labelsTr"))
+    pairs = (("images", "labels"), ("images", "targets"), ("imagesTr", "labelsTr"))
     return (path / "dataset.json").is_file() or any(
         (path / images).is_dir() and (path / masks).is_dir() for images, masks in pairs
     )
@@ -73,6 +73,9 @@ def _read(path: Path, labels: Labels | None) -> Dataset:
         if path.suffix.lower() != ".csv":
             raise DatasetError(f"{path.name} is a single file. Give {LAYOUTS}.")
         return read_csv_dataset(path, labels)
+    if (path / "images").is_dir() and (path / "targets").is_dir():
+        _refuse_both(path, labels)
+        return read_target_folders(path)
     if (path / "images").is_dir() and (path / "labels").is_dir():
         return read_folders(path, labels)
     if (path / "dataset.json").is_file():
@@ -82,6 +85,19 @@ def _read(path: Path, labels: Labels | None) -> Dataset:
     if (path / "imagesTr").is_dir() and (path / "labelsTr").is_dir():
         return read_folders(path, labels, images="imagesTr", masks="labelsTr")
     raise DatasetError(f"{path} holds no dataset that volunet reads:{_seen(path)} Give {LAYOUTS}.")
+
+
+def _refuse_both(path: Path, labels: Labels | None) -> None:
+    if labels is not None and labels.structures:
+        raise ConfigError(
+            f"The recipe declares labels, and {path.name} has targets/, whose cases have none. "
+            "Take [labels] out of the recipe, or give a dataset with labels/."
+        )
+    if (path / "labels").is_dir():
+        raise DatasetError(
+            f"{path.name} holds labels/ and targets/. A model learns one of them: move the other "
+            "folder away, or list the cases in a .csv with the column label or target."
+        )
 
 
 def _seen(folder: Path) -> str:

@@ -1,9 +1,10 @@
-"""Images and label maps with equal names, one file a channel or one file for all of them."""
+"""Images, and label maps or targets of equal names; one file a channel, or one file for all."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Literal
 
 from volunet.data.cases import Case, find_clashes, near
 from volunet.data.listing import (
@@ -18,16 +19,20 @@ MOST_HINTS = 10
 """Unpaired files that get the nearest names told; comparing all with all takes minutes."""
 
 Channels = dict[int, Path]
+Kind = Literal["label", "target"]
+CALLED: Mapping[Kind, str] = {"label": "label map", "target": "target"}
 
 
 def pair_folders(
-    images: Path, labels: Path, *, channels: int | None
+    images: Path, partners: Path, *, channels: int | None, kind: Kind = "label"
 ) -> tuple[list[Case], list[Finding]]:
     """The cases of two folders, and what could not be paired.
 
     An image is a label map's by its whole name, or by its name without nnU-Net's "_0000".
 
     Args:
+        partners: the folder of label maps, or of targets.
+        kind: which of them it is.
         channels: how many an image has; None where only the files tell.
 
     Returns:
@@ -35,11 +40,11 @@ def pair_folders(
     """
     findings: list[Finding] = []
     image_ids = _named(images, findings)
-    label_ids = _named(labels, findings)
+    partner_ids, partner = _named(partners, findings), CALLED[kind]
     files: dict[str, Channels] = {}
     alone: list[Path] = []
     for path, name in image_ids.items():
-        case_id, channel = _place(name, set(label_ids.values()))
+        case_id, channel = _place(name, set(partner_ids.values()))
         if case_id is None:
             alone.append(path)
         elif channel in files.setdefault(case_id, {}):
@@ -47,13 +52,18 @@ def pair_folders(
             findings += find_clashes((case_id, composed(p.name)) for p in pair)
         else:
             files[case_id][channel] = path
-    findings += _unpaired(alone, "image", "label map", label_ids.values())
-    missing = [path for path, case_id in label_ids.items() if case_id not in files]
-    findings += _unpaired(missing, "label map", "image", image_ids.values())
+    findings += _unpaired(alone, "image", partner, partner_ids.values())
+    missing = [path for path, case_id in partner_ids.items() if case_id not in files]
+    findings += _unpaired(missing, partner, "image", image_ids.values())
     wrong = find_gaps(files, channels, whole=set(image_ids.values()))
-    label_of = {case_id: path for path, case_id in label_ids.items()}
+    path_of = {case_id: path for path, case_id in partner_ids.items()}
     cases = [
-        Case(case_id=case_id, images=in_order(found), label=label_of[case_id])
+        Case(
+            case_id=case_id,
+            images=in_order(found),
+            label=path_of[case_id] if kind == "label" else None,
+            target=path_of[case_id] if kind == "target" else None,
+        )
         for case_id, found in files.items()
         if case_id not in wrong
     ]

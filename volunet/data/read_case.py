@@ -87,7 +87,7 @@ def read_case(
     label_file = case.label
     if label_file is None:
         raise DatasetError(f"Case {case.case_id!r} has no label map. Add it, or leave it out.")
-    image_reading, label_reading = _read_all(
+    image_reading, label_reading = read_all(
         case.case_id,
         lambda: read_images(case.images, channels=channels, accept=accept),
         lambda: read_mask(label_file, labels, accept=accept),
@@ -117,7 +117,7 @@ def _judge_pair(image: Volume, label: Volume, accept: Collection[str]) -> list[F
     return waive(apart, accept) if image.grid.shape == label.grid.shape else apart
 
 
-def _read_all(case_id: str, *reads: Callable[[], Reading]) -> list[Reading]:
+def read_all(case_id: str, *reads: Callable[[], Reading]) -> list[Reading]:
     """What every read gives; where one is refused, the findings of all are raised together."""
     readings: list[Reading] = []
     found: list[Finding] = []

@@ -3,8 +3,9 @@
 A share of the patches is centred on a voxel of a randomly chosen structure, so that small ones are
 seen as often as large ones (Isensee et al. 2021, supplementary note 2), and rare ones more often
 (`rarity`); the rest lie anywhere.
-Where a patch reaches past the volume, the image is 0 (its mean, after normalisation) and the label
-background, as at inference; or both are mirrored, for networks that see mirrored margins there.
+Where a patch reaches past the volume, the image is 0 (its mean, after normalisation), the label
+background and a target 0, as at inference; or all are mirrored, for networks that see mirrored
+margins there.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from volunet.data.rarity import EVEN, Repeats
+from volunet.space.box import Box
 
 
 class Sampled(Protocol):
@@ -34,7 +36,7 @@ class Sampled(Protocol):
 
     @property
     def label(self) -> NDArray[Any]:
-        """Class indices (I, J, K)."""
+        """Class indices (I, J, K), or targets (T, I, J, K)."""
 
     @property
     def foreground(self) -> Mapping[int, NDArray[np.int32]]:
@@ -59,7 +61,7 @@ class Batch:
 
     Args:
         image: (B, C, *S) float32.
-        label: (B, *S) class indices, int64.
+        label: (B, *S) class indices, int64; or targets (B, T, *S), float32.
         case_ids: where each patch comes from.
         drawn: (B, classes) bool, which classes were drawn in the patch's case; None where
             all were in all cases.
@@ -94,7 +96,7 @@ def draw_patches(
         looked_for = place < on_structure
         case = (repeats if looked_for else EVEN).draw_case(len(cases), rng)
         centre = _a_voxel_of_a_structure(cases[case], repeats, rng) if looked_for else None
-        draws.append(Draw(case, _start(cases[case].label.shape, size, centre, rng)))
+        draws.append(Draw(case, _start(cases[case].image.shape[1:], size, centre, rng)))
     return draws
 
 
@@ -106,7 +108,7 @@ def cut_patches(
     source: tuple[int, int, int] | None = None,
     mirrored: bool = False,
 ) -> Batch:
-    """The patches that were drawn, (B, C, *source) and (B, *source).
+    """The patches that were drawn, (B, C, *source) and (B, *source), or (B, T, *source).
 
     Args:
         size: of the patches when they were drawn.
@@ -117,22 +119,26 @@ def cut_patches(
         draws, size = [_widened(draw, size, source) for draw in draws], source
     channels = cases[0].image.shape[0]
     image = np.zeros((len(draws), channels, *size), dtype=np.float32)
-    label = np.zeros((len(draws), *size), dtype=np.int64)
+    of_voxel, kind = cases[0].label.shape[:-3], cases[0].label.dtype
+    label = np.zeros((len(draws), *of_voxel, *size), dtype=kind if kind.kind == "f" else np.int64)
     for place, draw in enumerate(draws):
         case = cases[draw.case]
+        shape = case.image.shape[1:]
         if mirrored:
-            where = np.ix_(*map(_mirrored_places, draw.start, size, case.label.shape))
-            image[place] = np.stack([channel[where] for channel in case.image])
-            label[place] = case.label[where]
+            where: tuple[Any, ...] = np.ix_(*map(_mirrored_places, draw.start, size, shape))
+            image[place], label[place] = case.image[..., *where], case.label[..., *where]
             continue
-        stop = [s + n for s, n in zip(draw.start, size, strict=True)]
-        inside = [
-            slice(max(s, 0), min(e, n))
-            for s, e, n in zip(draw.start, stop, case.label.shape, strict=True)
-        ]
-        into = [slice(i.start - s, i.stop - s) for i, s in zip(inside, draw.start, strict=True)]
-        image[place][:, into[0], into[1], into[2]] = case.image[:, inside[0], inside[1], inside[2]]
-        label[place][into[0], into[1], into[2]] = case.label[inside[0], inside[1], inside[2]]
+        stop = tuple(s + n for s, n in zip(draw.start, size, strict=True))
+        inside = Box(
+            tuple(max(s, 0) for s in draw.start),
+            tuple(min(e, n) for e, n in zip(stop, shape, strict=True)),
+        )
+        into = Box(
+            tuple(a - s for a, s in zip(inside.start, draw.start, strict=True)),
+            tuple(b - s for b, s in zip(inside.stop, draw.start, strict=True)),
+        )
+        image[place][into.index] = case.image[inside.index]
+        label[place][into.index] = case.label[inside.index]
     ids = tuple(cases[draw.case].case_id for draw in draws)
     drawn = _drawn(cases, draws)
     return Batch(torch.from_numpy(image), torch.from_numpy(label), ids, drawn)

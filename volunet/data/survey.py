@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import repeat
+from functools import partial
 
 from volunet.data.cases import Case
 from volunet.data.occurrence import judge_occurrence
 from volunet.data.read_case import findings_of, read_case
+from volunet.data.read_target import read_target_case
 from volunet.errors import DatasetError
 from volunet.findings import Finding
 from volunet.findings import accept as waive
-from volunet.planning.fingerprint import CaseFacts, Fingerprint, take_facts
+from volunet.planning.fingerprint import CaseFacts, Fingerprint, take_facts, take_target_facts
 from volunet.space.labels import Labels
 
 READERS = 2
@@ -44,6 +45,7 @@ def survey(
     labels: Labels,
     channels: int,
     *,
+    targets: int = 0,
     accept: Collection[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> Survey:
@@ -51,6 +53,7 @@ def survey(
 
     Args:
         channels: how many each image must have.
+        targets: how many each case must have, in place of labels.
         accept: codes of refusals to waive.
         progress: called after each case with the number done and of how many.
 
@@ -61,7 +64,11 @@ def survey(
     facts: dict[str, CaseFacts] = {}
     findings: list[Finding] = []
     pool = ThreadPoolExecutor(READERS)
-    looks = pool.map(_look, cases, repeat((labels, channels, accept)))
+    if targets:
+        look = partial(_look_at_targets, channels=channels, targets=targets, accept=accept)
+    else:
+        look = partial(_look, labels=labels, channels=channels, accept=accept)
+    looks = pool.map(look, cases)
     try:
         for done, (case, (fact, found)) in enumerate(zip(cases, looks, strict=True), start=1):
             findings += found
@@ -76,7 +83,8 @@ def survey(
         raise DatasetError(f"None of the {len(cases)} cases can be used. {reasons}")
     refused = tuple(case.case_id for case in cases if case.case_id not in facts)
     fingerprint = Fingerprint(cases=facts)
-    findings += waive(judge_survey(fingerprint, labels, cases), accept)
+    if not targets:
+        findings += waive(judge_survey(fingerprint, labels, cases), accept)
     return Survey(fingerprint, tuple(findings), refused)
 
 
@@ -95,11 +103,11 @@ def judge_survey(
     return judge_occurrence(values_of, labels, cases)
 
 
-def _look(
-    case: Case, asked: tuple[Labels, int, Collection[str]]
-) -> tuple[CaseFacts | None, tuple[Finding, ...]]:
-    """The facts of a case, or None and why it cannot be used."""
-    labels, channels, accept = asked
+Seen = tuple[CaseFacts | None, tuple[Finding, ...]]
+"""The facts of a case, or None and why it cannot be used."""
+
+
+def _look(case: Case, *, labels: Labels, channels: int, accept: Collection[str]) -> Seen:
     try:
         read = read_case(case, channels=channels, labels=labels, accept=accept)
         facts = take_facts(read.image, read.label, labels)
@@ -107,4 +115,13 @@ def _look(
         known = {name: facts.volumes_ml[name] for name in drawn}
         return facts.model_copy(update={"volumes_ml": known}), read.findings
     except Exception as error:  # whatever one case does, the others are looked at
+        return None, findings_of(error, case.case_id)
+
+
+def _look_at_targets(case: Case, *, channels: int, targets: int, accept: Collection[str]) -> Seen:
+    try:
+        read = read_target_case(case, channels=channels, targets=targets, accept=accept)
+        facts = take_target_facts(read.image, read.target, finer=read.finer, top=read.top)
+        return facts, read.findings
+    except Exception as error:  # as above
         return None, findings_of(error, case.case_id)

@@ -6,7 +6,7 @@ UTF-8, commas, one row a case. Paths are relative to the table's folder.
 from __future__ import annotations
 
 import csv
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -53,12 +53,15 @@ class Table:
         return tuple(self.folder / row.cells[column] for column in self.channels)
 
 
-def read_table(path: Path, known: Collection[str], needed: Collection[str]) -> Table:
+def read_table(
+    path: Path, known: Collection[str], needed: Collection[str], *, either: Sequence[str] = ()
+) -> Table:
     """The rows of a CSV.
 
     Args:
         known: the columns that it may have besides the images.
         needed: those of them that it must have, and whose cells must be filled.
+        either: those of which it must have one, and not two; the first one is what is usual.
 
     Raises:
         DatasetError: the file is no CSV in UTF-8, has an unknown or missing column, or a row with
@@ -67,6 +70,13 @@ def read_table(path: Path, known: Collection[str], needed: Collection[str]) -> T
     lines = _read_lines(path)
     header = [name.strip() for name in lines[0][1]] if lines else []
     channels = tuple(name for name in header if name == "image" or name.startswith(CHANNEL))
+    chosen = [name for name in either if name in header]
+    if len(chosen) > 1:
+        raise DatasetError(
+            f"{path.name} has the columns {chosen}. A model learns one of them: take the others "
+            "out."
+        )
+    needed = [*needed, *(chosen or either[:1])]
     _check_header(path, header, [*known, *channels], needed)
     if not channels:
         raise DatasetError(f"{path.name} has no column 'image'. Add it; it has {header}.")

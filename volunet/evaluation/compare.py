@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan, nan
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +21,13 @@ from volunet.config import read_values
 from volunet.errors import ConfigError
 from volunet.evaluation.interval import Mean, mean_interval
 from volunet.evaluation.summary import MEASURES
+from volunet.evaluation.value_summary import VALUE_MEASURES
 
 LARGER_IS_BETTER = {"dice": True, "iou": True, "nsd": True, "hd95_mm": False, "assd_mm": False}
+LARGER_IS_BETTER |= {"mae": False, "rmse": False, "psnr_db": True, "ssim": True}
+MEASURES_OF = {"label": MEASURES, "target": VALUE_MEASURES}
+"""What is measured of each kind of row: a structure of masks, or a target of a regression."""
+
 TOLD = 5
 """Names of cases that a message lists, at most."""
 
@@ -36,23 +42,31 @@ class Metrics:
         rows: measures by case and structure; NaN where there was nothing to score.
         regions: names of rows that unite structures, and enter no mean over these.
         tolerance_mm: of NSD; NaN where it is not told.
+        kind: "label" where masks were scored, "target" where values were.
     """
 
     rows: dict[tuple[str, str], dict[str, float]]
     regions: frozenset[str] = frozenset()
     tolerance_mm: float = nan
+    kind: Literal["label", "target"] = "label"
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """What each row tells."""
+        return MEASURES_OF[self.kind]
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How much better the first side is than the second at one measure of one structure.
+    """How much better the first side is than the second at one measure of one structure or target.
 
     Args:
-        label: the structure, or "mean" for the mean over a case's structures.
+        label: the structure or target, or "mean" for the mean over a case's structures.
         first: mean of the first side over the paired cases.
         second: mean of the second.
         gain: of first - second over cases, with its 95 % interval; positive is better, also for
-            distances, whose differences are taken the other way round.
+            distances and errors, whose differences are taken the other way round. A case with an
+            infinite PSNR enters no mean here, and counts as won or lost.
         wins: cases where the first side is better.
         losses: cases where the second is.
         first_only: cases that only the first side has a score of, which enter no mean here: the
@@ -91,10 +105,12 @@ def read_metrics(folder: Path) -> Metrics:
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     try:
+        kind: Literal["label", "target"] = "target" if rows and "target" in rows[0] else "label"
         scores = {
-            (row["case_id"], row["label"]): {m: _number(row[m]) for m in MEASURES} for row in rows
+            (row["case_id"], row[kind]): {m: _number(row[m]) for m in MEASURES_OF[kind]}
+            for row in rows
         }
-        tolerances = {_number(row[TOLERANCE]) for row in rows}
+        tolerances = {nan if kind == "target" else _number(row[TOLERANCE]) for row in rows}
     except (KeyError, ValueError) as error:
         raise ConfigError(
             f"{path} holds no scores as `volunet evaluate` writes them: {error}."
@@ -103,23 +119,25 @@ def read_metrics(folder: Path) -> Metrics:
         raise ConfigError(f"{path} holds no scores.")
     summary = path.with_name("summary.json")
     told = read_values(summary) if summary.is_file() else {}
-    return Metrics(scores, frozenset(told.get("regions", {})), min(tolerances))
+    return Metrics(scores, frozenset(told.get("regions", {})), min(tolerances), kind)
 
 
 def compare_metrics(first: Metrics, second: Metrics, *, seed: int = 0) -> list[Difference]:
     """Differences by structure and measure, and of the mean over structures, regions left out.
 
-    A structure of a case enters where both sides have a score of it.
+    A structure of a case enters where both sides have a score of it. There is no mean over targets,
+    which may have different units.
 
     Raises:
-        ConfigError: the two have other cases or structures, or NSD at another tolerance.
+        ConfigError: one side is of masks and the other of values, the two have other cases or
+            structures, or NSD at another tolerance.
     """
     _refuse_unlike(first, second)
     names = list(dict.fromkeys(label for _, label in first.rows))
     cases = list(dict.fromkeys(case for case, _ in first.rows))
-    alone = [name not in first.regions for name in names]
+    alone = [name not in first.regions and first.kind == "label" for name in names]
     found = []
-    for measure in MEASURES:
+    for measure in first.measures:
         a, b = (_values(table, cases, names, measure) for table in (first, second))
         for place, name in enumerate(names):
             found.append(_difference(name, measure, a[:, place], b[:, place], seed))
@@ -131,12 +149,18 @@ def compare_metrics(first: Metrics, second: Metrics, *, seed: int = 0) -> list[D
 
 
 def _refuse_unlike(first: Metrics, second: Metrics) -> None:
+    if first.kind != second.kind:
+        sides = ["masks" if side.kind == "label" else "values" for side in (first, second)]
+        raise ConfigError(
+            f"The first side holds scores of {sides[0]}, the second of {sides[1]}. Give two "
+            "evaluations of one kind: both with `volunet evaluate --values`, or both without."
+        )
     if first.rows.keys() != second.rows.keys():
         alone = sorted({case for case, _ in first.rows.keys() ^ second.rows.keys()})
         raise ConfigError(
-            f"Both sides must tell of the same cases and structures; they differ in {len(alone)} "
-            f"cases: {', '.join(alone[:TOLD])}. Evaluate the same cases on both sides, with the "
-            "same labels."
+            f"Both sides must tell of the same cases and {first.kind}s; they differ in "
+            f"{len(alone)} cases: {', '.join(alone[:TOLD])}. Evaluate the same cases on both "
+            f"sides, with the same {first.kind}s."
         )
     if first.tolerance_mm != second.tolerance_mm and not (
         isnan(first.tolerance_mm) and isnan(second.tolerance_mm)
@@ -172,7 +196,7 @@ def to_csv(differences: Sequence[Difference]) -> str:
 def _values(
     table: Metrics, cases: Sequence[str], names: Sequence[str], measure: str
 ) -> NDArray[np.float64]:
-    nothing = dict.fromkeys(MEASURES, nan)
+    nothing = dict.fromkeys(table.measures, nan)
     return np.array([[table.rows.get((c, n), nothing)[measure] for n in names] for c in cases])
 
 
@@ -188,14 +212,15 @@ def _means(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def _difference(
     name: str, measure: str, a: NDArray[np.float64], b: NDArray[np.float64], seed: int
 ) -> Difference:
-    better = a - b if LARGER_IS_BETTER[measure] else b - a
-    known = ~np.isnan(better)
+    with np.errstate(invalid="ignore"):  # two infinite PSNRs
+        better = a - b if LARGER_IS_BETTER[measure] else b - a
+    known = np.isfinite(better)
     return Difference(
         label=name,
         measure=measure,
         first=float(a[known].mean()) if known.any() else nan,
         second=float(b[known].mean()) if known.any() else nan,
-        gain=mean_interval(better, np.random.default_rng(seed)),
+        gain=mean_interval(np.where(known, better, nan), np.random.default_rng(seed)),
         wins=int((better > 0).sum()),
         losses=int((better < 0).sum()),
         first_only=int((~np.isnan(a) & np.isnan(b)).sum()),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from volunet.errors import ConfigError, VolunetError
 from volunet.evaluation.pairs import Pair, pair_masks
 from volunet.evaluation.score import Score, refused_rows, score_case
 from volunet.evaluation.summary import case_means, summarise, to_csv, to_json
+from volunet.evaluation.values import ValueScore
 from volunet.findings import Finding, Refused, finding
 from volunet.io.atomic import write_text
 from volunet.io.masks import label_counts, read_mask
@@ -89,7 +90,7 @@ def evaluate(
         rows, problems = _score_pair(pair, labels, tolerance_mm, drawn.get(pair.case_id))
         scores += rows
         findings += problems
-    summary = _cases(found, scores, findings) | {"nsd_tolerance_mm": tolerance_mm}
+    summary = cases_of(found, scores, findings) | {"nsd_tolerance_mm": tolerance_mm}
     summary |= summarise(scores, labels, seed=seed)
     cases = summary["cases"]
     evaluation = Evaluation(
@@ -113,21 +114,25 @@ def _score_pair(
             return [replace(r, status="missing") if r.status == "ok" else r for r in rows], ()
         prediction = read_mask(pair.prediction, labels).volume
         return score_case(pair.case_id, reference, prediction, labels, **told), ()
-    except Refused as refusal:
-        found = refusal.findings
     except VolunetError as error:
-        found = (finding("RUN-FAILED", str(error)),)
-    rows = refused_rows(pair.case_id, labels, tolerance_mm)
-    return rows, tuple(f.at(case=pair.case_id) for f in found)
+        return refused_rows(pair.case_id, labels, tolerance_mm), refusal_of(error, pair.case_id)
 
 
-def _beside(references: Path) -> Path:
+def refusal_of(error: VolunetError, case_id: str) -> tuple[Finding, ...]:
+    """What an error that stopped the scoring of one case is told as."""
+    told = finding("RUN-FAILED", str(error))
+    found = error.findings if isinstance(error, Refused) else (told,)
+    return tuple(f.at(case=case_id) for f in found)
+
+
+def beside(references: Path) -> Path:
+    """Where a labels.json of the references would stand."""
     return references.resolve().parent / "labels.json"
 
 
 def _drawn(references: Path, labels: Labels) -> dict[str, tuple[str, ...]]:
     """What the labels.json beside the references says was drawn in some cases."""
-    path = _beside(references)
+    path = beside(references)
     said = labelled_from(read_values(path), at=path.name) if path.is_file() else {}
     for case_id, names in said.items():
         if unknown := sorted(set(names) - set(labels.names)):
@@ -140,7 +145,7 @@ def _drawn(references: Path, labels: Labels) -> dict[str, tuple[str, ...]]:
 
 def _labels_of(references: Path, pairs: Iterable[Pair]) -> Labels:
     """The labels declared beside the references, else those found in them."""
-    declared = _beside(references)
+    declared = beside(references)
     if declared.is_file():
         return read_labels(declared)
     values: set[int] = set()
@@ -156,8 +161,16 @@ def _labels_of(references: Path, pairs: Iterable[Pair]) -> Labels:
     return Labels.of_values(values)
 
 
-def _cases(found: list[Pair], scores: list[Score], findings: list[Finding]) -> dict[str, Any]:
-    """What became of each case: the counts, and the ids of those that were not plainly scored."""
+def cases_of(
+    found: Iterable[Pair], scores: Sequence[Score | ValueScore], findings: Iterable[Finding]
+) -> dict[str, Any]:
+    """What became of each case: the counts, and the ids of those that were not plainly scored.
+
+    Args:
+        found: all pairs, also those that were left out.
+        scores: the rows of those that were not.
+        findings: why cases were refused.
+    """
     known = {s.case_id for s in scores}
     missing = sorted({s.case_id for s in scores if s.status == "missing"})
     refused: dict[str, list[str]] = {}

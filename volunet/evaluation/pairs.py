@@ -1,13 +1,13 @@
 """Which prediction belongs to which reference: files of two folders, matched by case id.
 
-A case id is a mask's path below its folder without the suffix, with `__` for each folder in it, as
-`predict` names its masks. Files that are no masks (tables), hidden ones and pictures beside volumes
+A case id is a file's path below its folder without the suffix, with `__` for each folder in it, as
+`predict` names its files. Those that are no scans (tables), hidden ones and pictures beside volumes
 are passed by.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from volunet.findings import Refused, finding
 from volunet.io.names import id_below, named_as_scans, stem, suffix
 
 MASK_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".png", ".tif", ".tiff", ".bmp")
+VALUE_SUFFIXES = (*MASK_SUFFIXES, ".jpg", ".jpeg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +24,8 @@ class Pair:
     """The files of one case.
 
     Args:
-        reference: the mask drawn by hand.
-        prediction: the mask to be scored, None where there is none.
+        reference: the mask drawn by hand, or the values that are right.
+        prediction: what is to be scored, None where there is none.
     """
 
     case_id: str
@@ -33,24 +34,24 @@ class Pair:
 
 
 def pair_masks(predictions: Path, references: Path) -> list[Pair]:
-    """Every reference with its prediction, sorted by case id.
+    """Every reference mask with its prediction, sorted by case id.
 
     Raises:
         ConfigError: a folder is not there, or a prediction has no reference.
         Refused: SET-EMPTY where there is no reference, SET-DUPLICATE-ID where two files of a folder
             have one case id.
     """
-    predicted, drawn = find_masks(predictions), find_masks(references)
-    if not drawn:
-        message = f"There is no mask in {references}; known are {', '.join(MASK_SUFFIXES)}."
-        raise Refused([finding("SET-EMPTY", message, advice="Give the folder of reference masks.")])
-    if strangers := sorted(predicted.keys() - drawn.keys()):
-        raise ConfigError(
-            f"{len(strangers)} of {len(predicted)} predictions have no reference: "
-            f"{_some(strangers)}. References are called {_some(sorted(drawn))}. "
-            f"Give both the same names, or move the others out of the predictions' folder."
-        )
-    return [Pair(case_id, drawn[case_id], predicted.get(case_id)) for case_id in sorted(drawn)]
+    return _pair(predictions, references, MASK_SUFFIXES)
+
+
+def pair_values(predictions: Path, references: Path) -> list[Pair]:
+    """The same of scans and pictures that hold values; JPEG, which keeps no mask, is among them.
+
+    Raises:
+        ConfigError: as `pair_masks`.
+        Refused: as `pair_masks`.
+    """
+    return _pair(predictions, references, VALUE_SUFFIXES)
 
 
 def find_masks(folder: Path) -> Mapping[str, Path]:
@@ -60,11 +61,29 @@ def find_masks(folder: Path) -> Mapping[str, Path]:
         ConfigError: it is not a folder.
         Refused: SET-DUPLICATE-ID where two files have one case id.
     """
+    return _find(folder, MASK_SUFFIXES)
+
+
+def _pair(predictions: Path, references: Path, suffixes: Sequence[str]) -> list[Pair]:
+    predicted, right = _find(predictions, suffixes), _find(references, suffixes)
+    if not right:
+        message = f"There is no file to score in {references}; known are {', '.join(suffixes)}."
+        raise Refused([finding("SET-EMPTY", message, advice="Give the folder of references.")])
+    if strangers := sorted(predicted.keys() - right.keys()):
+        raise ConfigError(
+            f"{len(strangers)} of {len(predicted)} predictions have no reference: "
+            f"{_some(strangers)}. References are called {_some(sorted(right))}. "
+            f"Give both the same names, or move the others out of the predictions' folder."
+        )
+    return [Pair(case_id, right[case_id], predicted.get(case_id)) for case_id in sorted(right)]
+
+
+def _find(folder: Path, suffixes: Sequence[str]) -> Mapping[str, Path]:
     if not folder.is_dir():
-        raise ConfigError(f"{folder} is not a folder. Give a folder of masks, one file a case.")
+        raise ConfigError(f"{folder} is not a folder. Give a folder that holds one file a case.")
     found: dict[str, Path] = {}
-    masks = [path for path in sorted(folder.rglob("*")) if _is_mask(path, folder)]
-    for path in named_as_scans(masks):
+    files = [path for path in sorted(folder.rglob("*")) if _is_named(path, folder, suffixes)]
+    for path in named_as_scans(files):
         case_id = id_below(folder, path)
         if case_id in found:
             message = f"{path.name} and {found[case_id].name} are both case {case_id}."
@@ -73,9 +92,9 @@ def find_masks(folder: Path) -> Mapping[str, Path]:
     return found
 
 
-def _is_mask(path: Path, folder: Path) -> bool:
+def _is_named(path: Path, folder: Path, suffixes: Sequence[str]) -> bool:
     is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    is_named = suffix(path) in MASK_SUFFIXES and bool(stem(path))
+    is_named = suffix(path) in suffixes and bool(stem(path))
     return is_named and not is_hidden and path.is_file()
 
 

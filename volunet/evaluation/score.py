@@ -87,7 +87,7 @@ def score_case(
         Refused: GEO-MISMATCH where the grids differ, IMG-CHANNELS where a map has several channels,
             LBL-FRACTION or LBL-UNKNOWN where a value is not a whole number or not declared.
     """
-    _refuse_other_grid(case_id, reference.grid, prediction.grid)
+    refuse_other_grid(case_id, reference.grid, prediction.grid)
     maps = [
         _whole_numbers(case_id, side, volume)
         for side, volume in (("reference", reference), ("prediction", prediction))
@@ -186,7 +186,12 @@ def _whole_numbers(case_id: str, side: str, volume: Volume) -> NDArray[Any]:
     return rounded.astype(np.int64)
 
 
-def _refuse_other_grid(case_id: str, reference: Grid, prediction: Grid) -> None:
+def refuse_other_grid(case_id: str, reference: Grid, prediction: Grid) -> None:
+    """Raises where a prediction does not lie where its reference does.
+
+    Raises:
+        Refused: GEO-MISMATCH, with the displacement in mm.
+    """
     if not check_pair(reference, prediction):
         return
     apart_mm = reference.displacement_mm(prediction)

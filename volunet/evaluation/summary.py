@@ -63,11 +63,16 @@ def summarise(scores: Sequence[Score], labels: Labels, *, seed: int = 0) -> dict
 
 def to_csv(scores: Iterable[Score]) -> str:
     """The rows as the text of `metrics.csv`."""
+    return csv_of(COLUMNS, scores)
+
+
+def csv_of(columns: Sequence[str], rows: Iterable[object]) -> str:
+    """A table of what rows say under the names of columns; an empty cell for NaN."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for score in scores:
-        writer.writerow([_cell(getattr(score, column)) for column in COLUMNS])
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_cell(getattr(row, column)) for column in columns])
     return text.getvalue()
 
 
@@ -92,7 +97,7 @@ def _of_structure(scores: Sequence[Score], seed: int) -> dict[str, Any]:
         "n_undrawn": sum(s.status == "undrawn" for s in scores),
     }
     return counts | {
-        measure: _plain(
+        measure: plain(
             mean_interval([getattr(s, measure) for s in scores], np.random.default_rng(seed))
         )
         for measure in MEASURES
@@ -102,7 +107,7 @@ def _of_structure(scores: Sequence[Score], seed: int) -> dict[str, Any]:
 def _over_labels(scores: Sequence[Sequence[Score]], seed: int) -> dict[str, Any]:
     """Every label has a row for every case, in the same order."""
     return {
-        measure: _plain(
+        measure: plain(
             mean_interval(
                 np.array([[getattr(s, measure) for s in of_label] for of_label in scores]).T,
                 np.random.default_rng(seed),
@@ -112,7 +117,8 @@ def _over_labels(scores: Sequence[Sequence[Score]], seed: int) -> dict[str, Any]
     }
 
 
-def _plain(mean: Mean) -> dict[str, Any]:
+def plain(mean: Mean) -> dict[str, Any]:
+    """A mean as JSON; numbers that are not known are None."""
     return {
         "n": mean.n,
         "mean": _known(mean.mean),

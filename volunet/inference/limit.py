@@ -147,8 +147,11 @@ def _way(engines: Sequence[Engine | str], effort: Effort, tried: bool) -> Way:
 
 def _too_much(scan: Header, plan: AnyPlan, needed: float, limit: float) -> Finding:
     size = " x ".join(map(str, scan.grid.shape))
+    doing = f"Segmenting {size} voxels into {plan.labels.classes} classes"
+    if plan.targets is not None:
+        doing = f"Estimating {', '.join(plan.targets.names)} of {size} voxels"
     message = (
-        f"Segmenting {size} voxels into {plan.labels.classes} classes would take "
+        f"{doing} would take "
         f"{needed / GB:.2f} GB at the least, and {limit / GB:.2f} GB are allowed."
     )
     return finding(

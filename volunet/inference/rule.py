@@ -62,7 +62,20 @@ class LastPositive:
         return ((logits > 0) * numbers).amax(dim=1)
 
 
-MOST_LIKELY, LAST_POSITIVE = MostLikely(), LastPositive()
+class NoClasses:
+    """Heads that estimate values, of which none makes a class."""
+
+    def most(self, heads: int) -> int:
+        return 0
+
+    def of_map(self, logits: Tensor) -> Tensor:
+        return torch.zeros(logits.shape[1:], dtype=torch.uint8, device=logits.device)
+
+    def of_voxels(self, logits: Tensor) -> Tensor:
+        return torch.zeros(len(logits), dtype=torch.uint8, device=logits.device)
+
+
+MOST_LIKELY, LAST_POSITIVE, NO_CLASSES = MostLikely(), LastPositive(), NoClasses()
 
 
 def most_likely(logits: Tensor) -> Tensor:
@@ -74,7 +87,10 @@ def most_likely(logits: Tensor) -> Tensor:
     classes, shape = len(logits), logits.shape[1:]
     kind = torch.uint8 if classes <= 256 else torch.int32
     if logits.device.type != "cpu" or logits.stride(0) == 1 or kind != torch.uint8:
-        return torch.cat([rows.argmax(dim=0).to(kind) for rows in torch.split(logits, 1, dim=1)])
+        best = torch.empty(shape, dtype=kind, device=logits.device)
+        for row, chosen in zip(logits.unbind(1), best, strict=True):
+            chosen.copy_(row.argmax(dim=0))
+        return best
     best = torch.zeros(shape, dtype=kind)
     rows = max(1, CHUNK * shape[0] // max(best.numel(), 1))
     for some, chosen in zip(torch.split(logits, rows, dim=1), torch.split(best, rows), strict=True):

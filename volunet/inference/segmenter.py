@@ -17,13 +17,15 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from volunet.errors import ConfigError
 from volunet.findings import Finding, refuse_if_needed, worst_first
-from volunet.inference.asked import Made, label_as_asked
+from volunet.inference.asked import label_as_asked
 from volunet.inference.clock import Clock
 from volunet.inference.deadline import Watch
 from volunet.inference.effort import Effort
 from volunet.inference.engines.auto import AutoEngine
 from volunet.inference.engines.engine import Engine
+from volunet.inference.estimating import estimate_scan
 from volunet.inference.labelling import Labelling
 from volunet.inference.limit import Foreseen, foresee
 from volunet.inference.place import Place
@@ -36,6 +38,7 @@ from volunet.planning.any_plan import AnyPlan
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.gate import judge
 from volunet.planning.machine import GB
+from volunet.planning.plan import Plan
 from volunet.space.grid import Grid
 from volunet.space.volume import Volume
 
@@ -45,7 +48,8 @@ class Segmentation:
     """What a scan was segmented into.
 
     Args:
-        labels: (1, I, J, K) label values on the scan's own grid.
+        labels: (1, I, J, K) label values on the scan's own grid; of a network with targets their
+            values (T, I, J, K), float32, on that grid or on a finer one.
         findings: what is unusual about the scan, worst first.
         how: numbers about how it was made, for records.
         steps: seconds spent, by step.
@@ -55,6 +59,11 @@ class Segmentation:
     findings: tuple[Finding, ...]
     how: Mapping[str, Any] = field(default_factory=dict)
     steps: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def values(self) -> Volume:
+        """The same volume under the name that fits what networks with targets give."""
+        return self.labels
 
 
 @dataclass(frozen=True)
@@ -101,8 +110,10 @@ class Segmenter:
                 around which labels are made and kept.
 
         Raises:
-            ConfigError: the model finds no structure of a name, or the mask is empty.
+            ConfigError: the model finds no structure of a name, or the mask is empty; or it
+                estimates values.
         """
+        self._refuse_values("A region of interest is")
         if isinstance(roi, Volume):
             asked: Roi = Place.of_mask(roi)
         else:
@@ -114,13 +125,24 @@ class Segmenter:
 
         They count from the voxels to the labels: reading, writing and the first trial of engines
         take their own time. A scan that cannot be looked at once in time raises `OutOfTime`.
+
+        Raises:
+            ConfigError: the model estimates values.
         """
+        self._refuse_values("A deadline is")
         return replace(self, limit_s=limit_s).known_as(f"limit {limit_s:g} s")
 
     def everywhere(self) -> Segmenter:
         """The same model, looking at air too."""
         effort = replace(self.effort, crop=False, skip_air=False)
         return replace(self, effort=effort).known_as("everywhere")
+
+    def _refuse_values(self, what: str) -> None:
+        if self.plan.targets is not None:
+            raise ConfigError(
+                f"{what} for models that tell structures apart; this one estimates "
+                f"{', '.join(self.plan.targets.names)} everywhere. Leave it out."
+            )
 
     def known_as(self, asked: str) -> Segmenter:
         """The same model by another identity, as what is asked of it changes its labels."""
@@ -178,6 +200,8 @@ class Segmenter:
             view = self._view(scan, effort, findings)
         with clock.step("choose"):
             self._choose(view, tried=foreseen.tried)
+        if self.plan.targets is not None:
+            return self._estimate(scan, view, foreseen, findings, clock)
         limit_s = inf if self.limit_s is None else self.limit_s
         watch = Watch(limit_s, clock.seconds["judge"] + clock.seconds["prepare"])
         with clock.step("label"):  # cut, look, blend, return
@@ -192,12 +216,30 @@ class Segmenter:
             if isinstance(self.roi, Structures):
                 values = self.roi.keep(values)
         how = {
-            **self._tell(made, foreseen),
+            **self._tell(made.view, foreseen),
+            "limit_s": self.limit_s,
+            "sure_share": round(made.sure, 4),
             "windows": clock.windows,
             "tidied_ml": {name: t.in_ml(voxel_ml) for name, t in tidied.items()},
         }
         found = tuple(worst_first((*findings, *made.findings)))
         return Segmentation(Volume(values[None], scan.grid), found, how, clock.seconds)
+
+    def _estimate(
+        self,
+        scan: Volume,
+        view: View,
+        foreseen: Foreseen,
+        findings: tuple[Finding, ...],
+        clock: Clock,
+    ) -> Segmentation:
+        """Values of a scan, where the network estimates them."""
+        assert isinstance(self.plan, Plan), "imported networks of nnU-Net's have no targets"
+        with clock.step("estimate"):  # cut, look, blend, return
+            engines = [clock.around(engine) for engine in self.engines]
+            made = estimate_scan(engines, self.plan, view, scan.grid, foreseen.effort)
+        how = {**self._tell(view, foreseen), "windows": clock.windows}
+        return Segmentation(made, tuple(worst_first(findings)), how, clock.seconds)
 
     def _view(self, scan: Volume, effort: Effort, findings: Collection[Finding]) -> View:
         """What of a scan is looked at, prepared."""
@@ -210,17 +252,15 @@ class Segmenter:
             place=self.roi if isinstance(self.roi, Place) else None,
         )
 
-    def _tell(self, made: Made, foreseen: Foreseen) -> dict[str, Any]:
-        """How labels were made, for records."""
-        effort, seen = foreseen.effort, made.view.seen.grid
+    def _tell(self, view: View, foreseen: Foreseen) -> dict[str, Any]:
+        """How labels or values were made, for records."""
+        effort, seen = foreseen.effort, view.seen.grid
         return {
             "model": self.identity,
             "engines": [str(engine) for engine in self.engines],
             "plan_shape": list(seen.shape),
             "plan_spacing_mm": list(seen.spacing),
-            **made.view.told(len(self.engines) * len(effort.mirrors)),
-            "limit_s": self.limit_s,
-            "sure_share": round(made.sure, 4),
+            **view.told(len(self.engines) * len(effort.mirrors)),
             "strips": effort.strips,
             "sums": str(effort.accumulator).removeprefix("torch."),
             "predicted_gb": round(foreseen.demand.total / GB, 3),

@@ -75,6 +75,7 @@ class _Ring:
         self.tiling, self.region = tiling, region
         self.length = min(tiling.patch[0], region.shape[0])
         self.first, self.window = region.start[0], 0
+        self._row: Tensor | None = None
         size = (self.length, *region.shape[1:])
         if tile.ndim > 1 and tile.stride(0) == 1 and len(tile) > 1:
             self.total = torch.zeros((*size, len(tile)), dtype=dtype, device=tile.device)
@@ -95,7 +96,20 @@ class _Ring:
         for row, (start, stop) in self._spans(low[0], high[0]):
             part = (slice(row - box.start[0], row - box.start[0] + stop - start), *here)
             rows = self.total[:, start:stop, *there[1:]]
-            _accumulate(rows, tile[:, *part], weights[part])
+            self._accumulate(rows, tile[:, *part], weights[part])
+
+    def _accumulate(self, total: Tensor, tile: Tensor, weights: Tensor) -> None:
+        """Adds `tile * weights`, reading and writing each sum once."""
+        if total.dtype == tile.dtype:
+            total.addcmul_(tile, weights)
+            return
+        for sums, seen, by in zip(total.unbind(1), tile.unbind(1), weights, strict=True):
+            # One row, kept for the next ones: to allocate it each time scatters the heap, which
+            # then holds as much again as the ring.
+            row = self._row
+            if row is None or row.shape != sums.shape:
+                row = self._row = torch.empty_like(sums, dtype=torch.float32)
+            sums.copy_(row.copy_(sums).addcmul_(seen, by))
 
     def give(self, stop: int) -> Iterator[Slab]:
         """The mean of the rows from `first` up to `stop`, whose places are free from then on."""
@@ -115,15 +129,6 @@ class _Ring:
             count = min(stop - first, self.length - start)
             yield first, (start, start + count)
             first += count
-
-
-def _accumulate(total: Tensor, tile: Tensor, weights: Tensor) -> None:
-    """Adds `tile * weights`, reading and writing each sum once."""
-    if total.dtype == tile.dtype:
-        total.addcmul_(tile, weights)
-        return
-    for sums, seen, by in zip(total.unbind(1), tile.unbind(1), weights, strict=True):
-        sums.copy_(torch.addcmul(sums.float(), seen.float(), by))
 
 
 def _check(box: Box, tile: Tensor, tiling: Tiling) -> None:

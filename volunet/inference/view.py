@@ -17,6 +17,7 @@ from volunet.inference.place import Place, at_least, grown, with_margin
 from volunet.planning.any_plan import AnyPlan
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.plan import Plan
+from volunet.planning.targets import Scale
 from volunet.space.box import Box
 from volunet.space.volume import Volume
 
@@ -55,6 +56,7 @@ class View:
         box: where the part lies in the whole prepared scan.
         whole: voxels of that along each axis.
         windows: those worth a look; None for all of them.
+        scales: by what each channel was scaled, where the plan tells.
     """
 
     seen: Volume
@@ -62,6 +64,7 @@ class View:
     box: Box
     whole: tuple[int, int, int]
     windows: Windows | None = None
+    scales: tuple[Scale, ...] = ()
 
     @property
     def narrowed(self) -> bool:
@@ -83,7 +86,7 @@ class View:
             tuple(b + s for b, s in zip(box.stop, self.box.start, strict=True)),
         )
         reach = _within(box, self.reach, self.seen.grid.shape)
-        return View(self.seen.crop(box), reach, inside, self.whole, windows)
+        return View(self.seen.crop(box), reach, inside, self.whole, windows, self.scales)
 
     def told(self, looks: int) -> dict[str, Any]:
         """For records: what was left out.
@@ -135,8 +138,9 @@ def view_scan(
         box = grown(box, plan.margin, grid.shape)
         steps = zip(box.start, plan.unpadded.step, strict=True)
         box = Box(tuple(a - a % step for a, step in steps), box.stop)
+    scales: tuple[Scale, ...] = ()
     if isinstance(plan, Plan):
-        seen = plan.prepare(scan, box)
+        seen, scales = plan.prepare_scaled(scan, box)
     else:
         assert prepared is not None, "made above"
         seen = prepared.crop(box)
@@ -147,7 +151,7 @@ def view_scan(
     if labelled != box:
         reach = _only(labelled, box, reach, grid.shape)
     windows = Windows(cells, box.start) if cells is not None and effort.skip_air else None
-    return View(seen, reach, box, grid.shape, windows)
+    return View(seen, reach, box, grid.shape, windows, scales)
 
 
 def _only(labelled: Box, box: Box, reach: Reach, shape: tuple[int, ...]) -> Reach:

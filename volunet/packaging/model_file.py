@@ -27,7 +27,7 @@ from volunet.inference.effort import Effort
 from volunet.inference.engines.engine import Engine, Network
 from volunet.inference.engines.torch_engine import TorchEngine
 from volunet.inference.postprocess import UNTIDIED, Tidy
-from volunet.inference.rule import LAST_POSITIVE, MOST_LIKELY
+from volunet.inference.rule import LAST_POSITIVE, MOST_LIKELY, NO_CLASSES, Rule
 from volunet.inference.segmenter import Segmenter
 from volunet.io.atomic import write_bytes, write_text
 from volunet.planning.any_plan import AnyPlan, StoredPlan
@@ -48,6 +48,7 @@ class Training(Settings):
         seconds: of the budget spent; None where nobody kept it.
         seed: of weights and draws; None where nobody kept it.
         validation_dice: of each structure on the cases held out, by name.
+        validation_psnr_db: of each target on the cases held out, by name.
         elsewhere: for a model trained by another program: by which, and for how long.
     """
 
@@ -56,6 +57,7 @@ class Training(Settings):
     seconds: float | None = None
     seed: int | None = None
     validation_dice: dict[str, float | None]
+    validation_psnr_db: dict[str, float | None] = Field(default_factory=dict)
     elsewhere: str = ""
 
     def __str__(self) -> str:
@@ -264,7 +266,8 @@ def make_segmenter(
     if model.tidy:
         facts.append(model.tidy.model_dump(mode="json")["structures"])
     identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    effort = Effort(overlap=model.plan.overlap, skip_air=True, crop=True)
+    narrow = model.plan.targets is None  # air is background, but no value that anybody knows
+    effort = Effort(overlap=model.plan.overlap, skip_air=narrow, crop=narrow)
     return Segmenter(engines, model.plan, model.fingerprint, identity, effort, model.tidy)
 
 
@@ -276,6 +279,7 @@ def _network(plan: AnyPlan, weights: Mapping[str, Tensor], digest: str) -> Netwo
         raise ModelError(f"The weights do not fit the plan in model.json: {error}") from error
     made_of = json.dumps([plan.network, digest], sort_keys=True)
     identity = hashlib.sha256(made_of.encode()).hexdigest()
-    rule = LAST_POSITIVE if plan.order else MOST_LIKELY
+    rule: Rule = LAST_POSITIVE if plan.order else MOST_LIKELY
+    rule = rule if plan.targets is None else NO_CLASSES
     seen = tuple(p + 2 * around for p, around in zip(plan.patch, plan.margin, strict=True))
     return Network(network, len(plan.channels), seen, identity, rule)

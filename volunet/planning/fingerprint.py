@@ -39,6 +39,8 @@ SHARES = (
 class ChannelFacts(Settings):
     """Intensities of one channel of one case.
 
+    Where a case has targets in place of labels, all its voxels count as labelled.
+
     Args:
         image: quantiles at `SHARES` over all voxels.
         foreground: the same over labelled voxels; empty where there are none.
@@ -60,6 +62,9 @@ class CaseFacts(Settings):
     Args:
         top: the highest number that the pixels of a picture can hold, of 8 or 16 bits; 0 for all
             other images.
+        targets: intensities of the targets; () for a case with labels.
+        target_top: as `top`, of the targets.
+        finer: how many voxels of the targets lie along one of the image's.
     """
 
     shape: tuple[int, int, int]
@@ -67,6 +72,9 @@ class CaseFacts(Settings):
     channels: tuple[ChannelFacts, ...]
     volumes_ml: dict[str, float]
     top: int = 0
+    targets: tuple[ChannelFacts, ...] = ()
+    target_top: int = 0
+    finer: tuple[int, int, int] = (1, 1, 1)
 
 
 class Fingerprint(Settings):
@@ -116,12 +124,11 @@ class Fingerprint(Settings):
         Raises:
             DatasetError: no case has a labelled voxel.
         """
-        facts = self._foreground(channel)
-        share = np.array([f.count for f in facts], dtype=np.float64)
-        share /= share.sum()
-        means, sds = np.array([f.mean for f in facts]), np.array([f.sd for f in facts])
-        mean = float(share @ means)
-        return mean, float(np.sqrt(share @ (sds**2 + (means - mean) ** 2)))
+        return _moments(self._foreground(channel))
+
+    def target_moments(self, target: int) -> tuple[float, float]:
+        """Mean and standard deviation of all voxels of a target together."""
+        return _moments([case.targets[target] for case in self.cases.values()])
 
     def image_range(self, channel: int) -> tuple[float, float]:
         """The lowest and highest of the cases' 0.5 % and 99.5 % quantiles over all voxels."""
@@ -134,6 +141,14 @@ class Fingerprint(Settings):
         if not (labelled := [f for f in facts if f.count]):
             raise DatasetError("No case has a labelled voxel; there is nothing to learn from.")
         return labelled
+
+
+def _moments(facts: Sequence[ChannelFacts]) -> tuple[float, float]:
+    share = np.array([f.count for f in facts], dtype=np.float64)
+    share /= share.sum()
+    means, sds = np.array([f.mean for f in facts]), np.array([f.sd for f in facts])
+    mean = float(share @ means)
+    return mean, float(np.sqrt(share @ (sds**2 + (means - mean) ** 2)))
 
 
 def take_facts(image: Volume, label: Volume, labels: Labels) -> CaseFacts:
@@ -153,11 +168,37 @@ def take_facts(image: Volume, label: Volume, labels: Labels) -> CaseFacts:
         spacing=grid.spacing,
         channels=tuple(_take_channel(channel, inside) for channel in image.voxels),
         volumes_ml={name: count * grid.voxel_ml for name, count in counts.items()},
-        top=_top_of(image),
+        top=top_of(image),
     )
 
 
-def _top_of(image: Volume) -> int:
+def take_target_facts(
+    image: Volume, target: Volume, *, finer: tuple[int, int, int], top: int
+) -> CaseFacts:
+    """The facts of one case with targets.
+
+    Args:
+        image: (C, I, J, K), any orientation.
+        target: (T, I, J, K) on its own grid.
+        finer: how many of its voxels lie along one of the image's, along R, A and S.
+        top: the highest number that its pixels can hold, where it is a picture, else 0.
+    """
+    grid = image.grid.reoriented("RAS")
+    everywhere, all_of_it = (np.ones(v.grid.shape, dtype=bool) for v in (image, target))
+    return CaseFacts(
+        shape=grid.shape,
+        spacing=grid.spacing,
+        channels=tuple(_take_channel(channel, everywhere) for channel in image.voxels),
+        volumes_ml={},
+        top=top_of(image),
+        targets=tuple(_take_channel(values, all_of_it) for values in target.voxels),
+        target_top=top,
+        finer=finer,
+    )
+
+
+def top_of(image: Volume) -> int:
+    """The highest number that the pixels of a picture can hold; 0 for all that is none."""
     kind = image.voxels.dtype
     has_range = kind.kind == "u" and kind.itemsize <= 2
     return int(np.iinfo(kind).max) if has_range and is_picture(image.grid) else 0

@@ -14,6 +14,7 @@ from volunet.io.header import Header
 from volunet.planning.any_plan import AnyPlan
 from volunet.planning.memory import count_weights, widest_maps
 from volunet.planning.nnunet_plan import NnunetPlan
+from volunet.planning.plan import Plan
 from volunet.space.grid import Grid
 from volunet.space.lookup import as_axes, index_map
 
@@ -119,6 +120,12 @@ def inference_demand(
         around = zip(padded, plan.margin, plan.unpadded.step, strict=True)
         image += 4.0 * len(plan.channels) * prod(n + 2 * m + step for n, m, step in around)
     labels = float(prod(scan.grid.shape) * (1 if plan.network["out_channels"] <= 256 else 4))
+    tidied = 2
+    if isinstance(plan, Plan) and plan.targets is not None:
+        labels, tidied = (
+            estimate_bytes(plan, scan.grid) + 4.0 * len(plan.heads) * prod(grid.shape),
+            1,
+        )
     slab, sums = _ring_bytes(plan, grid, scan.grid, way)
     network, trial = _network_bytes(plan, way)
     # One after another: reading, preparing, trying engines, looking, and tidying the labels.
@@ -127,7 +134,7 @@ def inference_demand(
         (_preparing_bytes(plan, scan, image), 0.0, 0.0, 0.0),
         (image, 0.0, trial, 0.0),
         (image, labels * (1 + way.hurried) + slab, network, sums),
-        (image, labels * (2 + 2 * way.hurried), 0.0, 0.0),
+        (image, labels * tidied * (1 + way.hurried), 0.0, 0.0),
     ]
     gpu = 0.0
     if way.on_gpu:
@@ -137,6 +144,11 @@ def inference_demand(
     most = max(steps, key=sum)
     process = _process_bytes(plan, way) + BLOCKS_BYTES
     return Demand(process, scan.nbytes, *most, beside=beside, gpu=gpu)
+
+
+def estimate_bytes(plan: Plan, native: Grid) -> float:
+    """The estimates of a scan as they are written."""
+    return 4.0 * len(plan.heads) * prod(plan.target_grid(native).shape)
 
 
 def _ring_bytes(plan: AnyPlan, grid: Grid, native: Grid, way: Way) -> tuple[float, float]:

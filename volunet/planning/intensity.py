@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import model_validator
 
 from volunet.config import Settings
+from volunet.planning.targets import Scale
 
 
 class Intensity(Settings):
@@ -61,22 +62,28 @@ def normalise(voxels: NDArray[Any], intensity: Intensity) -> NDArray[np.float32]
     return scaled
 
 
-def normalise_in_place(voxels: NDArray[np.float32], intensity: Intensity) -> None:
+def normalise_in_place(voxels: NDArray[np.float32], intensity: Intensity) -> Scale:
     """One channel scaled for the network, without a copy of it.
 
     Args:
         voxels: (I, J, K), finite; overwritten as `normalise` would scale them.
+
+    Returns:
+        By what they were scaled; a spread of 1 where the image is constant.
     """
     if intensity.scheme == "set":
+        assert intensity.mean is not None, "the scheme 'set' has all numbers"
+        assert intensity.sd is not None, "the scheme 'set' has all numbers"
         np.clip(voxels, intensity.low, intensity.high, out=voxels)
         voxels -= np.float32(intensity.mean)
         voxels /= np.float32(intensity.sd)
-        return
+        return Scale(mean=intensity.mean, sd=intensity.sd)
     mean = voxels.mean(dtype=np.float64)
     voxels -= np.float32(mean)
     squares = sum(float(np.mean(np.square(row), dtype=np.float64)) for row in voxels)
     sd = float(np.sqrt(squares / len(voxels)))
     if sd > 1e-6 * max(abs(float(mean)), 1e-30):
         voxels /= np.float32(sd)
-    else:
-        voxels[:] = 0
+        return Scale(mean=float(mean), sd=sd)
+    voxels[:] = 0
+    return Scale(mean=float(mean), sd=1.0)

@@ -27,6 +27,7 @@ from volunet.planning.rules import (
     spacing_of_size,
 )
 from volunet.planning.stages import choose_stages
+from volunet.planning.target_rules import finer_spacing, plan_targets
 from volunet.space.grid import Triple
 from volunet.space.labels import Labels
 
@@ -34,7 +35,7 @@ MEMORY_FIELDS = frozenset({"batch", "recompute"})
 MEMORY_SHARE = 0.8
 """Part of the memory that a plan may count on."""
 
-CHOSEN_BY_DATA = {"format", "channels", "labels"}
+CHOSEN_BY_DATA = {"format", "channels", "labels", "targets"}
 _WANTED: dict[str, Any] = {
     name: (kind, None)
     for name, kind in get_type_hints(Plan, include_extras=True).items()
@@ -59,11 +60,13 @@ def make_plan(
     labels: Labels,
     machine: Machine,
     *,
+    targets: tuple[str, ...] = (),
     fixed: dict[str, Any] | None = None,
 ) -> Plan:
     """The plan that the rules give, with some of its values fixed beforehand.
 
     Args:
+        targets: names of the images that are estimated, where there are no labels.
         fixed: fields of `Plan` that the user wants so; the rules choose the rest to fit.
 
     Raises:
@@ -77,6 +80,7 @@ def make_plan(
         shape = r, a, s
     wanted = fixed.get("patch") or choose_patch(shape, spacing, patch_voxels(machine))
     stages = choose_stages(wanted, spacing, machine, fixed, flat=flat)
+    outliers = {"outliers": 0.0} if targets else {}  # what is clipped could not be given back
     values: dict[str, Any] = {
         "channels": channels,
         "labels": labels,
@@ -84,13 +88,16 @@ def make_plan(
         "spacing": spacing,
         "patch": wanted,
         "intensities": [
-            choose_intensity(name, fingerprint, i).model_dump() for i, name in enumerate(channels)
+            choose_intensity(name, fingerprint, i, **outliers).model_dump()
+            for i, name in enumerate(channels)
         ],
         **stages,
+        **(plan_targets(targets, channels, fingerprint) if targets else {}),
     }
     patch, overlap = _fit_windows(Plan.model_construct(**{**values, **fixed}))
     patch = fixed.get("patch", patch)
-    values |= {"patch": patch, "overlap": overlap, "labels": labels.model_dump()}
+    values |= {"patch": patch, "overlap": overlap}
+    values |= {n: v.model_dump() for n, v in values.items() if isinstance(v, Settings)}
     values["batch"] = largest_batch(patch, fingerprint, spacing, machine)
     made = build(Plan, {**values, **fixed}, at="plan")
     open_ones = {name for name in ("batch", "recompute") if name not in fixed}
@@ -135,7 +142,7 @@ def _aim(fingerprint: Fingerprint, fixed: Mapping[str, Any]) -> tuple[Triple, Si
         raise ConfigError("Give plan.size or plan.spacing: a size sets the spacing of each image.")
     if size:
         return spacing_of_size(fingerprint, size), size
-    spacing = fixed.get("spacing") or choose_spacing(fingerprint)
+    spacing = fixed.get("spacing") or finer_spacing(fingerprint) or choose_spacing(fingerprint)
     return spacing, choose_shape(fingerprint, spacing)
 
 

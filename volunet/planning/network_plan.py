@@ -23,6 +23,7 @@ from volunet.models.recompute import compute_again
 from volunet.models.sizes import Sizes
 from volunet.models.slices import OfNeighbours, OfSlices
 from volunet.models.spec import ModelSpec
+from volunet.planning.targets import Targets
 from volunet.space.labels import Labels
 
 Count = Annotated[int, Field(ge=1, le=4096)]
@@ -34,7 +35,10 @@ class NetworkPlan(Settings):
 
     Args:
         channels: what each channel of the image is, such as "CT" or "T1 MR".
-        labels: the structures that are segmented.
+        labels: the structures that are segmented; none where there are targets.
+        targets: the images that are estimated instead.
+        corrects: the network says what is to be added to the channels with the targets' names, not
+            the targets themselves (residual learning, Zhang et al. 2017, arXiv:1608.03981).
         dimensions: 2 for a network that sees one slice at a time: the patch is one voxel deep along
             one axis, along which nothing is convolved.
         neighbours: slices on each side that a network of two dimensions sees as channels.
@@ -56,6 +60,8 @@ class NetworkPlan(Settings):
 
     channels: tuple[str, ...] = Field(min_length=1)
     labels: Labels
+    targets: Targets | None = None
+    corrects: bool = False
     dimensions: Literal[2, 3] = 3
     neighbours: Annotated[int, Field(ge=0, le=8)] = 0
     patch: Size
@@ -87,8 +93,31 @@ class NetworkPlan(Settings):
             _ = self.labels.written  # says what is wrong with them
         if self.supervised_scales >= len(self.features):
             raise ValueError(f"supervised_scales must be below {len(self.features)}")
+        self._fit_targets()
         self._fit_family()
         return self
+
+    def _fit_targets(self) -> None:
+        if self.targets is None:
+            if self.corrects:
+                raise ValueError("corrects is for networks that estimate targets")
+            return
+        if self.labels.structures or self.regions:
+            raise ValueError("a network estimates targets or tells structures apart, not both")
+        if self.supervised_scales > 1:
+            raise ValueError("targets are estimated at the finest scale only")
+        scaled = zip(self.targets.names, self.targets.scales, strict=True)
+        alike = {name for name, scale in scaled if scale is None}
+        if strangers := sorted({*alike, *self.added} - set(self.channels)):
+            raise ValueError(
+                f"the targets {strangers} are none of the channels {list(self.channels)}, so they "
+                "need scales, and there is nothing to correct (corrects)"
+            )
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """The channels that the network's answers are added to, one a head; () where none are."""
+        return self.targets.names if self.targets is not None and self.corrects else ()
 
     def _fit_family(self) -> None:
         family = family_of(self.family)
@@ -131,7 +160,12 @@ class NetworkPlan(Settings):
 
     @property
     def heads(self) -> tuple[str, ...]:
-        """What each logit of the network stands for: background and structures, or regions."""
+        """What each answer of the network stands for.
+
+        Background and structures; regions; or targets.
+        """
+        if self.targets is not None:
+            return self.targets.names
         if self.regions:
             return tuple(self.labels.regions)
         return ("background", *self.labels.names)

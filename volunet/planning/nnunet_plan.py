@@ -133,6 +133,11 @@ class NnunetPlan(Settings):
         return
 
     @property
+    def targets(self) -> None:
+        """The images that the network estimates, which nnU-Net's do not."""
+        return
+
+    @property
     def nnunet_windows(self) -> bool:
         """Whether windows stand and count as nnU-Net has it."""
         return True

@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import Annotated, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from volunet.planning.intensity import Intensity, normalise_in_place
 from volunet.planning.network_plan import Count, NetworkPlan, Size
+from volunet.planning.targets import Scale
 from volunet.planning.way_back import WayBack
 from volunet.space.box import Box
 from volunet.space.grid import Grid
@@ -29,6 +31,8 @@ class Plan(NetworkPlan):
         spacing: in mm, along R, A and S.
         size: voxels along R, A and S that every image is brought to, whatever its own; None keeps
             to `spacing`.
+        respace: scans are brought to `spacing`; else each is seen on its own grid, or on the finer
+            one of its targets, and `spacing` says what these usually have.
         intensities: how each channel is scaled.
         interpolation: how images are brought to `spacing`.
         batch: patches in a training step.
@@ -38,6 +42,7 @@ class Plan(NetworkPlan):
     format: Literal[1] = 1
     spacing: tuple[Millimetres, Millimetres, Millimetres]
     size: Size | None = None
+    respace: bool = True
     intensities: tuple[Intensity, ...]
     interpolation: Literal["linear", "cubic"] = "linear"
     batch: Count
@@ -76,9 +81,55 @@ class Plan(NetworkPlan):
         turned = scan.reoriented("RAS")
         if self.size is not None:
             return turned.with_shape(self.size)
+        if not self.respace:
+            return turned.with_shape(self._finer(turned.shape))
         if np.allclose(turned.spacing, self.spacing, rtol=1e-3):
             return turned
         return turned.respaced(self.spacing)
+
+    def target_grid(self, scan: Grid) -> Grid:
+        """Where the voxels of a scan's targets lie: its own axes and field of view."""
+        turned = scan.reoriented("RAS")
+        return turned.with_shape(self._finer(turned.shape)).reoriented(scan.orientation)
+
+    def _finer(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        times = (1, 1, 1) if self.targets is None else self.targets.finer
+        r, a, s = (n * by for n, by in zip(shape, times, strict=True))
+        return r, a, s
+
+    def target_scales(self, scales: tuple[Scale, ...]) -> tuple[Scale, ...]:
+        """How the targets of a scan are scaled, () where there are none.
+
+        Args:
+            scales: of its channels, as `prepare_scaled` gives them.
+        """
+        if self.targets is None:
+            return ()
+        known = dict(zip(self.channels, scales, strict=True))
+        own = zip(self.targets.names, self.targets.scales, strict=True)
+        return tuple(known[name] if scale is None else scale for name, scale in own)
+
+    def prepare_target(self, target: Volume, grid: Grid, scales: tuple[Scale, ...]) -> Volume:
+        """The targets of a scan as the network is to estimate them: float32 (T, *grid.shape).
+
+        Args:
+            target: (T, I, J, K) on any grid.
+            grid: of the prepared scan.
+            scales: as `target_scales` gives them.
+        """
+        voxels = self._on(grid, target)
+        for values, scale in zip(voxels, scales, strict=True):
+            values -= np.float32(scale.mean)
+            values /= np.float32(scale.sd)
+        return Volume(voxels, grid)
+
+    def _on(self, grid: Grid, volume: Volume) -> NDArray[np.float32]:
+        """The voxels of a volume on a grid, (C, *grid.shape)."""
+        voxels = np.empty((volume.channels, *grid.shape), dtype=np.float32)
+        turned = volume.reoriented("RAS")
+        for first, rows in resample_slabs(turned, grid, method=self.interpolation):
+            voxels[:, first : first + rows.shape[1]] = rows.numpy()
+        return voxels
 
     def prepare(self, scan: Volume, box: Box | None = None) -> Volume:
         """The scan as the network wants it: float32 (C, *grid_for(scan.grid).shape).
@@ -91,15 +142,21 @@ class Plan(NetworkPlan):
             box: the part of that grid that is wanted. Where a channel is scaled by what the whole
                 image holds, the whole image is prepared first.
         """
+        return self.prepare_scaled(scan, box)[0]
+
+    def prepare_scaled(
+        self, scan: Volume, box: Box | None = None
+    ) -> tuple[Volume, tuple[Scale, ...]]:
+        """As `prepare`, and by what each channel was scaled."""
         whole = any(intensity.scheme == "image" for intensity in self.intensities)
         if box is not None and whole:
-            return self.prepare(scan).crop(box)
-        turned = scan.reoriented("RAS")
+            seen, scales = self.prepare_scaled(scan)
+            return seen.crop(box), scales
         grid = self.grid_for(scan.grid)
         grid = grid if box is None else grid.crop(box)
-        voxels = np.empty((scan.channels, *grid.shape), dtype=np.float32)
-        for first, rows in resample_slabs(turned, grid, method=self.interpolation):
-            voxels[:, first : first + rows.shape[1]] = rows.numpy()
-        for channel, intensity in zip(voxels, self.intensities, strict=True):
+        voxels = self._on(grid, scan)
+        scales = tuple(
             normalise_in_place(channel, intensity)
-        return Volume(voxels, grid)
+            for channel, intensity in zip(voxels, self.intensities, strict=True)
+        )
+        return Volume(voxels, grid), scales

@@ -170,7 +170,9 @@ def choose_features(stages: int, machine: Machine) -> tuple[int, ...]:
     return tuple(min(first * 2**stage, 320) for stage in range(stages))
 
 
-def choose_intensity(name: str, fingerprint: Fingerprint, channel: int) -> Intensity:
+def choose_intensity(
+    name: str, fingerprint: Fingerprint, channel: int, *, outliers: float = 0.005
+) -> Intensity:
     """Clipping and scaling by the set's foreground for CT, each image's own mean for all else.
 
     Plain pictures of one type are brought to [0, 1] by the range of that type, so that what is
@@ -178,13 +180,14 @@ def choose_intensity(name: str, fingerprint: Fingerprint, channel: int) -> Inten
 
     Args:
         name: the channel's name; one of its words is CT where the unit is HU.
+        outliers: share of the foreground that is clipped at either end.
     """
     if top := _top(fingerprint):
         return Intensity(scheme="set", low=0, high=top, mean=0, sd=top)
     if "ct" not in name.lower().replace("_", " ").replace("-", " ").split():
         return Intensity(scheme="image")
-    low = fingerprint.foreground_quantile(channel, 0.005)
-    high = fingerprint.foreground_quantile(channel, 0.995)
+    low = fingerprint.foreground_quantile(channel, outliers)
+    high = fingerprint.foreground_quantile(channel, 1 - outliers)
     mean, sd = fingerprint.foreground_moments(channel)
     if not (low < high and sd > 0):
         return Intensity(scheme="image")

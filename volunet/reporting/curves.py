@@ -16,7 +16,9 @@ from volunet.reporting.canvas import new_figure, save_png
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLUMNS = ("step", "seconds", "loss", "learning_rate", "val_dice")
+COLUMNS = ("step", "seconds", "loss", "learning_rate")
+SCORES = {"val_dice": "Dice", "val_psnr_db": "PSNR (dB)"}
+"""Columns of held-out cases' scores, of which a history has one, and what they are called."""
 BLUE, ORANGE, GREEN, INK, FAINT = "#0072b2", "#d55e00", "#009e73", "#303030", "#d8d8d8"
 # The smooth line averages over this share of the run.
 SMOOTH_SHARE = 0.05
@@ -25,7 +27,7 @@ History = dict[str, NDArray[np.float64]]
 
 
 def draw_curves(history_csv: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
-    """Draw training loss, learning rate and validation Dice over seconds.
+    """Draw training loss, learning rate and the score of held-out cases over seconds.
 
     Args:
         history_csv: a run's `history.csv`; empty cells mean not measured.
@@ -36,18 +38,19 @@ def draw_curves(history_csv: str | os.PathLike[str], path: str | os.PathLike[str
         MissingExtra: matplotlib is not installed.
         WriteError: the file could not be written.
     """
-    history = _read(Path(history_csv))
+    history, score = _read(Path(history_csv))
     figure = new_figure((9.0, 7.0), "#ffffff")
     figure.set_layout_engine("constrained", w_pad=0.15, h_pad=0.08)
-    loss, rate, dice = figure.subplots(3, 1, sharex=True, height_ratios=[3, 1.4, 3])
+    loss, rate, scores = figure.subplots(3, 1, sharex=True, height_ratios=[3, 1.4, 3])
     unit, scale = ("min", 60.0) if history["seconds"].max() >= 180 else ("s", 1.0)
     time = history["seconds"] / scale
     _draw_loss(loss, time, history)
     rate.plot(time, history["learning_rate"], color=ORANGE, linewidth=1.5)
-    _draw_dice(dice, time, history)
-    for ax, name in ((loss, "training loss"), (rate, "learning rate"), (dice, "validation Dice")):
+    _draw_scores(scores, time, history[score])
+    said = f"validation {SCORES[score]}"
+    for ax, name in ((loss, "training loss"), (rate, "learning rate"), (scores, said)):
         _tidy(ax, name)
-    dice.set_xlabel(f"time [{unit}]", color=INK)
+    scores.set_xlabel(f"time [{unit}]", color=INK)
     figure.align_ylabels()
     save_png(figure, path)
 
@@ -61,19 +64,18 @@ def _draw_loss(ax: Axes, time: NDArray[np.float64], history: History) -> None:
     ax.set_title(f"{steps:,} steps", loc="right", color=INK, fontsize=9)
 
 
-def _draw_dice(ax: Axes, time: NDArray[np.float64], history: History) -> None:
-    dice = history["val_dice"]
-    measured = np.isfinite(dice)
+def _draw_scores(ax: Axes, time: NDArray[np.float64], scores: NDArray[np.float64]) -> None:
+    measured = np.isfinite(scores)
     if not measured.any():
         ax.text(0.5, 0.5, "not validated", transform=ax.transAxes, ha="center", color=INK)
         return
-    time, dice = time[measured], dice[measured]
-    ax.plot(time, dice, color=GREEN, linewidth=1.8, marker="o", markersize=4)
-    best = int(dice.argmax())
-    ax.axhline(dice[best], color=GREEN, linewidth=0.8, linestyle=":")
+    time, scores = time[measured], scores[measured]
+    ax.plot(time, scores, color=GREEN, linewidth=1.8, marker="o", markersize=4)
+    best = int(scores.argmax())
+    ax.axhline(scores[best], color=GREEN, linewidth=0.8, linestyle=":")
     ax.annotate(
-        f"best {dice[best]:.4f}",
-        (time[best], dice[best]),
+        f"best {scores[best]:.4f}",
+        (time[best], scores[best]),
         xytext=(0, -16),
         textcoords="offset points",
         ha="center",
@@ -102,7 +104,8 @@ def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((sums[last] - sums[first]) / (last - first))
 
 
-def _read(path: Path) -> History:
+def _read(path: Path) -> tuple[History, str]:
+    """The columns of a history, and which of them holds scores."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
@@ -110,9 +113,11 @@ def _read(path: Path) -> History:
         raise ConfigError(f"{path.name} cannot be read: {error.strerror}.") from error
     if not rows:
         raise ConfigError(f"{path.name} has no row yet. Draw it once training has made some steps.")
-    if lacking := [name for name in COLUMNS if name not in rows[0]]:
+    score = next((name for name in SCORES if name in rows[0]), next(iter(SCORES)))
+    columns = (*COLUMNS, score)
+    if lacking := [name for name in columns if name not in rows[0]]:
         raise ConfigError(f"{path.name} lacks the columns {lacking}; it has {list(rows[0])}.")
-    return {name: np.array([_number(row[name]) for row in rows]) for name in COLUMNS}
+    return {name: np.array([_number(row[name]) for row in rows]) for name in columns}, score
 
 
 def _number(cell: Any) -> float:

@@ -21,6 +21,8 @@ from volunet.errors import ConfigError, LabelError
 # Okabe and Ito's palette, told apart by colour-blind readers, with a brown for their black.
 PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#f0e442", "#0072b2", "#a6761d")
 BACKGROUND, IGNORED, BLACK = "background", "ignore", "#000000"
+OF_CASES = frozenset({"channels", "labelled", "targets"})
+"""Keys of a labels.json that are about images and cases, not about labels."""
 COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -206,12 +208,12 @@ def labels_from(values: Mapping[str, Any], *, at: str) -> Labels:
 
     Args:
         values: "labels" name to value, and optionally "colours", "pairs", "regions", "ignore",
-            "masks"; "channels" and "labelled" are about cases and are left to the caller.
+            "masks"; what is said of cases (`OF_CASES`) is left to the caller.
 
     Raises:
         ConfigError: a key, name or colour that is not known.
     """
-    named = {k: v for k, v in values.items() if k not in ("channels", "labelled")}
+    named = {k: v for k, v in values.items() if k not in OF_CASES}
     if "labels" in named:
         named["structures"] = named.pop("labels")
     return build(Labels, named, at=at)

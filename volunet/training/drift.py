@@ -1,4 +1,4 @@
-"""When training and validation part: the loss goes on falling, and held-out Dice falls too."""
+"""When training and validation part: the loss goes on falling, and held-out scores fall too."""
 
 from __future__ import annotations
 
@@ -6,33 +6,34 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-DRIFT = "Validation Dice fell"
-FALL = 0.02
-"""Of the mean Dice below its best that is no noise."""
+from volunet.training.measure import DICE, Measure
+
+DRIFT = "Held-out cases got worse"
 REACH = 0.1
 """Part of the steps so far that a mean loss is taken over."""
 
 
-def find_drift(rows: Sequence[Mapping[str, str]]) -> str | None:
+def find_drift(rows: Sequence[Mapping[str, str]], measure: Measure = DICE) -> str | None:
     """What is wrong with the newest validation of a history, in a sentence; None where nothing is.
 
     Args:
         rows: of the history, oldest first.
+        measure: that held-out cases are scored by.
     """
-    scored = [
-        (int(r["step"]), float(r["val_dice"])) for r in rows if r["val_dice"] not in ("", "nan")
-    ]
+    told = [(int(row["step"]), row[measure.column]) for row in rows]
+    scored = [(step, float(score)) for step, score in told if score not in ("", "nan")]
     if len(scored) < 2:
         return None
-    step, dice = scored[-1]
+    step, score = scored[-1]
     best_step, best = max(scored, key=lambda row: row[1])
     then, now = _loss_before(rows, best_step), _loss_before(rows, step)
-    if best - dice <= FALL or not now < then:
+    if best - score <= measure.fall or not now < then:
         return None
     return (
-        f"{DRIFT} from {best:.3f} at step {best_step} to {dice:.3f} at step {step} while the loss "
-        f"fell from {then:.3f} to {now:.3f}: the network may be learning the training cases by "
-        "heart. Stop earlier, add cases, or change patches more (training.augmentation)."
+        f"{DRIFT}: {measure.said} went from {best:.3f} at step {best_step} to {score:.3f} at step "
+        f"{step} while the loss fell from {then:.3f} to {now:.3f}. The network may be learning the "
+        "training cases by heart: stop earlier, add cases, or change patches more "
+        "(training.augmentation)."
     )
 
 

@@ -6,8 +6,9 @@ GPU, so handlers read it now and then.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from ignite.engine import Engine
@@ -18,7 +19,6 @@ from torch.optim import Optimizer
 
 from volunet.data.sampler import Batch
 from volunet.training.average import Average
-from volunet.training.losses.loss import Loss
 from volunet.training.pieces import Pieces
 from volunet.training.processes import ALONE, Processes
 
@@ -38,20 +38,30 @@ class Step:
     case_ids: tuple[str, ...]
 
 
+class Minimised(Protocol):
+    """A loss."""
+
+    def __call__(
+        self, outputs: Sequence[Tensor], label: Tensor, /, *, drawn: Tensor | None = None
+    ) -> Tensor:
+        """A scalar."""
+
+
 @dataclass(frozen=True)
 class Parts:
     """What a step works with.
 
     Args:
         network: the bare network, which is what a run gives away.
-        module: what is trained: the network, or its wrapper for deep supervision.
+        module: what is trained: the network, or its wrapper for deep supervision or correction.
+        loss: of answers at one scale or several, finest first.
         average: of the bare network's weights.
         dtype: of the feature maps under autocast; float32 for none.
     """
 
     network: nn.Module
     module: nn.Module
-    loss: Loss
+    loss: Minimised
     optimizer: Optimizer
     average: Average
     device: torch.device

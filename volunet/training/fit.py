@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from volunet.data.cache import Prepared
 from volunet.errors import DatasetError, Stopped
 from volunet.inference.engines.torch_engine import to_channels_last
+from volunet.models.correction import Correcting
 from volunet.models.encoder_unet import EncoderUNet
 from volunet.models.supervision import DeepSupervision
 from volunet.models.unet import UShape
@@ -26,16 +27,18 @@ from volunet.training.average import Average
 from volunet.training.budget import Budget, Clock
 from volunet.training.checkpoint import load_newest
 from volunet.training.drift import DRIFT, find_drift
-from volunet.training.engine import Parts, build_trainer
+from volunet.training.engine import Minimised, Parts, build_trainer
 from volunet.training.history import open_history, read_history
 from volunet.training.losses.loss import Loss
+from volunet.training.losses.values import ValueLoss
+from volunet.training.measure import DICE, PSNR, Measure
 from volunet.training.optim import make_optimizer
 from volunet.training.processes import ALONE, Processes, SharedTime
 from volunet.training.run import Run
 from volunet.training.settings import Training
 from volunet.training.start import transplant
 from volunet.training.tracking import NOBODY, Tracking, followed
-from volunet.training.validate import Score, dice_of_cases, mean_score
+from volunet.training.validate import Score, mean_score, score_cases
 
 SCORING_SHARE = 0.1
 """Part of a budget in time that validations may take, all together."""
@@ -148,7 +151,7 @@ def _train(
     if state is not None:
         run.load_state_dict(state)
     if job.processes.first:
-        open_history(history, step=run.clock.step)
+        open_history(history, step=run.clock.step, measure=measure_of(job.plan))
 
     def score_now() -> Score:
         return _score(job, run, report)
@@ -175,7 +178,7 @@ def _score(job: Job, run: Run, report: handlers.Report) -> Score:
     # Where time is up before all are scored, those scored are not the first by name.
     order = np.random.default_rng(0).permutation(len(job.validation))
     with run.parts.average.in_place() as network:
-        rows = dice_of_cases(
+        rows = score_cases(
             network,
             [job.validation[place] for place in order[job.processes.rank :: job.processes.count]],
             job.plan,
@@ -184,11 +187,12 @@ def _score(job: Job, run: Run, report: handlers.Report) -> Score:
             most_s=scoring_s(job.budget, job.settings),
         )
     known = [row for some in job.processes.gathered(rows) for row in some]
-    score = mean_score(known, job.plan.labels.names)
+    measure = measure_of(job.plan)
+    score = mean_score(known, names_of(job.plan), measure)
     run.validated += 1
     history = job.folder / "history.csv"
-    newest = {"step": str(run.clock.step), "loss": "", "val_dice": str(score.mean)}
-    drift = find_drift([*read_history(history), newest])
+    newest = {"step": str(run.clock.step), "loss": "", measure.column: str(score.mean)}
+    drift = find_drift([*read_history(history), newest], measure)
     if drift is not None and not any(note.startswith(DRIFT) for note in run.notes):
         run.note(drift)
     handlers.write_line(run, history, report, score=score)
@@ -216,12 +220,14 @@ def start_run(job: Job) -> Run:
     if scales > 1:
         assert isinstance(network, UShape), "the plan saw to that"
         module = DeepSupervision(network, scales=scales).to(job.device)
+    if plan.added:
+        module = Correcting(network, [plan.channels.index(name) for name in plan.added])
     if job.device.type == "cpu":
         to_channels_last(module)
     parts = Parts(
         network=network,
         module=module,
-        loss=Loss(plan, settings.loss, device=job.device, processes=job.processes),
+        loss=_loss(job),
         optimizer=make_optimizer(module, settings.optimisation, heads=plan.head_axes),
         average=Average(network, power=settings.average_power),
         device=job.device,
@@ -236,6 +242,22 @@ def start_run(job: Job) -> Run:
     if report is not None:
         run.note(str(report))
     return run
+
+
+def measure_of(plan: Plan) -> Measure:
+    """What cases are scored by."""
+    return DICE if plan.targets is None else PSNR
+
+
+def names_of(plan: Plan) -> tuple[str, ...]:
+    """What has a score: structures or targets."""
+    return plan.labels.names if plan.targets is None else plan.targets.names
+
+
+def _loss(job: Job) -> Minimised:
+    if job.plan.targets is not None:
+        return ValueLoss(job.plan, job.settings.loss, device=job.device)
+    return Loss(job.plan, job.settings.loss, device=job.device, processes=job.processes)
 
 
 def scoring_s(budget: Budget, settings: Training) -> float:

@@ -71,10 +71,10 @@ def write_line(run: Run, history: Path, report: Report, *, score: Score | None =
     if read is None and score is None:
         return
     loss, norm = read or (None, None)
-    dice = None if score is None else score.mean
+    mean = None if score is None else score.mean
     if not run.now.processes.first:
         return
-    row = Row(run.clock.step, run.clock.spent_s, loss, run.rate, norm, dice)
+    row = Row(run.clock.step, run.clock.spent_s, loss, run.rate, norm, mean)
     append_row(history, row)
     report(Progress(row, run.clock.budget, run.clock.progress, score, run.untold()))
 

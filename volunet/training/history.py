@@ -7,8 +7,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from volunet.io.atomic import write_text
+from volunet.training.measure import DICE, Measure
 
-COLUMNS = ("step", "seconds", "loss", "learning_rate", "grad_norm", "val_dice")
+COLUMNS = ("step", "seconds", "loss", "learning_rate", "grad_norm")
+"""Before the score of held-out cases, whose column has its measure's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,7 @@ class Row:
         seconds: of the budget spent.
         loss: mean since the last line, None where no step was taken.
         grad_norm: mean before clipping since the last line, None where no step was taken.
-        val_dice: mean Dice on whole validation cases, None where they were not scored.
+        score: mean Dice or PSNR on whole validation cases, None where they were not scored.
     """
 
     step: int
@@ -28,7 +30,7 @@ class Row:
     loss: float | None
     learning_rate: float
     grad_norm: float | None
-    val_dice: float | None = None
+    score: float | None = None
 
     def cells(self) -> list[str]:
         """The row as text, "" for what is not there."""
@@ -36,10 +38,11 @@ class Row:
         return ["" if v is None else f"{v:.6g}" if isinstance(v, float) else str(v) for v in values]
 
 
-def open_history(path: Path, *, step: int) -> None:
+def open_history(path: Path, *, step: int, measure: Measure = DICE) -> None:
     """Starts a history, or takes back the rows of a run after `step`, which will come again."""
     kept = [row for row in read_history(path) if int(row["step"]) <= step]
-    lines = [",".join(COLUMNS), *(",".join(row[name] for name in COLUMNS) for row in kept)]
+    columns = (*COLUMNS, measure.column)
+    lines = [",".join(columns), *(",".join(row[name] for name in columns) for row in kept)]
     write_text(path, "\n".join(lines) + "\n")
 
 

@@ -9,19 +9,26 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 import numpy as np
 import torch
 
-from volunet.data.augment import apply_change, draw_change, source_size, swap_drawn
+from volunet.data.augment import (
+    Augmentation,
+    apply_change,
+    draw_change,
+    source_size,
+    swap_drawn,
+)
 from volunet.data.cache import Prepared
 from volunet.data.rarity import Repeats, count_repeats
 from volunet.data.sampler import Batch, cut_patches, draw_patches
 from volunet.errors import ConfigError, TrainingDiverged
 from volunet.planning.network_plan import Size
 from volunet.planning.plan import Plan
+from volunet.space.box import Box
 from volunet.training.budget import Clock
 from volunet.training.engine import Parts, Step
 from volunet.training.optim import rate_at, set_rate
@@ -37,7 +44,7 @@ class Run:
         train: the prepared cases it learns from.
         rng: draws patches and changes; each process has its own.
         now: the time, which all processes agree on after each step.
-        best: the highest mean Dice of a validation so far, -1 before the first.
+        best: the highest mean score of a validation so far, -inf before the first.
         drawing_s: seconds spent on drawing, cutting and changing patches.
         stepping_s: seconds spent on steps, drawing included.
         unread: steps whose loss has not been looked at.
@@ -52,7 +59,7 @@ class Run:
     train: list[Prepared]
     rng: np.random.Generator
     now: SharedTime
-    best: float = -1.0
+    best: float = -inf
     drawing_s: float = 0.0
     stepping_s: float = 0.0
     validated: int = 0
@@ -97,8 +104,13 @@ class Run:
         classes = [{c for c in case.foreground if c > 0} for case in self.train]
         return count_repeats(classes, rare_below=self.settings.rare_below)
 
+    @cached_property
+    def _augmentation(self) -> Augmentation:
+        asked = self.settings.augmentation
+        return asked if self.plan.targets is None else asked.for_targets()
+
     def _draw(self) -> Batch:
-        plan, settings = self.plan, self.settings.augmentation
+        plan, settings = self.plan, self._augmentation
         margin = plan.margin
         wide = _wider(plan.patch, margin)
         source = source_size(settings, wide, plan.spacing, flat=plan.flat)
@@ -121,7 +133,8 @@ class Run:
             wide,
             swaps=swaps,
         )
-        label = label[:, *(slice(m, m + p) for m, p in zip(margin, plan.patch, strict=True))]
+        inner = Box(margin, tuple(m + p for m, p in zip(margin, plan.patch, strict=True)))
+        label = label[inner.index]
         drawn = swap_drawn(change, cut.drawn, swaps)
         drawn = None if drawn is None else drawn.to(device, non_blocking=True)
         return Batch(image, label, cut.case_ids, drawn)

@@ -1,7 +1,8 @@
 """The lines of a run's history, followed by TensorBoard and MLflow as well (extra `track`).
 
-Names of curves are the columns of `history.csv`, and `val_dice/NAME` for each structure. They are
-written here, not at ignite's events, as lines of the history come before and after steps too.
+Names of curves are the columns of `history.csv`, and `val_dice/NAME` for each structure, or
+`val_psnr_db/NAME` for each target. They are written here, not at ignite's events, as lines of the
+history come before and after steps too.
 """
 
 from __future__ import annotations
@@ -94,10 +95,10 @@ def values_of(progress: Progress) -> dict[str, float]:
         "loss": row.loss,
         "learning_rate": row.learning_rate,
         "grad_norm": row.grad_norm,
-        "val_dice": row.val_dice,
     }
-    if progress.score is not None:
-        values |= {f"val_dice/{name}": dice for name, dice in progress.score.dice.items()}
+    if (score := progress.score) is not None:
+        column = score.measure.column
+        values |= {column: row.score, **{f"{column}/{name}": s for name, s in score.each.items()}}
     return {name: value for name, value in values.items() if value is not None and isfinite(value)}
 
 

@@ -9,6 +9,7 @@ from math import inf, nan
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from volunet.data.cache import Prepared
@@ -16,36 +17,99 @@ from volunet.evaluation.overlap import overlaps
 from volunet.inference.cover import classify
 from volunet.inference.effort import Effort
 from volunet.inference.engines.torch_engine import TorchEngine
+from volunet.inference.estimating import estimate
 from volunet.planning.plan import Plan
+from volunet.training.measure import DICE, Measure
+
+MOST_DB = 200.0
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
     """Mean Dice of each structure over the cases where it was drawn, and occurs or was predicted.
 
+    Or mean PSNR of each target over the cases where it is not the same everywhere.
+
     Args:
-        dice: by name, NaN for a structure that is in no case.
+        each: by name, NaN for a structure that is in no case.
         cases: how many were scored.
     """
 
-    dice: dict[str, float]
+    each: dict[str, float]
     cases: int = 0
+    measure: Measure = DICE
 
     @property
     def mean(self) -> float:
-        """Mean over structures, NaN where none occurs."""
-        known = [value for value in self.dice.values() if not np.isnan(value)]
+        """Mean over structures or targets, NaN where none has a score."""
+        known = [value for value in self.each.values() if not np.isnan(value)]
         return float(np.mean(known)) if known else float("nan")
 
 
-def mean_score(rows: Sequence[Sequence[float]], names: Sequence[str]) -> Score:
-    """The mean of each structure over the cases where it has a Dice."""
+def mean_score(
+    rows: Sequence[Sequence[float]], names: Sequence[str], measure: Measure = DICE
+) -> Score:
+    """The mean of each structure or target over the cases where it has a score."""
     table = np.array(rows, dtype=np.float64).reshape(len(rows), len(names))
     scored = ~np.isnan(table)
     sums = np.where(scored, table, 0).sum(axis=0)
     counts = scored.sum(axis=0)
     means = [float(s / n) if n else nan for s, n in zip(sums, counts, strict=True)]
-    return Score(dict(zip(names, means, strict=True)), len(rows))
+    return Score(dict(zip(names, means, strict=True)), len(rows), measure)
+
+
+def score_cases(
+    network: nn.Module,
+    cases: Sequence[Prepared],
+    plan: Plan,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    most_s: float = inf,
+) -> list[list[float]]:
+    """The Dice of each structure, or the PSNR of each target, of each case.
+
+    Args:
+        most_s: seconds after which no further case is begun; one at least is scored.
+    """
+    score = dice_of_cases if plan.targets is None else psnr_of_cases
+    return score(network, cases, plan, device=device, dtype=dtype, most_s=most_s)
+
+
+def psnr_of_cases(
+    network: nn.Module,
+    cases: Sequence[Prepared],
+    plan: Plan,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    most_s: float = inf,
+) -> list[list[float]]:
+    """The PSNR in dB of each target of each case, on the plan's grid, at most `MOST_DB`.
+
+    Over the range of the target in the case; NaN where it is the same everywhere.
+
+    Args:
+        most_s: as above.
+    """
+    started = time.monotonic()
+    engine = TorchEngine(network, device=device, dtype=dtype)
+    rows: list[list[float]] = []
+    for case in cases:
+        found = estimate([engine], case.image, plan, Effort(overlap=plan.overlap))
+        rows.append([psnr_db(*pair) for pair in zip(case.label, found, strict=True)])
+        if time.monotonic() - started > most_s:
+            break
+    return rows
+
+
+def psnr_db(reference: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+    """20 log10(range of the reference / root mean squared error), at most `MOST_DB`."""
+    span = float(reference.max()) - float(reference.min())
+    if span == 0:
+        return nan
+    squares = np.square(reference - found, dtype=np.float64)
+    return float(20 * np.log10(span / max(np.sqrt(squares.mean()), span * 10 ** (-MOST_DB / 20))))
 
 
 def dice_of_cases(

@@ -9,6 +9,9 @@ Logits are (B, heads, *S). Three questions are put, of which the last two matter
 Where no structure occurs, the same class everywhere proves nothing. Each head's logits are then
 shifted to mean zero, so that all classes meet in the image, and the shifted classes are compared: a
 harder question, of voxels where the network has no opinion, and so with a lower bar.
+
+Where a network estimates values there are no classes: a voxel is the same where its values lie
+within `SAME_VALUE` of the spread of the reference's.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from volunet.inference.rule import MOST_LIKELY, Rule
+from volunet.inference.rule import MOST_LIKELY, NO_CLASSES, Rule
 
 ENOUGH_VOXELS = 100
 """Fewer voxels than these are too few to take a Dice of."""
@@ -27,6 +30,9 @@ ENOUGH_VOXELS = 100
 LEAST_DICE = 0.99
 LEAST_EQUAL = {"fp32": 0.9999, "bf16": 0.99, "fp16": 0.99}
 LEAST_EQUAL_SHIFTED = {"fp32": 0.999, "bf16": 0.95, "fp16": 0.95}
+LEAST_EQUAL_VALUES = {"fp32": 0.9999, "bf16": 0.99, "fp16": 0.99}
+SAME_VALUE = 0.02
+"""Of a standard deviation: an error so small everywhere is a PSNR of more than 45 dB."""
 MOST_DIFFERENT = 1e-3
 """Of the range of logits, between two engines that both compute in float32."""
 
@@ -37,19 +43,25 @@ class Agreement:
 
     Args:
         difference: largest, as a share of the range of the reference's logits.
-        equal: share of voxels with the same class.
+        equal: share of voxels with the same class, or the same value.
         dice: least among structures with at least `ENOUGH_VOXELS` voxels; None where none has.
+        of_values: there are no classes.
     """
 
     difference: float
     equal: float
     dice: float | None
+    of_values: bool = False
 
     def complaint(self, precision: str) -> str:
         """Why masks would not be the same; "" where they are."""
-        bar = (LEAST_EQUAL if self.dice is not None else LEAST_EQUAL_SHIFTED)[precision]
-        if not self.equal >= bar:  # also where it is no number
-            return f"the same class in {self.equal:.2%} of voxels, {bar:.2%} are needed"
+        what, bars = "class", LEAST_EQUAL if self.dice is not None else LEAST_EQUAL_SHIFTED
+        if self.of_values:
+            what, bars = "value", LEAST_EQUAL_VALUES
+        if not self.equal >= bars[precision]:  # also where it is no number
+            return (
+                f"the same {what} in {self.equal:.2%} of voxels, {bars[precision]:.2%} are needed"
+            )
         if self.dice is not None and not self.dice >= LEAST_DICE:
             return f"a structure has a Dice of {self.dice:.4f}, {LEAST_DICE} is needed"
         if precision == "fp32" and not self.difference <= MOST_DIFFERENT:
@@ -71,7 +83,9 @@ def compare(answer: Tensor, reference: Tensor, rule: Rule = MOST_LIKELY) -> Agre
     if not all(a.isfinite().all() for a, _ in heads):
         return Agreement(float("inf"), 0.0, None)
     span = float(reference.max() - reference.min())
-    largest = max(float((a - r).abs().max()) for a, r in heads)
+    largest = max(float((a - r).abs().max()) for a, r in heads) / max(span, torch.finfo().tiny)
+    if rule is NO_CLASSES:
+        return Agreement(largest, _same_values(heads), None, of_values=True)
     classes = [(rule.of_map(a), rule.of_map(r)) for a, r in pairs]
     dice = _least_dice(classes, rule.most(reference.shape[1]) + 1)
     if dice is None:
@@ -81,7 +95,13 @@ def compare(answer: Tensor, reference: Tensor, rule: Rule = MOST_LIKELY) -> Agre
             for (a, r), mean in zip(pairs, means, strict=True)
         ]
     equal = sum(float((got == wanted).float().mean()) for got, wanted in classes) / len(classes)
-    return Agreement(largest / max(span, torch.finfo().tiny), equal, dice)
+    return Agreement(largest, equal, dice)
+
+
+def _same_values(heads: list[tuple[Tensor, Tensor]]) -> float:
+    """The share of voxels whose values lie within `SAME_VALUE` of the reference's spread."""
+    shares = [((a - r).abs() <= SAME_VALUE * r.std()).float().mean() for a, r in heads]
+    return float(torch.stack(shares).mean())
 
 
 def _least_dice(pairs: list[tuple[Tensor, Tensor]], classes: int) -> float | None:

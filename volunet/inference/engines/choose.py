@@ -23,6 +23,7 @@ from volunet.inference.engines.candidates import (
     why_not,
 )
 from volunet.inference.engines.engine import Engine, Network, Precision
+from volunet.inference.rule import NO_CLASSES
 
 HOPELESS = 2.0
 """An engine whose first window takes so many times the best one's time is not tried further."""
@@ -144,7 +145,8 @@ class Bench:
             rows[place] = rows[place].model_copy(update={"verdict": verdict})
         content = self.content(Candidate(rows[chosen].engine, rows[chosen].precision))
         sha256 = hashlib.sha256(content).hexdigest() if content else ""
-        weak = rows[chosen].dice is None and rows[chosen].precision != "fp32"
+        unseen = rows[chosen].dice is None and self.network.rule is not NO_CLASSES
+        weak = unseen and rows[chosen].precision != "fp32"
         seen = "bare" if seen == "scan" and weak else seen
         return Choice(rows=tuple(rows), chosen=chosen, seen=seen, sha256=sha256)
 

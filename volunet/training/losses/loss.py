@@ -31,7 +31,7 @@ class Loss:
         processes: that train together; this one alone unless given.
 
     Raises:
-        ConfigError: a weight is given to a class that there is not.
+        ConfigError: a weight is given to a class that there is not, or a term is about values.
     """
 
     def __init__(
@@ -43,6 +43,11 @@ class Loss:
         processes: Processes = ALONE,
     ) -> None:
         self.settings = settings or LossSettings()
+        if wrong := sorted(set(self.settings.terms) - set(TERMS)):
+            raise ConfigError(
+                f"training.loss.terms has {wrong}, which compare values, and the dataset has "
+                f"labels. Take {', '.join(TERMS)}."
+            )
         self.ignore = plan.labels.ignore_index
         self.processes = processes
         self.weights = _weights(plan, self.settings, device)

@@ -10,7 +10,7 @@ from volunet.config import Settings
 
 Term = Literal[
     "dice", "ce", "focal", "tversky", "focal_tversky", "generalised_dice", "cldice",
-    "hausdorff", "boundary",
+    "hausdorff", "boundary", "mae", "mse", "huber",
 ]  # fmt: skip
 Positive = Annotated[float, Field(gt=0)]
 
@@ -30,9 +30,12 @@ class LossSettings(Settings):
             et al. 2017, arXiv:1708.02002). Form, at the finest scale only: "cldice" for tubes (Shit
             et al. 2021, arXiv:2003.07311), "hausdorff" (Karimi and Salcudean 2019,
             arXiv:1904.10030) and "boundary" (Kervadec et al. 2019, arXiv:1812.07032), which take
-            seconds on a large patch, and which want a term of overlap or voxels beside them.
-        class_weights: how much a structure, a region or "background" counts, by name, 1 unless
-            given; voxels in "ce" and "focal", structures in the mean of the other terms but
+            seconds on a large patch, and which want a term of overlap or voxels beside them. Where
+            images are estimated, these instead, of which "mae" is the default: "mae" (absolute
+            differences), "mse" (squared ones), "huber" (squared up to `huber_delta`, absolute
+            beyond; Huber 1964), in units of the targets' spread.
+        class_weights: how much a structure, a region, a target or "background" counts, by name, 1
+            unless given; voxels in "ce" and "focal", structures in the mean of the other terms but
             "generalised_dice", which weighs them itself, and "cldice", which takes them together.
         batch: whether overlap is that of the whole batch, or of each patch alone.
         focal_gamma: how little "focal" cares for what is right already.
@@ -40,6 +43,7 @@ class LossSettings(Settings):
         false_negatives: what a missed voxel costs there.
         tversky_gamma: power that "focal_tversky" is raised to, 1 / gamma of its paper: below 1 what
             is nearly right goes on mattering.
+        huber_delta: the difference from which on "huber" is absolute.
         skeleton_steps: steps of thinning in "cldice": half the width of the widest tube in voxels.
     """
 
@@ -50,4 +54,10 @@ class LossSettings(Settings):
     false_positives: Positive = 0.3
     false_negatives: Positive = 0.7
     tversky_gamma: Positive = 0.75
+    huber_delta: Positive = 1.0
     skeleton_steps: Annotated[int, Field(ge=1)] = 3
+
+    @property
+    def says_terms(self) -> bool:
+        """Whether somebody chose the terms."""
+        return "terms" in self.model_fields_set

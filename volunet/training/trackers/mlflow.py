@@ -133,7 +133,7 @@ class MlflowRun:
 
 
 def _allowed(name: str) -> str:
-    """A curve's name in letters that MLflow takes; "/" only behind `val_dice`."""
+    """A curve's name in letters that MLflow takes; "/" only behind a measure."""
     first, *rest = name.split("/", 1)
     return "/".join([first, *(re.sub(r"[^\w.\- ]|^\.+$", "_", part) for part in rest)])
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ignite.handlers.tensorboard_logger import TensorboardLogger
 
+from volunet.training.measure import DICE
 from volunet.training.tracking import End, Parameter
 
 
@@ -45,5 +46,6 @@ class TensorBoard:
         """
         writer = self._logger.writer
         summary = import_module(type(writer).__module__.rpartition(".")[0] + ".summary")
-        for part in summary.hparams(dict(parameters), {"val_dice": 0.0}):
+        measure = str(parameters.get("measure", DICE.column))
+        for part in summary.hparams(dict(parameters), {measure: 0.0}):
             writer.file_writer.add_summary(part)

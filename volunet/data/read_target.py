@@ -1,0 +1,111 @@
+"""Open the files of a case that has targets: the image, and the images to estimate from it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+
+from volunet.data.cases import Case
+from volunet.data.read_case import read_all, read_images
+from volunet.errors import DatasetError
+from volunet.findings import Finding, Refused, finding, worst_first
+from volunet.findings import accept as waive
+from volunet.io.pair import SAME_VOX
+from volunet.planning.fingerprint import top_of
+from volunet.space.grid import Grid, Shape
+from volunet.space.picture import is_picture
+from volunet.space.volume import Volume
+
+MOST_FINER = 16
+
+
+@dataclass(frozen=True, eq=False)
+class TargetReading:
+    """A case with targets that was read to its last byte.
+
+    Args:
+        image: (C, I, J, K).
+        target: (T, I, J, K) over the image's field of view, on its grid or on a finer one.
+        finer: how many voxels of the target lie along one of the image's, along R, A and S.
+        top: the highest number that the target's pixels can hold, where it is a picture, else 0.
+        findings: worst first; refusals among them were accepted.
+    """
+
+    image: Volume
+    target: Volume
+    finer: Shape
+    top: int
+    findings: tuple[Finding, ...]
+
+
+def read_target_case(
+    case: Case, *, channels: int, targets: int, accept: Collection[str] = ()
+) -> TargetReading:
+    """The image and the targets of a case.
+
+    Args:
+        channels: how many the image must have.
+        targets: how many there must be, as channels of one file.
+        accept: codes of refusals to waive; GEO-MISMATCH takes the target's voxels for the image's,
+            one for one, where there are as many.
+
+    Raises:
+        DatasetError: the case has no target.
+        Refused: with the findings of both files together; GEO-MISMATCH where the target lies
+            neither on the image's grid nor on one that divides its voxels.
+    """
+    if case.target is None:
+        raise DatasetError(f"Case {case.case_id!r} has no target. Add it, or leave it out.")
+    file = case.target
+    image_reading, target_reading = read_all(
+        case.case_id,
+        lambda: read_images(case.images, channels=channels, accept=accept),
+        lambda: read_images([file], channels=targets, accept=accept),
+    )
+    image, target = image_reading.volume, target_reading.volume
+    found = [*image_reading.findings, *target_reading.findings]
+    placed = place_target(image.grid, target.grid)
+    if placed is None:
+        apart = _apart(image.grid, target.grid).at(case=case.case_id, file=file.name)
+        waived = waive([apart], accept if image.grid.shape == target.grid.shape else ())
+        found += waived
+        if waived[0].refuses:
+            raise Refused(found)
+        placed = image.grid
+    return TargetReading(
+        image,
+        Volume(target.voxels, placed),
+        finer_along_ras(image.grid, placed),
+        top_of(target),
+        tuple(worst_first(found)),
+    )
+
+
+def place_target(image: Grid, target: Grid) -> Grid | None:
+    """The grid of a target over the field of view of its image; None where it has another.
+
+    Pictures say nothing of where they lie: one of twice as many pixels has pixels half as wide.
+    """
+    times = np.array(target.shape) / image.shape
+    if not (times == np.rint(times)).all() or times.min() < 1 or times.max() > MOST_FINER:
+        return None
+    divided = image.with_shape(target.shape)
+    alike = divided.displacement_vox(target) <= SAME_VOX
+    return divided if alike or (is_picture(image) and is_picture(target)) else None
+
+
+def finer_along_ras(image: Grid, target: Grid) -> Shape:
+    """How many voxels of a placed target lie along one of the image's, along R, A and S."""
+    r, a, s = np.divide(target.reoriented("RAS").shape, image.reoriented("RAS").shape).astype(int)
+    return int(r), int(a), int(s)
+
+
+def _apart(image: Grid, target: Grid) -> Finding:
+    return finding(
+        "GEO-MISMATCH",
+        f"The image lies on {image!r}, the target on {target!r}.",
+        advice="Resample the target onto the image's grid, or onto one with the same edges whose "
+        f"voxels are a half, a third, ... a {MOST_FINER}th as long.",
+    )

@@ -1,0 +1,32 @@
+"""A network that says what is to be added to some of its channels, as one that says the sum.
+
+Source: residual learning, Zhang et al. 2017 (arXiv:1608.03981).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+
+class Correcting(nn.Module):
+    """Takes (B, C, *S) and answers (B, T, *S): what `net` says, and the channels it corrects.
+
+    Wraps the network rather than changing it: what is saved is the bare `net`, and inference adds
+    the channels to the stitched map.
+
+    Args:
+        channels: the channel that each of the net's answers is added to.
+    """
+
+    def __init__(self, net: nn.Module, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.net, self.channels = net, list(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        said: Tensor = self.net(x)
+        seen = x[:, self.channels]
+        for axis, (n, m) in enumerate(zip(x.shape[2:], said.shape[2:], strict=True), start=2):
+            seen = seen.narrow(axis, (n - m) // 2, m)  # where the network loses a margin
+        return said + seen

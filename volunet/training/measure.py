@@ -1,0 +1,26 @@
+"""What whole held-out cases are scored by while a network trains; more is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A score of whole cases.
+
+    Args:
+        column: of the history.
+        said: its name, with its unit.
+        fall: below the best that is no noise.
+    """
+
+    column: str
+    said: str
+    fall: float
+
+
+DICE = Measure("val_dice", "Dice", 0.02)
+PSNR = Measure("val_psnr_db", "PSNR (dB)", 0.5)
+"""Of estimated images: 20 log10(range of the target / root mean squared error)."""
+MEASURES = (DICE, PSNR)

@@ -19,6 +19,9 @@ ORIENTATIONS = tuple(
 
 orientations = st.sampled_from(ORIENTATIONS)
 
+finer_factors = st.tuples(*[st.integers(1, 4)] * 3)
+"""How many voxels of a target lie along one of its image's, along R, A and S."""
+
 
 def tilted(degrees: tuple[float, float, float] = (20.0, -35.0, 50.0)) -> np.ndarray:
     """A rotation about all three axes, (3, 3)."""

@@ -6,6 +6,8 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from volunet.space.grid import Grid
+
 SHAPE = (6, 5, 4)
 AFFINE = np.diag([2.0, 1.5, 3.0, 1.0])
 META = b"""ObjectType = Image
@@ -44,6 +46,32 @@ def write_pairs(root: Path, names: list[str], *, suffix: str = ".nii.gz") -> Pat
     for name in names:
         write_image(root / "images" / f"{name}{suffix}")
         write_label(root / "labels" / f"{name}{suffix}")
+    return root
+
+
+def finer_grid(finer=(1, 1, 1)) -> Grid:
+    """The grid of a target of the usual scan."""
+    fine = tuple(n * by for n, by in zip(SHAPE, finer, strict=True))
+    return Grid(SHAPE, AFFINE).with_shape(fine)
+
+
+def write_target(path: Path, *, finer=(1, 1, 1), seed: int = 1, affine=None, parts: int = 1):
+    """Noise that is no image's, on the usual grid or a finer one."""
+    grid = finer_grid(finer)
+    rng = np.random.default_rng([seed, *path.name.encode()])
+    voxels = rng.normal(100, 20, (*grid.shape, parts)).astype(np.float32)
+    return write_nifti(
+        path,
+        voxels[..., 0] if parts == 1 else voxels,
+        grid.affine if affine is None else affine,
+    )
+
+
+def write_aimed(root: Path, names: str = "abc", **how) -> Path:
+    """Images and targets of equal names."""
+    for name in names:
+        write_image(root / "images" / f"{name}.nii.gz")
+        write_target(root / "targets" / f"{name}.nii.gz", **how)
     return root
 
 

@@ -352,3 +352,66 @@ def test_what_was_drawn_changes_sides_with_its_label():
     assert swapped.tolist() == [[True, False, True, False], [True, True, False, True]]
     assert swap_drawn(change(mirror), None, ((1, 2),)) is None
     assert torch.equal(swap_drawn(change(mirror, mirror), drawn, ()), drawn)
+
+
+SHARES = ("noise_share", "brightness_share", "contrast_share", "gamma_share")
+
+
+@given(seeds, st.tuples(*[st.floats(0.3, 5)] * 3), st.sampled_from([None, 0, 1, 2]))
+def test_a_target_that_is_its_image_is_still_it_after_any_change(seed, spacing, flat):
+    wanted = Augmentation(turn_share=0.7, turn_deg=45, mirror=(0, 1, 2)).for_targets()
+    patch = tuple(1 if axis == flat else n for axis, n in enumerate((8, 7, 6)))
+    drawn = draw_change(wanted, 4, spacing, np.random.default_rng(seed), flat=flat)
+    image, _ = patches(4, source_size(wanted, patch, spacing, flat=flat))
+    seen, truth = apply_change(drawn, image, image.clone(), patch)
+    assert truth.shape == (4, 2, *patch)
+    assert torch.equal(seen, truth)
+
+
+@given(seeds)
+def test_a_target_is_moved_as_an_image_is_and_not_as_labels_are(seed):
+    """Values between those of two voxels are blended: a target may be any other image."""
+    drawn = draw_change(
+        Augmentation(turn_share=1).for_targets(), 2, CUBIC, np.random.default_rng(seed)
+    )
+    image, label = patches(2, (16, 14, 12), channels=1)
+    _, truth = apply_change(drawn, image, label[:, None].float() + 0.25, SIZE)
+    alone, _ = apply_change(drawn, label[:, None].float() + 0.25, label, SIZE)
+    assert torch.equal(truth, alone)
+
+
+def test_intensities_of_images_with_targets_are_changed_where_somebody_asked():
+    usual = Augmentation().for_targets()
+    assert [getattr(usual, name) for name in SHARES] == [0.0] * 4
+    for name in SHARES:
+        asked = Augmentation(**{name: 0.3}).for_targets()
+        assert getattr(asked, name) == 0.3
+        assert [getattr(asked, other) for other in SHARES if other != name] == [0.0] * 3
+
+
+def test_a_share_that_is_asked_for_stays_though_it_is_the_usual_one():
+    usual = Augmentation().share("noise_share")
+    asked = build(Augmentation, {"noise_share": usual}, at="recipe")
+    assert asked.for_targets().noise_share == usual
+    assert asked.for_targets().gamma_share == 0
+
+
+def test_settings_written_out_in_full_mean_the_same():
+    again = build(Augmentation, Augmentation().model_dump(mode="json"), at="recipe")
+    assert again.for_targets() == Augmentation().for_targets()
+
+
+def test_what_is_no_intensity_is_changed_for_targets_too():
+    wanted = Augmentation(mirror=(0, 2), scale=(0.5, 2.0))
+    changed = wanted.for_targets().model_dump(exclude=set(SHARES))
+    assert changed == wanted.model_dump(exclude=set(SHARES))
+    assert wanted.for_targets().for_targets() == wanted.for_targets()
+
+
+def test_noise_that_is_asked_for_is_in_the_image_and_not_in_the_target():
+    asked = Augmentation(turn_share=0, noise_share=1, noise_sd=0.5).for_targets()
+    image, _ = patches(2)
+    drawn = draw_change(asked, 2, CUBIC, np.random.default_rng(0))
+    seen, truth = apply_change(drawn, image, image.clone(), SIZE)
+    assert torch.equal(truth, image)
+    assert (seen != image).any(dim=1).float().mean() > 0.9

@@ -170,3 +170,44 @@ def test_cutting_leaves_the_case_alone():
     batch = cut_patches([one], [Draw(0, (0, 0, 0))], (5, 5, 5))
     batch.image.add_(1)
     assert one.image[0, 0, 0, 0] == 1
+
+
+def estimated(shape, *, channels: int = 2) -> Prepared:
+    """A case whose targets are its image."""
+    image = case(shape, channels=channels).image
+    return Prepared("a", image, image.copy(), {})
+
+
+starts = st.tuples(*[st.integers(-9, 9)] * 3)
+
+
+@given(sides, sides, starts, st.tuples(*[st.integers(0, 3)] * 3), st.booleans())
+def test_targets_are_cut_as_their_images_are(shape, size, start, margin, mirrored):
+    """In the volume and past its borders, on 0 or on mirrored voxels."""
+    start = tuple(max(min(s, n - 1), 1 - p) for s, n, p in zip(start, shape, size, strict=True))
+    source = tuple(n + 2 * m for n, m in zip(size, margin, strict=True))
+    one = estimated(shape)
+    batch = cut_patches([one], [Draw(0, start)], size, source=source, mirrored=mirrored)
+    assert (batch.label.dtype, batch.label.shape) == (torch.float32, (1, 2, *source))
+    assert torch.equal(batch.label, batch.image)
+    inner = tuple(slice(m, m + n) for m, n in zip(margin, size, strict=True))
+    if not mirrored:
+        np.testing.assert_array_equal(batch.label[0, :, *inner], padded(one.label, start, size))
+
+
+@given(sides, sides, st.floats(0, 1), rngs)
+def test_cases_with_targets_are_seen_anywhere(shape, size, share, rng):
+    cases = [estimated(shape), estimated(tuple(reversed(shape)))]
+    draws = draw_patches(cases, size, 3, foreground_share=share, rng=rng)
+    batch = cut_patches(cases, draws, size)
+    assert torch.equal(batch.label, batch.image)
+    assert batch.drawn is None
+
+
+def test_targets_may_be_fewer_or_more_than_channels():
+    image = np.zeros((1, 6, 6, 6), dtype=np.float32)
+    label = np.stack([np.full((6, 6, 6), n + 0.5, dtype=np.float32) for n in range(3)])
+    batch = cut_patches([Prepared("a", image, label, {})], [Draw(0, (1, 1, 1))] * 2, (4, 4, 4))
+    assert batch.image.shape == (2, 1, 4, 4, 4)
+    assert batch.label.shape == (2, 3, 4, 4, 4)
+    assert [float(t) for t in batch.label.mean(dim=(0, 2, 3, 4))] == [0.5, 1.5, 2.5]

@@ -7,16 +7,23 @@ from math import prod
 import numpy as np
 from hypothesis import strategies as st
 
-from volunet.planning.fingerprint import CaseFacts, Fingerprint, take_facts
+from volunet.planning.fingerprint import (
+    CaseFacts,
+    Fingerprint,
+    take_facts,
+    take_target_facts,
+)
 from volunet.planning.intensity import Intensity
 from volunet.planning.machine import Machine
 from volunet.planning.plan import Plan
 from volunet.planning.rules import choose_kernels, choose_strides
+from volunet.planning.targets import Targets
 from volunet.space.grid import Grid
 from volunet.space.labels import Labels
 from volunet.space.volume import Volume
 
 LABELS = Labels(structures={"one": 1, "two": 2})
+NO_LABELS = Labels(structures={})
 SMALL = Machine("cpu", 2, 8.0)
 GPU = Machine("cuda", 8, 80.0)
 
@@ -51,6 +58,28 @@ def seen(seeds, **how) -> tuple[Fingerprint, np.ndarray]:
     return Fingerprint(cases=facts), np.concatenate([inside for *_, inside in cases], axis=1)
 
 
+def target_case(rng: np.random.Generator, *, targets: int = 1, finer=(1, 1, 1), channels: int = 1):
+    """An image of noise about a mean of its own, and targets of other means on a finer grid."""
+    shape = tuple(rng.integers(6, 12, 3).tolist())
+    grid = Grid(shape, np.diag([*rng.uniform(0.5, 3, 3), 1.0]))
+    fine = grid.with_shape(tuple(n * by for n, by in zip(shape, finer, strict=True)))
+    made = (
+        Volume((rng.normal(0, 50, (n, *g.shape)) + rng.uniform(-90, 90)).astype(np.float32), g)
+        for n, g in ((channels, grid), (targets, fine))
+    )
+    return tuple(made)
+
+
+def seen_targets(seeds, *, finer=(1, 1, 1), **how) -> tuple[Fingerprint, list, list]:
+    """The fingerprint of a case with targets for each seed, the images, and the targets."""
+    cases = [target_case(np.random.default_rng(seed), finer=finer, **how) for seed in seeds]
+    facts = {
+        str(seed): take_target_facts(image, target, finer=finer, top=0)
+        for seed, (image, target) in zip(seeds, cases, strict=True)
+    }
+    return Fingerprint(cases=facts), [i.voxels for i, _ in cases], [t.voxels for _, t in cases]
+
+
 def plan_for(**changes) -> Plan:
     """A small plan that fits together, with some of its values changed."""
     values = {
@@ -65,6 +94,12 @@ def plan_for(**changes) -> Plan:
         "batch": 2,
     }
     return Plan(**(values | changes))
+
+
+def estimating_plan(names=("MR",), scales=(None,), *, finer=(1, 1, 1), **changes) -> Plan:
+    """A small plan whose network estimates targets on the scans' own grids, or on finer ones."""
+    targets = Targets(names=names, scales=scales, finer=finer)
+    return plan_for(**({"labels": NO_LABELS, "targets": targets, "respace": False} | changes))
 
 
 def round_up(patch, strides):

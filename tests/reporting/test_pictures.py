@@ -127,6 +127,23 @@ def test_curves_are_drawn_with_and_without_validation(tmp_path):
     assert not np.array_equal(plain, validated)
 
 
+@pytest.mark.parametrize("scores", [("", ""), ("31.5", "33.25"), ("nan", "200")])
+def test_curves_of_estimates_have_decibels_instead_of_dice(tmp_path, scores):
+    rows = [f"{n},{n * 2.0},{1 / (n + 1)},0.001,1.0," for n in range(200)]
+    rows[50] += scores[0]
+    rows[150] += scores[1]
+    for column in ("val_psnr_db", "val_dice"):
+        header = HEADER.replace("val_dice", column)
+        (tmp_path / "h.csv").write_text(header + "\n".join(rows))
+        draw_curves(tmp_path / "h.csv", tmp_path / f"{column}.png")
+    decibels, dice = (imread(tmp_path / f"{n}.png") for n in ("val_psnr_db", "val_dice"))
+    assert decibels.shape == dice.shape
+    different = np.argwhere((decibels != dice).any(axis=-1))
+    assert different.size  # what the axis is called
+    assert different[:, 0].min() > 0.4 * len(dice)  # and nothing of the loss above it
+    assert (different[:, 1] < 0.1 * dice.shape[1]).all()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [(HEADER, "no row"), ("step,loss\n1,2\n", "lacks"), (None, "cannot be read")],

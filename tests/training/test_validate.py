@@ -5,10 +5,25 @@ import time
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
 
+from tests.planning.drawing import estimating_plan
 from tests.training.tiny import PLAN, ball, job
+from volunet.data.cache import Prepared
+from volunet.planning.targets import Scale
+from volunet.space.grid import Grid
 from volunet.training.fit import fit, scoring_s
-from volunet.training.validate import dice_of_cases, mean_score
+from volunet.training.measure import PSNR
+from volunet.training.validate import (
+    MOST_DB,
+    dice_of_cases,
+    mean_score,
+    psnr_db,
+    psnr_of_cases,
+    score_cases,
+)
 
 
 def test_scoring_stops_when_its_time_is_up_but_not_before_one_case():
@@ -44,3 +59,101 @@ def test_a_tenth_of_the_budget_is_for_validation():
     wanted = job(None, seconds=100.0, validations=5)
     assert scoring_s(wanted.budget, wanted.settings) == pytest.approx(2.0)
     assert scoring_s(job(None, steps=3).budget, wanted.settings) == float("inf")
+
+
+def test_psnr_worked_out_by_hand():
+    reference = np.array([0.0, 2.0, 4.0, 10.0], dtype=np.float32)
+    # A root mean squared error of 1 on a range of 10: 20 dB.
+    assert psnr_db(reference, reference + [1, -1, 1, -1]) == pytest.approx(20.0)
+    # Errors of 0, 0, 0 and 2: the same.
+    assert psnr_db(reference, reference + np.float32([0, 0, 0, 2])) == pytest.approx(20.0)
+    # A tenth of that error: 20 dB more.
+    assert psnr_db(reference, reference + np.float32(0.1)) == pytest.approx(40.0, abs=1e-4)
+    # As wrong as the range is wide.
+    assert psnr_db(reference, reference + np.float32(10)) == pytest.approx(0.0, abs=1e-5)
+
+
+@given(st.integers(0, 999), st.integers(-12, 12), st.floats(-5, 5), st.floats(0.05, 2))
+def test_psnr_does_not_depend_on_the_unit_of_values(seed, power, shift, noise):
+    rng = np.random.default_rng(seed)
+    reference = rng.normal(size=(4, 5, 6)).astype(np.float32)
+    found = (reference + rng.normal(0, noise, reference.shape)).astype(np.float32)
+    expected = psnr_db(reference, found)
+    factor = np.float32(2.0**power)
+    assert psnr_db(factor * reference, factor * found) == pytest.approx(expected, abs=1e-9)
+    moved = (v + np.float32(shift) for v in (reference, found))
+    assert psnr_db(*moved) == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_perfect_estimate_has_the_most_decibels_and_a_flat_target_none():
+    reference = np.random.default_rng(0).normal(size=(3, 4, 5)).astype(np.float32)
+    assert psnr_db(reference, reference.copy()) == pytest.approx(MOST_DB)
+    assert psnr_db(reference * np.float32(1e4), reference * np.float32(1e4)) == pytest.approx(
+        MOST_DB
+    )
+    flat = np.ones_like(reference)
+    assert np.isnan(psnr_db(flat, flat))
+    assert np.isnan(psnr_db(flat, reference))
+    assert np.isnan(psnr_db(reference, np.full_like(reference, np.nan)))
+
+
+class Adds(nn.Module):
+    """Says the same number everywhere, for each of its heads."""
+
+    def __init__(self, *numbers: float) -> None:
+        super().__init__()
+        self.register_buffer("numbers", torch.tensor(numbers).view(1, -1, 1, 1, 1))
+
+    def forward(self, x):
+        return self.numbers.expand(len(x), -1, *x.shape[2:])
+
+
+def estimated(seed: int, targets: list[np.ndarray] | None = None, channels: int = 1) -> Prepared:
+    """A case of noise whose targets are its channels, unless they are given."""
+    image = np.random.default_rng(seed).normal(size=(channels, 20, 12, 10)).astype(np.float32)
+    label = image.copy() if targets is None else np.stack(targets).astype(np.float32)
+    return Prepared(str(seed), image, label, {}, Grid(image.shape[1:], np.eye(4)))
+
+
+HOW = {"device": torch.device("cpu"), "dtype": torch.float32}
+SMALL = {"patch": (8, 8, 8)}
+
+
+def test_the_psnr_of_a_correction_is_that_of_channel_and_answer_together():
+    plan = estimating_plan(corrects=True, **SMALL)
+    cases = [estimated(n) for n in range(3)]
+    nothing = psnr_of_cases(Adds(0.0), cases, plan, **HOW)
+    assert nothing == [[pytest.approx(MOST_DB)]] * 3
+    rows = psnr_of_cases(Adds(0.25), cases, plan, **HOW)
+    for case, (found,) in zip(cases, rows, strict=True):
+        assert found == pytest.approx(20 * np.log10(np.ptp(case.label) / 0.25), abs=1e-3)
+
+
+def test_each_target_has_a_psnr_and_none_where_it_is_the_same_everywhere():
+    plan = estimating_plan(("CT", "PET"), (Scale(mean=0.0, sd=1.0),) * 2, **SMALL)
+    ramp = np.linspace(0, 1, 2400).reshape(20, 12, 10)
+    case = estimated(0, [ramp, np.full_like(ramp, 3.0)])
+    ((ct, pet),) = score_cases(Adds(0.5, 3.0), [case], plan, **HOW)
+    expected = 20 * np.log10(1 / np.sqrt(np.mean((ramp - 0.5) ** 2)))
+    assert ct == pytest.approx(expected, abs=1e-3)
+    assert np.isnan(pet)
+    score = mean_score([[ct, pet]], plan.heads, PSNR)
+    assert (score.mean, score.measure) == (pytest.approx(ct), PSNR)
+    assert np.isnan(score.each["PET"])
+
+
+def test_targets_and_channels_go_together_by_their_names():
+    plan = estimating_plan(
+        ("PET",), corrects=True, channels=("MR", "PET"), intensities=PLAN.intensities * 2, **SMALL
+    )
+    both = estimated(1, channels=2)
+    case = Prepared("a", both.image, both.image[1:], {}, both.grid)
+    assert psnr_of_cases(Adds(0.0), [case], plan, **HOW) == [[pytest.approx(MOST_DB)]]
+
+
+def test_scoring_estimates_stops_when_its_time_is_up_but_not_before_one_case():
+    plan = estimating_plan(corrects=True, **SMALL)
+    cases = [estimated(n) for n in range(4)]
+    assert len(psnr_of_cases(Adds(0.0), cases, plan, **HOW)) == 4
+    assert len(psnr_of_cases(Adds(0.0), cases, plan, **HOW, most_s=0.0)) == 1
+    assert psnr_of_cases(Adds(0.0), [], plan, **HOW) == []

@@ -37,7 +37,8 @@ def plan_run(
         watch.say(f"The plan is the one in {run.path / 'plan.json'}.")
     if wanted.start is not None:
         starting = Starting(wanted.start)
-        recipe = starting.recipe_for(recipe, dataset.channels)
+        estimates = bool(dataset.targets)
+        recipe = starting.recipe_for(recipe, dataset.channels, estimates=estimates)
         watch.say(f"Starting from {starting}.")
     planned = plan_for(
         dataset,

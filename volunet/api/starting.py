@@ -60,13 +60,17 @@ class Starting:
         part = f", the first network of {several}" if several > 1 else ""
         return f"{self.model.name} ({self.model.training}){part}"
 
-    def recipe_for(self, recipe: Recipe, channels: tuple[str, ...]) -> Recipe:
+    def recipe_for(
+        self, recipe: Recipe, channels: tuple[str, ...], *, estimates: bool = False
+    ) -> Recipe:
         """The recipe with the model's plan where it says nothing itself.
 
         Intensities are scaled as the model's were, where the channels have its names.
 
         Args:
             channels: of the dataset.
+            estimates: the dataset has targets: the network has one head for each of these, at the
+                finest scale only.
 
         Raises:
             ConfigError: the dataset has other channels in number, or the recipe wants another
@@ -81,7 +85,8 @@ class Starting:
         _refuse_other_network(recipe.plan, self._told, self.model.name)
         heeds = family_of(self._told["family"]).heeds
         told = (*(f for f in NETWORK if f not in SHAPING or f in heeds), *SEEN)
-        kept = {name: self._told[name] for name in told if self._told.get(name) is not None}
+        other = {"regions", "supervised_scales"} if estimates else set()
+        kept = {n: self._told[n] for n in told if n not in other and self._told.get(n) is not None}
         if "size" in {*kept, *recipe.plan}:  # which decides the spacing, image by image
             kept.pop("spacing", None)
         if channels == self._channels:

@@ -91,9 +91,12 @@ def tell_plan(
     work = 2 * 3 * cost.multiply_adds * made.batch / 1e9
     rows = [
         ("channels", ", ".join(made.channels)),
-        ("labels", ", ".join(f"{v} {n}" for n, v in made.labels.structures.items())),
+        _aims(made),
         ("the network sees", planned.slices.reason),
-        ("spacing (R, A, S), mm", " x ".join(f"{mm:g}" for mm in made.spacing)),
+        (
+            "spacing (R, A, S), mm",
+            " x ".join(f"{mm:g}" for mm in made.spacing) + ", usually" * (not made.respace),
+        ),
         ("patch (R, A, S)", " x ".join(map(str, made.patch))),
         ("batch", str(made.batch)),
         ("features", ", ".join(map(str, made.features))),
@@ -111,6 +114,18 @@ def tell_plan(
         *_segmenting(made, planned.survey.fingerprint, limit),
     ]
     speaker.table("plan", ("what", "value"), rows)
+
+
+def _aims(made: Plan) -> tuple[str, str]:
+    """What the network tells: structures, or targets and how they are come by."""
+    if made.targets is None:
+        return "labels", ", ".join(f"{v} {n}" for n, v in made.labels.structures.items())
+    told = [", ".join(made.targets.names)]
+    told += ["as what is to be added to the image"] * made.corrects
+    told += [f"on {' x '.join(map(str, made.targets.finer))} as many voxels"] * (
+        made.targets.finer != (1, 1, 1)
+    )
+    return "targets", ", ".join(told)
 
 
 def _segmenting(made: Plan, fingerprint: Fingerprint, limit: float | None) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""`volunet predict`: masks of a scan or of a folder of scans; it goes on where it stopped."""
+"""`volunet predict`: masks, or estimates, of a scan or a folder; it goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def predict(
     verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
-    """Masks of scans, and a table with one row a scan.
+    """Masks of scans (or estimates), and a table with one row a scan.
 
     The same command goes on where it stopped: finished scans are not done again.
     """
@@ -111,8 +111,9 @@ def run_predict(
     outcome = predict_cohort(
         found, segment, output, accept=accept, report=report, should_stop=stop, asked=asked
     )
+    made = "Masks" if segment.plan.targets is None else "Estimates"
     counts = ", ".join(f"{n} {status}" for status, n in sorted(outcome.counts.items()))
-    speaker.say(f"{len(outcome.records)} scans: {counts}. Masks and cases.csv are in {output}.")
+    speaker.say(f"{len(outcome.records)} scans: {counts}. {made} and cases.csv are in {output}.")
     return outcome
 
 

@@ -35,10 +35,19 @@ Positive = Annotated[float, Field(gt=0)]
 Factors = Annotated[tuple[Positive, Positive], AfterValidator(_ascending)]
 
 
+USUAL_SHARES = {
+    "noise_share": 0.1,
+    "brightness_share": 0.15,
+    "contrast_share": 0.15,
+    "gamma_share": 0.2,
+}
+
+
 class Augmentation(Settings):
     """How often and how far patches are changed.
 
-    Where images are estimated, intensities stay as they are unless a share is given here.
+    Shares of changes of intensity are `USUAL_SHARES` where they are None, and 0 where images are
+    estimated: these would change the image, and not what is to be estimated from it.
 
     Args:
         turn_share: share of patches that are turned and scaled.
@@ -59,23 +68,24 @@ class Augmentation(Settings):
     turn_deg: Annotated[float, Field(ge=0, le=90)] = 15.0
     scale: Factors = (0.85, 1.2)
     mirror: tuple[Literal[0, 1, 2], ...] = ()
-    noise_share: Share = 0.1
+    noise_share: Share | None = None
     noise_sd: Annotated[float, Field(ge=0)] = 0.1
-    brightness_share: Share = 0.15
+    brightness_share: Share | None = None
     brightness: Factors = (0.75, 1.25)
-    contrast_share: Share = 0.15
+    contrast_share: Share | None = None
     contrast: Factors = (0.75, 1.25)
-    gamma_share: Share = 0.2
+    gamma_share: Share | None = None
     gamma: Factors = (0.7, 1.5)
 
     def for_targets(self) -> Augmentation:
-        """The same without changes of intensity that nobody asked for.
-
-        They would change the image and not what is to be estimated from it.
-        """
-        shares = ("noise_share", "brightness_share", "contrast_share", "gamma_share")
-        unasked = [name for name in shares if name not in self.model_fields_set]
+        """The same without changes of intensity that nobody asked for."""
+        unasked = [name for name in USUAL_SHARES if getattr(self, name) is None]
         return self.model_copy(update=dict.fromkeys(unasked, 0.0))
+
+    def share(self, name: str) -> float:
+        """A share of `USUAL_SHARES`, or the one in its place."""
+        said: float | None = getattr(self, name)
+        return USUAL_SHARES[name] if said is None else said
 
 
 @dataclass(frozen=True)
@@ -120,10 +130,10 @@ def draw_change(
 
     return Change(
         matrix=np.stack([_matrix(settings, spacing, rng, flat) for _ in range(batch)]),
-        noise_sd=some(settings.noise_share, 0.0, settings.noise_sd, 0.0),
-        brightness=some(settings.brightness_share, *settings.brightness, 1.0),
-        contrast=some(settings.contrast_share, *settings.contrast, 1.0),
-        gamma=some(settings.gamma_share, *settings.gamma, 1.0),
+        noise_sd=some(settings.share("noise_share"), 0.0, settings.noise_sd, 0.0),
+        brightness=some(settings.share("brightness_share"), *settings.brightness, 1.0),
+        contrast=some(settings.share("contrast_share"), *settings.contrast, 1.0),
+        gamma=some(settings.share("gamma_share"), *settings.gamma, 1.0),
         seed=int(rng.integers(2**31)),
     )
 

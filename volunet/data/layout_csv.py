@@ -33,7 +33,7 @@ def read_csv_dataset(path: Path, labels: Labels | None) -> Dataset:
     """
     table = read_table(path, known=COLUMNS, needed=("case_id",), either=("label", "target"))
     aims = "target" in table.rows[0].cells
-    declared = read_declared(path.parent)
+    declared = read_declared(path.parent).of(estimates=aims)
     labels = Labels(structures={}) if aims else labels or declared.labels
     cases = [_case(table, row, labels) for row in table.rows]
     findings = find_clashes((row.case_id, row.place) for row in table.rows)

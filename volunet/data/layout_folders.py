@@ -45,6 +45,24 @@ class Declared:
     labelled: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     targets: tuple[str, ...] = ()
 
+    def of(self, *, estimates: bool) -> Declared:
+        """The same, of cases with targets, or of cases with label maps.
+
+        Raises:
+            ConfigError: it speaks of the other kind.
+        """
+        if estimates and (self.labels is not None or self.labelled):
+            raise ConfigError(
+                "labels.json declares labels, and the cases have targets. Leave channels and "
+                "targets in it, and take the rest out."
+            )
+        if self.targets and not estimates:
+            raise ConfigError(
+                f"labels.json names the targets {list(self.targets)}, and the cases have label "
+                "maps. Take targets out of it."
+            )
+        return self
+
 
 def read_folders(
     root: Path, labels: Labels | None, *, images: str = "images", masks: str = "labels"
@@ -55,7 +73,7 @@ def read_folders(
         ConfigError: a labels.json that cannot be understood.
         DatasetError: it says of a case that something was drawn which is no label.
     """
-    declared = read_declared(root)
+    declared = read_declared(root).of(estimates=False)
     labels, channels = labels or declared.labels, declared.channels
     cases, findings = pair_folders(
         root / images, root / masks, channels=len(channels) if channels else None
@@ -77,7 +95,7 @@ def read_target_folders(root: Path) -> Dataset:
     Raises:
         ConfigError: a labels.json that cannot be understood.
     """
-    declared = read_declared(root)
+    declared = read_declared(root).of(estimates=True)
     cases, findings = pair_folders(
         root / "images",
         root / "targets",

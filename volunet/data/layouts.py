@@ -41,7 +41,8 @@ def find_dataset(
 
     Raises:
         DatasetError: nothing is there, or it is no layout that volunet reads.
-        ConfigError: a labels.json or dataset.json that cannot be understood.
+        ConfigError: a labels.json or dataset.json that cannot be understood, or labels for a
+            dataset whose cases have targets.
         Refused: files that cannot be paired (SET-UNPAIRED), lack a channel (IMG-CHANNELS), share
             an id (SET-DUPLICATE-ID, which cannot be waived), or no case at all (SET-EMPTY).
     """
@@ -49,6 +50,11 @@ def find_dataset(
     if not path.exists():
         raise DatasetError(f"{path} is not there. Give {LAYOUTS}.")
     dataset = _read(path.parent if path.name == "dataset.json" else path, labels)
+    if dataset.targets and labels is not None and labels.structures:
+        raise ConfigError(
+            f"The recipe declares labels, and the cases of {path.name} have targets. Take [labels] "
+            "out of the recipe, or give a dataset with label maps."
+        )
     found = [*dataset.findings, *find_clashes((case_id, case_id) for case_id in dataset.case_ids)]
     findings = refuse_if_needed(found, set(accept) - {"SET-DUPLICATE-ID"})
     if not dataset.cases:
@@ -74,7 +80,11 @@ def _read(path: Path, labels: Labels | None) -> Dataset:
             raise DatasetError(f"{path.name} is a single file. Give {LAYOUTS}.")
         return read_csv_dataset(path, labels)
     if (path / "images").is_dir() and (path / "targets").is_dir():
-        _refuse_both(path, labels)
+        if (path / "labels").is_dir():
+            raise DatasetError(
+                f"{path.name} holds labels/ and targets/. A model learns one of them: move the "
+                "other folder away, or list the cases in a .csv with the column label or target."
+            )
         return read_target_folders(path)
     if (path / "images").is_dir() and (path / "labels").is_dir():
         return read_folders(path, labels)
@@ -85,19 +95,6 @@ def _read(path: Path, labels: Labels | None) -> Dataset:
     if (path / "imagesTr").is_dir() and (path / "labelsTr").is_dir():
         return read_folders(path, labels, images="imagesTr", masks="labelsTr")
     raise DatasetError(f"{path} holds no dataset that volunet reads:{_seen(path)} Give {LAYOUTS}.")
-
-
-def _refuse_both(path: Path, labels: Labels | None) -> None:
-    if labels is not None and labels.structures:
-        raise ConfigError(
-            f"The recipe declares labels, and {path.name} has targets/, whose cases have none. "
-            "Take [labels] out of the recipe, or give a dataset with labels/."
-        )
-    if (path / "labels").is_dir():
-        raise DatasetError(
-            f"{path.name} holds labels/ and targets/. A model learns one of them: move the other "
-            "folder away, or list the cases in a .csv with the column label or target."
-        )
 
 
 def _seen(folder: Path) -> str:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from volunet.data.cases import Case
 from volunet.data.read_case import read_all, read_images
 from volunet.errors import DatasetError
-from volunet.findings import Finding, Refused, finding, worst_first
+from volunet.findings import Finding, Refused, worst_first
 from volunet.findings import accept as waive
-from volunet.io.pair import SAME_VOX
+from volunet.io.pair import SAME_VOX, check_pair
 from volunet.planning.fingerprint import top_of
 from volunet.space.grid import Grid, Shape
 from volunet.space.picture import is_picture
@@ -88,8 +88,7 @@ def place_target(image: Grid, target: Grid) -> Grid | None:
 
     Pictures say nothing of where they lie: one of twice as many pixels has pixels half as wide.
     """
-    times = np.array(target.shape) / image.shape
-    if not (times == np.rint(times)).all() or times.min() < 1 or times.max() > MOST_FINER:
+    if not _divides(image, target):
         return None
     divided = image.with_shape(target.shape)
     alike = divided.displacement_vox(target) <= SAME_VOX
@@ -103,9 +102,17 @@ def finer_along_ras(image: Grid, target: Grid) -> Shape:
 
 
 def _apart(image: Grid, target: Grid) -> Finding:
-    return finding(
-        "GEO-MISMATCH",
-        f"The image lies on {image!r}, the target on {target!r}.",
-        advice="Resample the target onto the image's grid, or onto one with the same edges whose "
-        f"voxels are a half, a third, ... a {MOST_FINER}th as long.",
+    advice = (
+        "Resample the target onto the image's grid, or onto one with the same edges whose voxels "
+        f"are a half, a third, ... a {MOST_FINER}th as long; or accept GEO-MISMATCH to take voxel "
+        "for voxel where there are as many."
     )
+    aim = image.with_shape(target.shape) if _divides(image, target) else image
+    (apart,) = check_pair(aim, target)
+    return replace(apart, advice=advice)
+
+
+def _divides(image: Grid, target: Grid) -> bool:
+    """Whether a target has a whole number of voxels for each of the image's, along each axis."""
+    times = np.array(target.shape) / image.shape
+    return bool((times == np.rint(times)).all() and 1 <= times.min() <= times.max() <= MOST_FINER)

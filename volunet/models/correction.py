@@ -5,7 +5,7 @@ Source: residual learning, Zhang et al. 2017 (arXiv:1608.03981).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from torch import Tensor, nn
 
@@ -30,3 +30,16 @@ class Correcting(nn.Module):
         for axis, (n, m) in enumerate(zip(x.shape[2:], said.shape[2:], strict=True), start=2):
             seen = seen.narrow(axis, (n - m) // 2, m)  # where the network loses a margin
         return said + seen
+
+
+def begin_with_nothing(net: nn.Module, head: Collection[str]) -> None:
+    """Sets the weights of a network's head to 0, so that at first it corrects nothing.
+
+    A head of several layers is left alone: at 0 none of them would have a slope.
+
+    Args:
+        head: their names.
+    """
+    if len({name.rpartition(".")[0] for name in head}) == 1:
+        for name in head:
+            nn.init.zeros_(net.get_parameter(name))

@@ -105,7 +105,7 @@ class NetworkPlan(Settings):
         if self.labels.structures or self.regions:
             raise ValueError("a network estimates targets or tells structures apart, not both")
         if self.supervised_scales > 1:
-            raise ValueError("targets are estimated at the finest scale only")
+            raise ValueError("targets are estimated at the finest scale: supervised_scales is 1")
         scaled = zip(self.targets.names, self.targets.scales, strict=True)
         alike = {name for name, scale in scaled if scale is None}
         if strangers := sorted({*alike, *self.added} - set(self.channels)):

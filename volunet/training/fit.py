@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from volunet.data.cache import Prepared
 from volunet.errors import DatasetError, Stopped
 from volunet.inference.engines.torch_engine import to_channels_last
-from volunet.models.correction import Correcting
+from volunet.models.correction import Correcting, begin_with_nothing
 from volunet.models.encoder_unet import EncoderUNet
 from volunet.models.supervision import DeepSupervision
 from volunet.models.unet import UShape
@@ -207,6 +207,8 @@ def start_run(job: Job) -> Run:
     torch.manual_seed(job.seed)
     plan, settings = job.plan, job.settings
     network = plan.build_network()
+    if plan.added:
+        begin_with_nothing(network, plan.head_axes)
     if job.start is not None:
         heads = (job.start.heads, plan.heads)
         transplant(network, job.start.weights, *heads, plan.head_axes)

@@ -96,6 +96,8 @@ def _graft(
     own: Tensor, given: Tensor, along: tuple[int, ...], here: list[int], there: list[int]
 ) -> Tensor:
     """A weight of the head whose entries `here` are those that stood `there`."""
+    if not here:
+        return own
     made, part = own.clone(), given.to(own)
     for axis in along:
         part = part.index_select(axis, torch.tensor(there, dtype=torch.long, device=own.device))
@@ -106,6 +108,5 @@ def _graft(
         ),
         indexing="ij",
     )
-    if here:
-        made[places] = part
+    made[places] = part
     return made

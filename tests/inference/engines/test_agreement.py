@@ -7,8 +7,13 @@ import math
 import pytest
 import torch
 
-from volunet.inference.engines.agreement import compare
-from volunet.inference.rule import LAST_POSITIVE
+from volunet.inference.engines.agreement import (
+    LEAST_EQUAL_VALUES,
+    MOST_DIFFERENT,
+    SAME_VALUE,
+    compare,
+)
+from volunet.inference.rule import LAST_POSITIVE, NO_CLASSES
 
 
 def sure(labels: torch.Tensor, classes: int = 3, margin: float = 10.0) -> torch.Tensor:
@@ -91,3 +96,88 @@ def test_what_is_not_finite_agrees_with_nothing():
     seen = compare(broken, logits)
     assert seen.equal == 0
     assert all(seen.complaint(p) for p in ("fp32", "bf16", "fp16"))
+
+
+def values(heads: int = 1, batch: int = 2) -> torch.Tensor:
+    """Estimates with a spread of 1, and another mean for each head."""
+    generator = torch.Generator().manual_seed(0)
+    made = torch.randn(batch, heads, 20, 20, 20, generator=generator)
+    return made + 5.0 * torch.arange(heads).view(1, -1, 1, 1, 1)
+
+
+def test_estimates_agree_with_themselves():
+    seen = compare(values(3), values(3), NO_CLASSES)
+    assert (seen.difference, seen.equal, seen.dice, seen.of_values) == (0, 1, None, True)
+    assert all(seen.complaint(p) == "" for p in ("fp32", "bf16", "fp16"))
+
+
+def test_a_small_difference_is_the_same_value_and_a_large_one_is_not():
+    reference = values()
+    spread = float(reference.std())
+    seen = compare(reference + 0.9 * SAME_VALUE * spread, reference, NO_CLASSES)
+    assert seen.equal == 1
+    assert all(seen.complaint(p) == "" for p in ("bf16", "fp16"))
+    seen = compare(reference + 1.1 * SAME_VALUE * spread, reference, NO_CLASSES)
+    assert seen.equal == 0
+    assert "the same value in 0.00% of voxels, 99.00% are needed" in seen.complaint("bf16")
+
+
+def test_float32_may_differ_by_less_than_the_same_value():
+    reference = values()
+    span = float(reference.max() - reference.min())
+    near, far = (
+        compare(reference + by * MOST_DIFFERENT * span, reference, NO_CLASSES) for by in (0.9, 1.1)
+    )
+    assert (near.equal, far.equal) == (1, 1)
+    assert near.complaint("fp32") == far.complaint("bf16") == ""
+    assert "of their range" in far.complaint("fp32")
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_as_many_voxels_may_be_wrong_as_the_bar_says(precision):
+    reference = values(batch=1)
+    wrong = torch.zeros_like(reference, dtype=torch.bool)
+    wrong.view(-1)[: int((1 - LEAST_EQUAL_VALUES[precision]) * wrong.numel())] = True
+    seen = compare(torch.where(wrong, reference + 9.0, reference), reference, NO_CLASSES)
+    assert seen.complaint(precision) == ""
+    assert seen.complaint("fp32") != ""
+    wrong.view(-1)[: 2 * int(wrong.sum())] = True
+    seen = compare(torch.where(wrong, reference + 9.0, reference), reference, NO_CLASSES)
+    assert "the same value in 98.00% of voxels" in seen.complaint(precision)
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16)]
+)
+def test_estimates_that_were_rounded_to_two_bytes_agree(precision, dtype):
+    reference = values() * 1.0
+    rounded = reference.to(dtype)
+    assert compare(rounded, reference, NO_CLASSES).complaint(precision) == ""
+    assert compare(rounded.float(), reference, NO_CLASSES).equal > 0.99
+
+
+def test_each_head_is_judged_by_its_own_spread():
+    """An error that is nothing beside one target is not excused by it beside another."""
+    reference = torch.cat([values(), 1000 * values()], dim=1)
+    answer = reference.clone()
+    answer[:, 0] += 0.5
+    seen = compare(answer, reference, NO_CLASSES)
+    assert seen.equal == pytest.approx(0.5)
+    assert seen.complaint("bf16") != ""
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
+def test_an_estimate_that_is_not_finite_agrees_with_nothing(broken):
+    answer = values()
+    answer[1, 0, 3, 3, 3] = broken
+    seen = compare(answer, values(), NO_CLASSES)
+    assert seen.equal == 0
+    assert all(seen.complaint(p) for p in ("fp32", "bf16", "fp16"))
+    assert "the same value in 0.00% of voxels" in seen.complaint("bf16")
+
+
+def test_heads_that_estimate_make_no_class():
+    assert NO_CLASSES.most(5) == 0
+    assert not NO_CLASSES.of_map(values(3)[0]).any()
+    assert NO_CLASSES.of_map(values(3)[0]).shape == (20, 20, 20)
+    assert NO_CLASSES.of_voxels(torch.ones(7, 3)).tolist() == [0] * 7

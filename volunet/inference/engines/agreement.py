@@ -81,7 +81,7 @@ def compare(answer: Tensor, reference: Tensor, rule: Rule = MOST_LIKELY) -> Agre
     pairs = [(a.cpu().float(), r.cpu()) for a, r in zip(answer, reference, strict=True)]
     heads = [heads for a, r in pairs for heads in zip(a, r, strict=True)]
     if not all(a.isfinite().all() for a, _ in heads):
-        return Agreement(float("inf"), 0.0, None)
+        return Agreement(float("inf"), 0.0, None, of_values=rule is NO_CLASSES)
     span = float(reference.max() - reference.min())
     largest = max(float((a - r).abs().max()) for a, r in heads) / max(span, torch.finfo().tiny)
     if rule is NO_CLASSES:

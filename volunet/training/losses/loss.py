@@ -20,6 +20,8 @@ from volunet.training.losses.settings import LossSettings, Term
 from volunet.training.losses.terms import FINEST_ONLY, TERMS
 from volunet.training.processes import ALONE, Processes
 
+USUAL: Mapping[Term, float] = {"dice": 1.0, "ce": 1.0}
+
 
 class Loss:
     """What a step minimises.
@@ -43,7 +45,8 @@ class Loss:
         processes: Processes = ALONE,
     ) -> None:
         self.settings = settings or LossSettings()
-        if wrong := sorted(set(self.settings.terms) - set(TERMS)):
+        self.terms = self.settings.terms or USUAL
+        if wrong := sorted(set(self.terms) - set(TERMS)):
             raise ConfigError(
                 f"training.loss.terms has {wrong}, which compare values, and the dataset has "
                 f"labels. Take {', '.join(TERMS)}."
@@ -64,7 +67,7 @@ class Loss:
             label: (B, *S) class indices.
             drawn: (B, classes) bool, which classes were drawn in each case; None for all.
         """
-        coarser = {n: w for n, w in self.settings.terms.items() if n not in FINEST_ONLY}
+        coarser = {n: w for n, w in self.terms.items() if n not in FINEST_ONLY}
         shares = [0.5**level for level in range(len(outputs))]
         total = outputs[0].new_zeros((), dtype=torch.float32)
         for level, (logits, share) in enumerate(zip(outputs, shares, strict=True)):
@@ -74,7 +77,7 @@ class Loss:
             else:  # a head without a part in the loss would stop processes that train together
                 total = total + 0.0 * logits.sum()
             if level == 0:
-                form = {n: w for n, w in self.settings.terms.items() if n in FINEST_ONLY}
+                form = {n: w for n, w in self.terms.items() if n in FINEST_ONLY}
                 total = total + self._sum(form, judged)
         return total
 

@@ -15,25 +15,21 @@ Term = Literal[
 Positive = Annotated[float, Field(gt=0)]
 
 
-def _usual() -> dict[Term, float]:
-    return {"dice": 1.0, "ce": 1.0}
-
-
 class LossSettings(Settings):
     """A sum of terms.
 
     Args:
-        terms: each with its weight. Overlap: "dice" (Milletari et al. 2016, arXiv:1606.04797),
-            "generalised_dice" (Sudre et al. 2017, arXiv:1707.03237), "tversky" (Salehi et al. 2017,
-            arXiv:1706.05721), "focal_tversky" (Abraham and Khan 2019, arXiv:1810.07842). Voxels:
-            "ce" (cross-entropy; that of each region alone, where regions are learnt), "focal" (Lin
-            et al. 2017, arXiv:1708.02002). Form, at the finest scale only: "cldice" for tubes (Shit
-            et al. 2021, arXiv:2003.07311), "hausdorff" (Karimi and Salcudean 2019,
-            arXiv:1904.10030) and "boundary" (Kervadec et al. 2019, arXiv:1812.07032), which take
-            seconds on a large patch, and which want a term of overlap or voxels beside them. Where
-            images are estimated, these instead, of which "mae" is the default: "mae" (absolute
-            differences), "mse" (squared ones), "huber" (squared up to `huber_delta`, absolute
-            beyond; Huber 1964), in units of the targets' spread.
+        terms: each with its weight; None for {"dice": 1, "ce": 1}, or {"mae": 1} where images are
+            estimated. Overlap: "dice" (Milletari et al. 2016, arXiv:1606.04797), "generalised_dice"
+            (Sudre et al. 2017, arXiv:1707.03237), "tversky" (Salehi et al. 2017, arXiv:1706.05721),
+            "focal_tversky" (Abraham and Khan 2019, arXiv:1810.07842). Voxels: "ce" (cross-entropy;
+            that of each region alone, where regions are learnt), "focal" (Lin et al. 2017,
+            arXiv:1708.02002). Form, at the finest scale only: "cldice" for tubes (Shit et al. 2021,
+            arXiv:2003.07311), "hausdorff" (Karimi and Salcudean 2019, arXiv:1904.10030) and
+            "boundary" (Kervadec et al. 2019, arXiv:1812.07032), which take seconds on a large
+            patch, and which want a term of overlap or voxels beside them. Values, where images are
+            estimated: "mae" (absolute differences), "mse" (squared ones), "huber" (squared up to
+            `huber_delta`, absolute beyond; Huber 1964), in units of the targets' spread.
         class_weights: how much a structure, a region, a target or "background" counts, by name, 1
             unless given; voxels in "ce" and "focal", structures in the mean of the other terms but
             "generalised_dice", which weighs them itself, and "cldice", which takes them together.
@@ -47,7 +43,7 @@ class LossSettings(Settings):
         skeleton_steps: steps of thinning in "cldice": half the width of the widest tube in voxels.
     """
 
-    terms: Annotated[dict[Term, Positive], Field(min_length=1)] = Field(default_factory=_usual)
+    terms: Annotated[dict[Term, Positive], Field(min_length=1)] | None = None
     class_weights: dict[str, Positive] = Field(default_factory=dict)
     batch: bool = True
     focal_gamma: Annotated[float, Field(ge=0)] = 2.0
@@ -56,8 +52,3 @@ class LossSettings(Settings):
     tversky_gamma: Positive = 0.75
     huber_delta: Positive = 1.0
     skeleton_steps: Annotated[int, Field(ge=1)] = 3
-
-    @property
-    def says_terms(self) -> bool:
-        """Whether somebody chose the terms."""
-        return "terms" in self.model_fields_set

@@ -45,7 +45,7 @@ class ValueLoss:
         device: torch.device | None = None,
     ) -> None:
         self.settings = settings or LossSettings()
-        self.terms = self.settings.terms if self.settings.says_terms else USUAL
+        self.terms = self.settings.terms or USUAL
         if wrong := sorted(set(self.terms) - set(TERMS)):
             raise ConfigError(
                 f"training.loss.terms has {wrong}, which compare structures, and the dataset has "

@@ -22,6 +22,8 @@ from volunet.space.volume import Volume
 from volunet.training.fit import fit
 
 SCANS = Path(__file__).parents[2] / "sample_data" / "ct" / "images"
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+REAL = (SHARED / "hippocampus" / "images", SHARED / "sarcoma_pet" / "images")
 EFFORT = Effort(overlap=0.0)
 
 
@@ -71,8 +73,11 @@ def test_windows_say_what_the_whole_mirrored_image_says(shape, more, kind, seed)
     )
 
 
-def test_a_scan_window_by_window_is_as_the_whole():
-    scan = vn.read(next(iter(sorted(SCANS.glob("*.nii.gz")))))
+@pytest.mark.parametrize("folder", [SCANS, *REAL], ids=["sample", "hippocampus", "sarcoma"])
+def test_a_scan_window_by_window_is_as_the_whole(folder):
+    if not folder.is_dir():
+        pytest.skip(f"the real scans of {folder.parent.name} are not here")
+    scan = vn.read(min(folder.glob("*.nii.gz")))
     image = scan.voxels.astype(np.float32)
     image = (image - image.mean()) / image.std()
     torch.manual_seed(0)

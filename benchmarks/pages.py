@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import contract, effort, less, models, nnunet, recipes, tidying, training
+from benchmarks import contract, effort, less, models, nnunet, recipes, tidying, training, values
 from benchmarks import steps as training_steps
 from benchmarks.plots import plot_ct, plot_stitch
 
@@ -250,6 +250,8 @@ TABLES: tuple[tuple[str, str, str, Table], ...] = (
     ("recipes_sarcoma_pet", "training", "recipes sarcoma", recipes.table),
     ("training", "training", "minutes", training.table),
     ("models", "models", "models", models.table),
+    ("denoise", "regression", "denoise", values.table),
+    ("superres", "regression", "superres", values.table),
     ("tidying_hippocampus", "effort", "tidying hippocampus", tidying.table),
     ("tidying_head_neck_ct", "effort", "tidying head and neck", tidying.table),
 )

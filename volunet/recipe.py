@@ -63,6 +63,13 @@ class Recipe(Settings):
         check_wanted(plan)
         return dict(to_jsonable_python(plan))
 
+    @field_validator("targets")
+    @classmethod
+    def _tell_targets_apart(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if names is not None and (not names or len(set(names)) < len(names)):
+            raise ValueError("targets need a name each, and no two the same")
+        return names
+
     @field_validator("budget")
     @classmethod
     def _know_the_budget(cls, budget: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 import volunet as vn
 from volunet.api.asked import Wanted, Watch
 from volunet.api.crossval import cross_validate
+from volunet.api.starting import Starting, _unclipped
 from volunet.api.training import train
 from volunet.cohort.runner import predict_cohort
 from volunet.data.scans import find_scans
@@ -180,6 +181,30 @@ def test_a_recipe_about_targets_wants_a_dataset_of_targets(tmp_path):
 
 def replace_labels(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"labels": Labels(structures={"liver": 1})})
+
+
+def test_terms_about_structures_and_a_spacing_are_refused_before_the_work(tmp_path):
+    data = write_cases(tmp_path / "data", "targets", 2, make=noisy)
+    dice = Recipe.default(changes=["training.loss.terms.dice=1.0", 'targets=["MR"]'])
+    with pytest.raises(ConfigError, match="compare structures"):
+        vn.plan(data, dice)
+    with pytest.raises(ConfigError, match=r"plan\.respace = true"):
+        vn.plan(data, Recipe(plan=NETWORK | {"spacing": (2, 2, 2)}))
+    with pytest.raises(ConfigError, match="no two the same"):
+        Recipe.default(changes=['targets=["CT", "CT"]'])
+
+
+def test_a_model_that_clips_does_not_make_one_that_estimates_clip(run, tmp_path):
+    _, done, _ = run
+    starting = Starting(done.model)
+    told = starting.recipe_for(denoising(), ("MR",), targets=("MR",)).plan
+    assert (told["respace"], told["corrects"]) == (False, True)
+    assert "spacing" not in told
+    other = starting.recipe_for(denoising(), ("MR",), targets=("CT",)).plan
+    assert "corrects" not in other
+    ct = {"scheme": "set", "low": -100.0, "high": 300.0, "mean": 40.0, "sd": 80.0}
+    assert _unclipped(ct) == ct | {"low": -1e9, "high": 1e9}
+    assert _unclipped({"scheme": "image"}) == {"scheme": "image"}
 
 
 def test_what_a_dataset_calls_its_targets_stands_in_labels_json(tmp_path):

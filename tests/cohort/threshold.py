@@ -27,6 +27,7 @@ SHAPE = (9, 8, 7)
 class Aims:
     channels: tuple[str, ...] = ("CT",)
     labels: Labels = field(default_factory=lambda: Labels(structures={"bright": 3, "very": 7}))
+    targets: None = None
 
 
 @dataclass(frozen=True)

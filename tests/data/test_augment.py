@@ -13,14 +13,8 @@ from monai.transforms import AdjustContrast
 from scipy.ndimage import affine_transform
 
 from volunet.config import build
-from volunet.data.augment import (
-    Augmentation,
-    Change,
-    apply_change,
-    draw_change,
-    source_size,
-    swap_drawn,
-)
+from volunet.data.augment import Change, apply_change, draw_change, source_size, swap_drawn
+from volunet.data.augmentation import Augmentation
 from volunet.errors import ConfigError
 
 SIZE = (12, 10, 8)

@@ -23,6 +23,7 @@ from volunet.data.layouts import find_dataset
 from volunet.data.read_target import read_target_case
 from volunet.data.survey import survey
 from volunet.errors import DatasetError
+from volunet.findings import Refused
 from volunet.planning.fingerprint import Fingerprint, take_target_facts
 from volunet.planning.intensity import Intensity
 from volunet.planning.plan import Plan
@@ -225,3 +226,15 @@ def test_what_was_waived_is_told_with_the_prepared_case(root, folder):
         cases = PreparedCases(folder, plan_for(), accept=["GEO-MISMATCH"])
         (found,) = cases.get(first_case(root)).findings
         assert (found.code, found.accepted, found.case) == ("GEO-MISMATCH", True, "a")
+
+
+def test_a_target_that_is_not_as_fine_as_the_plan_has_it_is_refused(root, folder):
+    prepared = PreparedCases(folder, plan_for(finer=(1, 1, 2)))
+    with pytest.raises(Refused, match=r"the plan \(1, 1, 2\)"):
+        prepared.get(first_case(root))
+
+
+def test_scans_on_their_own_grid_and_respaced_ones_are_kept_apart(root, folder):
+    case = first_case(root)
+    one, other = (PreparedCases(folder, plan_for(respace=respace)) for respace in (True, False))
+    assert one.path_of(case) != other.path_of(case)

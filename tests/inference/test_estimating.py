@@ -112,6 +112,26 @@ def test_a_finer_target_covers_the_scan_with_its_own_axes(orientation, finer):
     np.testing.assert_allclose(found.voxels, expected, atol=0.05)
 
 
+@pytest.mark.parametrize("told", [{"respace": True}, {"size": (7, 9, 8)}], ids=["respaced", "size"])
+def test_corrections_are_added_to_the_voxels_that_no_preparation_blurred(told):
+    scan = scan_on(Grid((10, 12, 14), np.diag([0.6, 0.7, 0.8, 1.0])))
+    found = estimator(plan(**told), Says())(scan).values
+    np.testing.assert_allclose(found.voxels, scan.voxels, atol=0.01)
+
+
+def test_what_is_clipped_for_the_network_is_given_back_whole():
+    scan = scan_on(Grid((9, 9, 9), np.eye(4)))
+    scan.voxels[0, 4, 4, 4] = 20_000
+    narrow = SET | {"low": -100.0, "high": 100.0}
+    found = estimator(plan(intensities=(narrow,)), Says(0.5))(scan).values
+    np.testing.assert_allclose(found.voxels, scan.voxels + 100.0, atol=0.01)
+
+
+def test_air_is_estimated_whatever_effort_is_asked_for():
+    asked = estimator(plan(), Says()).with_effort(Effort(crop=True, skip_air=True)).effort
+    assert (asked.crop, asked.skip_air) == (False, False)
+
+
 def test_respaced_scans_come_back_to_their_own_grid():
     affine = np.eye(4)
     affine[:3, :3] = tilted() * 1.5

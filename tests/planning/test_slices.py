@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tests.planning.drawing import GPU, LABELS, SMALL, fingerprint_of, plan_for
 from tests.planning.test_rules import HIPPOCAMPUS, PROSTATE, noise_facts
 from tests.training.tiny import PLAN, job
-from volunet.data.augment import Augmentation, draw_change, source_size
+from volunet.data.augment import draw_change, source_size
+from volunet.data.augmentation import Augmentation
 from volunet.errors import ConfigError
 from volunet.inference.cover import classify
 from volunet.inference.effort import Effort

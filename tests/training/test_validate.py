@@ -20,7 +20,7 @@ from volunet.training.validate import (
     MOST_DB,
     dice_of_cases,
     mean_score,
-    psnr_db,
+    psnr_of,
     psnr_of_cases,
     score_cases,
 )
@@ -64,13 +64,13 @@ def test_a_tenth_of_the_budget_is_for_validation():
 def test_psnr_worked_out_by_hand():
     reference = np.array([0.0, 2.0, 4.0, 10.0], dtype=np.float32)
     # A root mean squared error of 1 on a range of 10: 20 dB.
-    assert psnr_db(reference, reference + [1, -1, 1, -1]) == pytest.approx(20.0)
+    assert psnr_of(reference, reference + [1, -1, 1, -1]) == pytest.approx(20.0)
     # Errors of 0, 0, 0 and 2: the same.
-    assert psnr_db(reference, reference + np.float32([0, 0, 0, 2])) == pytest.approx(20.0)
+    assert psnr_of(reference, reference + np.float32([0, 0, 0, 2])) == pytest.approx(20.0)
     # A tenth of that error: 20 dB more.
-    assert psnr_db(reference, reference + np.float32(0.1)) == pytest.approx(40.0, abs=1e-4)
+    assert psnr_of(reference, reference + np.float32(0.1)) == pytest.approx(40.0, abs=1e-4)
     # As wrong as the range is wide.
-    assert psnr_db(reference, reference + np.float32(10)) == pytest.approx(0.0, abs=1e-5)
+    assert psnr_of(reference, reference + np.float32(10)) == pytest.approx(0.0, abs=1e-5)
 
 
 @given(st.integers(0, 999), st.integers(-12, 12), st.floats(-5, 5), st.floats(0.05, 2))
@@ -78,23 +78,23 @@ def test_psnr_does_not_depend_on_the_unit_of_values(seed, power, shift, noise):
     rng = np.random.default_rng(seed)
     reference = rng.normal(size=(4, 5, 6)).astype(np.float32)
     found = (reference + rng.normal(0, noise, reference.shape)).astype(np.float32)
-    expected = psnr_db(reference, found)
+    expected = psnr_of(reference, found)
     factor = np.float32(2.0**power)
-    assert psnr_db(factor * reference, factor * found) == pytest.approx(expected, abs=1e-9)
+    assert psnr_of(factor * reference, factor * found) == pytest.approx(expected, abs=1e-9)
     moved = (v + np.float32(shift) for v in (reference, found))
-    assert psnr_db(*moved) == pytest.approx(expected, abs=1e-3)
+    assert psnr_of(*moved) == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_perfect_estimate_has_the_most_decibels_and_a_flat_target_none():
     reference = np.random.default_rng(0).normal(size=(3, 4, 5)).astype(np.float32)
-    assert psnr_db(reference, reference.copy()) == pytest.approx(MOST_DB)
-    assert psnr_db(reference * np.float32(1e4), reference * np.float32(1e4)) == pytest.approx(
+    assert psnr_of(reference, reference.copy()) == pytest.approx(MOST_DB)
+    assert psnr_of(reference * np.float32(1e4), reference * np.float32(1e4)) == pytest.approx(
         MOST_DB
     )
     flat = np.ones_like(reference)
-    assert np.isnan(psnr_db(flat, flat))
-    assert np.isnan(psnr_db(flat, reference))
-    assert np.isnan(psnr_db(reference, np.full_like(reference, np.nan)))
+    assert np.isnan(psnr_of(flat, flat))
+    assert np.isnan(psnr_of(flat, reference))
+    assert np.isnan(psnr_of(reference, np.full_like(reference, np.nan)))
 
 
 class Adds(nn.Module):

@@ -66,7 +66,7 @@ def validate_estimates(
 
     def look(case: Case, read: TargetReading) -> tuple[Volume, tuple[Finding, ...]]:
         found = segment(read.image, accept=accept)
-        write(found.values, out / f"{case.case_id}.nii.gz")
+        write(found.values, out / f"{case.case_id}.nii.gz", labels=False)
         return found.values, found.findings
 
     validated = _judge(segment.plan, cases, look, accept, counted)
@@ -88,10 +88,11 @@ def judge_estimates(
         accept: codes of refusals to waive.
     """
     plan = read_model_file(folder).plan
+    targets = 0 if plan.targets is None else len(plan.targets.names)
 
     def look(case: Case, read: TargetReading) -> tuple[Volume, tuple[Finding, ...]]:
         path = folder / "validation" / f"{case.case_id}.nii.gz"
-        return read_images([path], channels=_count(plan), accept=accept).volume, ()
+        return read_images([path], channels=targets, accept=accept).volume, ()
 
     return _judge(plan, cases, look, accept, counted)
 
@@ -130,7 +131,3 @@ def _judge(
             scores += unscored(case.case_id, names, "refused")
         counted("estimating held-out cases", done, len(cases))
     return ValidatedValues(tuple(scores), summarise_values(scores, names), tuple(findings))
-
-
-def _count(plan: AnyPlan) -> int:
-    return 0 if plan.targets is None else len(plan.targets.names)

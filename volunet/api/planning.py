@@ -17,6 +17,7 @@ from volunet.planning.make import explain_slices, make_plan
 from volunet.planning.plan import Plan
 from volunet.planning.rules import Slices
 from volunet.recipe import Recipe
+from volunet.training.losses.choose import loss_for
 
 Counted = Callable[[str, int, int], None]
 
@@ -102,6 +103,7 @@ def plan_for(
         targets=dataset.targets,
         fixed=recipe.plan,
     )
+    loss_for(made, recipe.training.loss)  # says what is wrong with it, before hours of work
     return Planned(made, dataset, seen, explain_slices(seen.fingerprint, recipe.plan))
 
 

@@ -37,8 +37,7 @@ def plan_run(
         watch.say(f"The plan is the one in {run.path / 'plan.json'}.")
     if wanted.start is not None:
         starting = Starting(wanted.start)
-        estimates = bool(dataset.targets)
-        recipe = starting.recipe_for(recipe, dataset.channels, estimates=estimates)
+        recipe = starting.recipe_for(recipe, dataset.channels, targets=dataset.targets)
         watch.say(f"Starting from {starting}.")
     planned = plan_for(
         dataset,

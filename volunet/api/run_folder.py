@@ -66,6 +66,8 @@ class RunFolder:
             return
         before = _with_defaults(before)
         now = json.loads(json.dumps(made_from))
+        if "recipe" in now:
+            _forget_former(now["recipe"])
         changed = sorted(_differences({key: before.get(key) for key in now}, now))
         if changed:
             raise ConfigError(
@@ -104,6 +106,28 @@ class RunFolder:
         write_text(self.path / "plan.json", to_json(plan))
 
 
+FORMER: Mapping[str, Any] = {
+    "training.augmentation.noise_share": 0.1,
+    "training.augmentation.brightness_share": 0.15,
+    "training.augmentation.contrast_share": 0.15,
+    "training.augmentation.gamma_share": 0.2,
+    "training.augmentation.turn_share": 0.5,
+    "training.loss.terms": {"dice": 1.0, "ce": 1.0},
+}
+"""Defaults of recipes that earlier versions wrote out, and that are null now."""
+
+
+def _forget_former(recipe: dict[str, Any]) -> None:
+    """Sets what an earlier version wrote out as its default to null, in place."""
+    for name, default in FORMER.items():
+        *path, last = name.split(".")
+        table = recipe
+        for part in path:
+            table = table.get(part, {})
+        if table.get(last) == default:
+            table[last] = None
+
+
 def _with_defaults(made_from: Mapping[str, Any]) -> dict[str, Any]:
     """What a run was made from, with settings that an earlier version did not have yet."""
     kinds: dict[str, type[Settings]] = {"recipe": Recipe, "plan": Plan}
@@ -112,6 +136,8 @@ def _with_defaults(made_from: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(found.get(name), dict):
             try:
                 found[name] = build(kind, found[name], at=name).model_dump(mode="json")
+                if kind is Recipe:
+                    _forget_former(found[name])
             except ConfigError:
                 continue  # it is told as a difference
     return found

@@ -28,6 +28,10 @@ SEEN = ("spacing", "size", "patch", "interpolation", "overlap", "supervised_scal
 """Fields that the network is used to, and that a recipe may still change."""
 
 
+UNBOUNDED = 1e9
+"""Beyond what scans hold."""
+
+
 class Starting:
     """A model that a run starts from.
 
@@ -61,7 +65,7 @@ class Starting:
         return f"{self.model.name} ({self.model.training}){part}"
 
     def recipe_for(
-        self, recipe: Recipe, channels: tuple[str, ...], *, estimates: bool = False
+        self, recipe: Recipe, channels: tuple[str, ...], *, targets: tuple[str, ...] = ()
     ) -> Recipe:
         """The recipe with the model's plan where it says nothing itself.
 
@@ -69,8 +73,9 @@ class Starting:
 
         Args:
             channels: of the dataset.
-            estimates: the dataset has targets: the network has one head for each of these, at the
-                finest scale only.
+            targets: of the dataset: the network has one head for each of these, at the finest
+                scale only, and nothing is clipped. How scans are seen is the model's where it
+                estimates too.
 
         Raises:
             ConfigError: the dataset has other channels in number, or the recipe wants another
@@ -85,13 +90,28 @@ class Starting:
         _refuse_other_network(recipe.plan, self._told, self.model.name)
         heeds = family_of(self._told["family"]).heeds
         told = (*(f for f in NETWORK if f not in SHAPING or f in heeds), *SEEN)
-        other = {"regions", "supervised_scales"} if estimates else set()
-        kept = {n: self._told[n] for n in told if n not in other and self._told.get(n) is not None}
+        kept = {name: self._told[name] for name in told if self._told.get(name) is not None}
         if "size" in {*kept, *recipe.plan}:  # which decides the spacing, image by image
             kept.pop("spacing", None)
         if channels == self._channels:
             kept["intensities"] = self._told["intensities"]
+        if targets:
+            self._estimate(kept, targets)
         return recipe.model_copy(update={"plan": {**kept, **recipe.plan}})
+
+    def _estimate(self, kept: dict[str, Any], targets: tuple[str, ...]) -> None:
+        """Fits what is kept to a network that estimates targets."""
+        own = self._told.get("targets") or {"names": ()}
+        for name in ("regions", "supervised_scales", *(["spacing"] * (not own["names"]))):
+            kept.pop(name, None)
+        if own["names"]:
+            kept["respace"] = self._told["respace"]
+            if not kept["respace"]:
+                kept.pop("spacing", None)
+        if tuple(own["names"]) == targets:
+            kept["corrects"] = self._told["corrects"]
+        if "intensities" in kept:
+            kept["intensities"] = [_unclipped(each) for each in kept["intensities"]]
 
     def start(self) -> Start:
         """The weights, with what their head tells apart.
@@ -103,6 +123,12 @@ class Starting:
         if isinstance(plan, NnunetPlan):
             weights = turn_weights(plan, weights)
         return Start(weights, self._heads)
+
+
+def _unclipped(intensity: Mapping[str, Any]) -> dict[str, Any]:
+    """The same mean and spread, for values of any size."""
+    opened = {"low": -UNBOUNDED, "high": UNBOUNDED} if intensity["scheme"] == "set" else {}
+    return {**intensity, **opened}
 
 
 def _refuse_other_network(wanted: Mapping[str, Any], told: Mapping[str, Any], name: str) -> None:

@@ -217,7 +217,9 @@ def measure(labels: Volume, of: Labels) -> tuple[Measurement, ...]:
 
 def _write(made: Made, found: Segmented, work: Work, record: CaseRecord) -> CaseRecord:
     colours = work.model.plan.labels.mask_colours
-    path = write(found.labels, work.out / _output_of(made.scan, work), colours=colours)
+    labels = None if work.model.plan.targets is None else False
+    out = work.out / _output_of(made.scan, work)
+    path = write(found.labels, out, colours=colours, labels=labels)
     return replace(
         _with(record, judge_findings((*made.findings, *found.findings))),
         output=path.name,

@@ -3,89 +3,20 @@
 First a change is drawn for every patch of a batch, then all are applied at once on the device that
 trains, image and label together: one look-up turns, scales and mirrors, and four products and sums
 change the intensities. Matrices act on patch axes; rotations are true in mm.
-
-Sources: the kinds of change and most ranges are nnU-Net's (Isensee et al. 2021, supplementary note
-2), without blurring and low resolution, which cost more than they gave in short runs.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import AfterValidator, Field
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from volunet.config import Settings
+from volunet.data.augmentation import Augmentation
 from volunet.space.box import Box
-
-
-def _ascending(factors: tuple[float, float]) -> tuple[float, float]:
-    if factors[0] > factors[1]:
-        raise ValueError("the smaller factor comes first")
-    return factors
-
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-Factors = Annotated[tuple[Positive, Positive], AfterValidator(_ascending)]
-
-
-USUAL_SHARES = {
-    "noise_share": 0.1,
-    "brightness_share": 0.15,
-    "contrast_share": 0.15,
-    "gamma_share": 0.2,
-}
-
-
-class Augmentation(Settings):
-    """How often and how far patches are changed.
-
-    Shares of changes of intensity are `USUAL_SHARES` where they are None, and 0 where images are
-    estimated: these would change the image, and not what is to be estimated from it.
-
-    Args:
-        turn_share: share of patches that are turned and scaled.
-        turn_deg: largest rotation about each axis, up to 90, so that right stays on the right.
-        scale: smallest and largest size of what is seen.
-        mirror: axes (of R, A, S) that are mirrored in half of the patches.
-        noise_share: share of patches with added Gaussian noise.
-        noise_sd: largest standard deviation of the noise (images have a spread of about 1).
-        brightness_share: share of patches multiplied by a factor in `brightness`.
-        brightness: smallest and largest factor.
-        contrast_share: share of patches stretched about their mean by a factor in `contrast`.
-        contrast: smallest and largest factor.
-        gamma_share: share of patches whose grey values are bent by a power in `gamma`.
-        gamma: smallest and largest power.
-    """
-
-    turn_share: Share = 0.5
-    turn_deg: Annotated[float, Field(ge=0, le=90)] = 15.0
-    scale: Factors = (0.85, 1.2)
-    mirror: tuple[Literal[0, 1, 2], ...] = ()
-    noise_share: Share | None = None
-    noise_sd: Annotated[float, Field(ge=0)] = 0.1
-    brightness_share: Share | None = None
-    brightness: Factors = (0.75, 1.25)
-    contrast_share: Share | None = None
-    contrast: Factors = (0.75, 1.25)
-    gamma_share: Share | None = None
-    gamma: Factors = (0.7, 1.5)
-
-    def for_targets(self) -> Augmentation:
-        """The same without changes of intensity that nobody asked for."""
-        unasked = [name for name in USUAL_SHARES if getattr(self, name) is None]
-        return self.model_copy(update=dict.fromkeys(unasked, 0.0))
-
-    def share(self, name: str) -> float:
-        """A share of `USUAL_SHARES`, or the one in its place."""
-        said: float | None = getattr(self, name)
-        return USUAL_SHARES[name] if said is None else said
 
 
 @dataclass(frozen=True)
@@ -153,7 +84,7 @@ def source_size(
     Args:
         flat: as in `draw_change`.
     """
-    if settings.turn_share == 0:
+    if settings.share("turn_share") == 0:
         return patch
     angle = np.deg2rad(settings.turn_deg / 2)
     length = np.multiply(patch, spacing)
@@ -225,7 +156,7 @@ def _matrix(
 
     About one axis, and a scale for the two others, where patches are `flat`.
     """
-    turned, log_scale = rng.random() < settings.turn_share, np.log(settings.scale)
+    turned, log_scale = rng.random() < settings.share("turn_share"), np.log(settings.scale)
     angles = np.deg2rad(rng.uniform(-settings.turn_deg, settings.turn_deg, 3))
     size = np.exp(rng.uniform(*log_scale))
     flips = np.where((rng.random(3) < 0.5) & np.isin(range(3), settings.mirror), -1.0, 1.0)

@@ -23,9 +23,9 @@ from volunet.data.content import sum_of_files
 from volunet.data.drawn import drawn_classes, undrawn
 from volunet.data.entry import Entry, read_entry, write_entry
 from volunet.data.read_case import CaseReading, findings_of, read_case
-from volunet.data.read_target import TargetReading, read_target_case
+from volunet.data.read_target import TargetReading, other_fineness, read_target_case
 from volunet.errors import Stopped, WriteError
-from volunet.findings import Finding, Severity
+from volunet.findings import Finding, Refused, Severity
 from volunet.io.atomic import sweep
 from volunet.planning.plan import Plan
 from volunet.space.grid import Grid
@@ -142,8 +142,10 @@ class PreparedCases:
         labels = self._plan.labels  # maps whose labels tell left from right are judged harder
         said["labels"] = [labels.values, labels.ignore, bool(labels.pairs)]
         said["channels"] = len(self._plan.channels)
+        if not self._plan.respace:
+            said["respace"] = False
         if self._plan.targets is not None:
-            said["targets"] = self._plan.model_dump(mode="json", include={"targets", "respace"})
+            said["targets"] = self._plan.targets.model_dump(mode="json")
         made_from = [VERSION, sum_of_files(case.files), len(case.images), said, self._accept]
         return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 
@@ -195,7 +197,14 @@ def prepare(
 def prepare_targets(
     read: TargetReading, plan: Plan
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """What is kept of a case with targets: facts as JSON values, and arrays by name."""
+    """What is kept of a case with targets: facts as JSON values, and arrays by name.
+
+    Raises:
+        Refused: the targets are finer, or coarser, than the plan's (GEO-MISMATCH).
+    """
+    if plan.targets is None or read.finer != plan.targets.finer:
+        planned = None if plan.targets is None else plan.targets.finer
+        raise Refused([*read.findings, other_fineness(read.finer, planned)])
     image, scales = plan.prepare_scaled(read.image)
     target = plan.prepare_target(read.target, image.grid, plan.target_scales(scales))
     return _facts(image.grid, read.findings), {"image": image.voxels, "label": target.voxels}

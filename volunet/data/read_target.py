@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from volunet.data.cases import Case
 from volunet.data.read_case import read_all, read_images
 from volunet.errors import DatasetError
-from volunet.findings import Finding, Refused, worst_first
+from volunet.findings import Finding, Refused, finding, worst_first
 from volunet.findings import accept as waive
 from volunet.io.pair import SAME_VOX, check_pair
+from volunet.io.reading import Reading
 from volunet.planning.fingerprint import top_of
 from volunet.space.grid import Grid, Shape
 from volunet.space.picture import is_picture
@@ -62,7 +64,7 @@ def read_target_case(
     image_reading, target_reading = read_all(
         case.case_id,
         lambda: read_images(case.images, channels=channels, accept=accept),
-        lambda: read_images([file], channels=targets, accept=accept),
+        lambda: _read_target(file, targets, accept),
     )
     image, target = image_reading.volume, target_reading.volume
     found = [*image_reading.findings, *target_reading.findings]
@@ -83,6 +85,18 @@ def read_target_case(
     )
 
 
+def _read_target(file: Path, targets: int, accept: Collection[str]) -> Reading:
+    """The targets in a file, as many as there are names for."""
+    try:
+        return read_images([file], channels=targets, accept=accept)
+    except Refused as refused:
+        advice = 'Name as many "targets" in labels.json as the file has channels.'
+        raise Refused(
+            replace(found, advice=advice) if found.code == "IMG-CHANNELS" else found
+            for found in refused.findings
+        ) from None
+
+
 def place_target(image: Grid, target: Grid) -> Grid | None:
     """The grid of a target over the field of view of its image; None where it has another.
 
@@ -97,8 +111,18 @@ def place_target(image: Grid, target: Grid) -> Grid | None:
 
 def finer_along_ras(image: Grid, target: Grid) -> Shape:
     """How many voxels of a placed target lie along one of the image's, along R, A and S."""
-    r, a, s = np.divide(target.reoriented("RAS").shape, image.reoriented("RAS").shape).astype(int)
-    return int(r), int(a), int(s)
+    times = np.divide(target.shape, image.shape).astype(int)
+    r, a, s = times[np.argsort(image.turn_to("RAS")[:, 0])].tolist()
+    return r, a, s
+
+
+def other_fineness(found: Shape, planned: Shape | None) -> Finding:
+    """A refusal GEO-MISMATCH of a case whose targets are not as fine as the plan has it."""
+    return finding(
+        "GEO-MISMATCH",
+        f"For one voxel of the image the target has {found} (R, A, S), and the plan {planned}.",
+        advice="Resample the target as those of the other cases, or leave the case out.",
+    )
 
 
 def _apart(image: Grid, target: Grid) -> Finding:

@@ -93,7 +93,7 @@ def psnr_db(value_range: float, rmse: float) -> float:
         value_range: of the reference.
         rmse: in the same unit.
     """
-    if not value_range > 0:
+    if not value_range > 0 or rmse != rmse:
         return nan
     return 20 * log10(value_range / rmse) if rmse > 0 else inf
 

@@ -95,7 +95,9 @@ class Segmenter:
     limit_s: float | None = None
 
     def with_effort(self, effort: Effort) -> Segmenter:
-        """The same model, looking so hard."""
+        """The same model, looking so hard; at all of a scan, where values are estimated."""
+        if self.plan.targets is not None:
+            effort = replace(effort, crop=False, skip_air=False)
         return replace(self, effort=effort)
 
     def within(self, max_memory: float | None, *, beside: float = 0.0) -> Segmenter:
@@ -235,9 +237,11 @@ class Segmenter:
     ) -> Segmentation:
         """Values of a scan, where the network estimates them."""
         assert isinstance(self.plan, Plan), "imported networks of nnU-Net's have no targets"
+        assert not view.narrowed, "estimates are wanted of all of a scan"
+        assert view.windows is None, "estimates are wanted of air too"
         with clock.step("estimate"):  # cut, look, blend, return
             engines = [clock.around(engine) for engine in self.engines]
-            made = estimate_scan(engines, self.plan, view, scan.grid, foreseen.effort)
+            made = estimate_scan(engines, self.plan, view, scan, foreseen.effort)
         how = {**self._tell(view, foreseen), "windows": clock.windows}
         return Segmentation(made, tuple(worst_first(findings)), how, clock.seconds)
 

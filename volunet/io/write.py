@@ -40,7 +40,11 @@ GZIP_WBITS = 31
 
 
 def write(
-    volume: Volume, path: str | os.PathLike[str], *, colours: Mapping[int, str] | None = None
+    volume: Volume,
+    path: str | os.PathLike[str],
+    *,
+    colours: Mapping[int, str] | None = None,
+    labels: bool | None = None,
 ) -> Path:
     """Write a volume as .nii.gz, .nii, .nrrd, .mha or .png; an earlier file of that name is
     replaced.
@@ -50,6 +54,8 @@ def write(
             of a PNG, which takes what lies on the grid of a picture only.
         path: its folder must exist.
         colours: in a PNG the "#rrggbb" that each value is shown in.
+        labels: whether this is a label map; by default what is unsigned or boolean is. Unsigned
+            voxels of all else keep their type.
 
     Returns:
         The path.
@@ -65,7 +71,7 @@ def write(
     path = Path(path)
     kind = suffix(path)
     if kind == ".png":
-        return write_png(volume, path, colours=colours or {})
+        return write_png(volume, path, colours=colours or {}, keep_type=labels is False)
     if kind not in (".nii.gz", ".nii", ".nrrd", ".mha"):
         raise WriteError(
             f"{path.name} was not written: name it .nii.gz, .nii, .nrrd, .mha or .png."
@@ -73,7 +79,7 @@ def write(
     _judge(volume, path, kind)
     voxels = stored_voxels(volume.voxels)
     stored = volume.with_voxels(voxels)
-    is_label_map = volume.voxels.dtype.kind in "bu"
+    is_label_map = volume.voxels.dtype.kind in "bu" if labels is None else labels
     if kind.startswith(".nii"):
         tally = Tally()
         pieces = tally.counted(nifti_pieces(stored, is_label_map=is_label_map))

@@ -20,13 +20,16 @@ from volunet.space.volume import Volume
 MOST_INDEX = 255
 
 
-def write_png(volume: Volume, path: Path, *, colours: Mapping[int, str]) -> Path:
+def write_png(
+    volume: Volume, path: Path, *, colours: Mapping[int, str], keep_type: bool = False
+) -> Path:
     """Write a volume on a picture's grid as PNG, with 8 bits where its values fit, else 16.
 
     Args:
         volume: whole numbers (C, I, J, 1), C = 1 or 3.
         colours: the "#rrggbb" that each value is shown in, which is then an index of a palette;
             {} for none.
+        keep_type: with 16 bits where the voxels have them.
 
     Returns:
         The path.
@@ -44,6 +47,8 @@ def write_png(volume: Volume, path: Path, *, colours: Mapping[int, str]) -> Path
     if volume.channels not in (1, 3):
         raise ShapeError(f"{path.name} would take {volume.channels} channels; PNG takes 1 or 3.")
     voxels = _stored(volume.voxels, path)
+    if keep_type and volume.voxels.dtype.itemsize > 1:
+        voxels = voxels.astype(np.uint16)
     if colours and (voxels.max() > MOST_INDEX or volume.channels > 1):
         raise ShapeError(
             f"{path.name} was not written: a palette shows values up to {MOST_INDEX} of one "

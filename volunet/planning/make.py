@@ -27,7 +27,7 @@ from volunet.planning.rules import (
     spacing_of_size,
 )
 from volunet.planning.stages import choose_stages
-from volunet.planning.target_rules import finer_spacing, plan_targets
+from volunet.planning.target_rules import check_spacing, finer_spacing, plan_targets
 from volunet.space.grid import Triple
 from volunet.space.labels import Labels
 
@@ -73,6 +73,8 @@ def make_plan(
         ConfigError: a fixed value does not fit, or not even one patch fits the memory.
     """
     fixed = check_wanted(fixed or {})
+    if targets:
+        check_spacing(fixed)
     spacing, shape = _aim(fingerprint, fixed)
     slices = explain_slices(fingerprint, fixed)
     if (flat := slices.axis) is not None:
@@ -80,17 +82,13 @@ def make_plan(
         shape = r, a, s
     wanted = fixed.get("patch") or choose_patch(shape, spacing, patch_voxels(machine))
     stages = choose_stages(wanted, spacing, machine, fixed, flat=flat)
-    outliers = {"outliers": 0.0} if targets else {}  # what is clipped could not be given back
     values: dict[str, Any] = {
         "channels": channels,
         "labels": labels,
         "dimensions": 3 if flat is None else 2,
         "spacing": spacing,
         "patch": wanted,
-        "intensities": [
-            choose_intensity(name, fingerprint, i, **outliers).model_dump()
-            for i, name in enumerate(channels)
-        ],
+        "intensities": _intensities(channels, fingerprint, clips=not targets),
         **stages,
         **(plan_targets(targets, channels, fingerprint) if targets else {}),
     }
@@ -102,6 +100,17 @@ def make_plan(
     made = build(Plan, {**values, **fixed}, at="plan")
     open_ones = {name for name in ("batch", "recompute") if name not in fixed}
     return fit_memory(made, machine, free=open_ones)
+
+
+def _intensities(
+    channels: tuple[str, ...], fingerprint: Fingerprint, *, clips: bool
+) -> list[dict[str, Any]]:
+    """How each channel is scaled; without clipping what could then not be given back."""
+    outliers = {} if clips else {"outliers": 0.0}
+    return [
+        choose_intensity(name, fingerprint, place, **outliers).model_dump()
+        for place, name in enumerate(channels)
+    ]
 
 
 def _fit_windows(unchecked: Plan) -> tuple[Size, float]:

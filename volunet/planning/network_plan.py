@@ -114,6 +114,9 @@ class NetworkPlan(Settings):
                 "need scales, and there is nothing to correct (corrects)"
             )
 
+        if self.corrects and len(alike) < len(self.targets.names):
+            raise ValueError("corrects is for targets that are scaled as their channels are")
+
     @property
     def added(self) -> tuple[str, ...]:
         """The channels that the network's answers are added to, one a head; () where none are."""

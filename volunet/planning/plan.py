@@ -89,8 +89,10 @@ class Plan(NetworkPlan):
 
     def target_grid(self, scan: Grid) -> Grid:
         """Where the voxels of a scan's targets lie: its own axes and field of view."""
-        turned = scan.reoriented("RAS")
-        return turned.with_shape(self._finer(turned.shape)).reoriented(scan.orientation)
+        times = (1, 1, 1) if self.targets is None else self.targets.finer
+        along = scan.turn_to("RAS")[:, 0].astype(int)  # the patient's axis that each axis is
+        i, j, k = (n * times[axis] for n, axis in zip(scan.shape, along, strict=True))
+        return scan.with_shape((i, j, k))
 
     def _finer(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
         times = (1, 1, 1) if self.targets is None else self.targets.finer

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from volunet.config import build
 from volunet.errors import ConfigError
 from volunet.planning.fingerprint import Fingerprint, median_spacing
 from volunet.planning.targets import Scale, Targets, Top
@@ -25,19 +26,27 @@ def plan_targets(
     Raises:
         ConfigError: targets are not equally fine in all cases.
     """
-    targets = Targets(
-        names=names,
-        scales=tuple(
-            None if n in channels else _scale(fingerprint, i) for i, n in enumerate(names)
-        ),
-        finer=_finer(fingerprint),
-        top=_top(fingerprint),
-    )
+    scales = (None if n in channels else _scale(fingerprint, i) for i, n in enumerate(names))
+    told = {"names": names, "scales": tuple(scales), "top": _top(fingerprint)}
+    targets = build(Targets, {**told, "finer": _finer(fingerprint)}, at="targets")
     return {
         "targets": targets,
         "corrects": set(names) <= set(channels),
         "respace": False,
     }
+
+
+def check_spacing(fixed: Mapping[str, Any]) -> None:
+    """Sees to it that a spacing that somebody wants is one that scans get.
+
+    Raises:
+        ConfigError: they keep their own grids.
+    """
+    if "spacing" in fixed and not fixed.get("respace"):
+        raise ConfigError(
+            "Where images are estimated, scans keep their own grids and plan.spacing does nothing. "
+            "Take it out, or set plan.respace = true."
+        )
 
 
 def finer_spacing(fingerprint: Fingerprint) -> Triple | None:

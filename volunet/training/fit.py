@@ -17,6 +17,7 @@ from volunet.errors import DatasetError, Stopped
 from volunet.inference.engines.torch_engine import to_channels_last
 from volunet.models.correction import Correcting, begin_with_nothing
 from volunet.models.encoder_unet import EncoderUNet
+from volunet.models.load_report import LoadReport
 from volunet.models.supervision import DeepSupervision
 from volunet.models.unet import UShape
 from volunet.models.weights import load_pretrained
@@ -27,10 +28,9 @@ from volunet.training.average import Average
 from volunet.training.budget import Budget, Clock
 from volunet.training.checkpoint import load_newest
 from volunet.training.drift import DRIFT, find_drift
-from volunet.training.engine import Minimised, Parts, build_trainer
+from volunet.training.engine import Parts, build_trainer
 from volunet.training.history import open_history, read_history
-from volunet.training.losses.loss import Loss
-from volunet.training.losses.values import ValueLoss
+from volunet.training.losses.choose import loss_for
 from volunet.training.measure import DICE, PSNR, Measure
 from volunet.training.optim import make_optimizer
 from volunet.training.processes import ALONE, Processes, SharedTime
@@ -206,16 +206,7 @@ def start_run(job: Job) -> Run:
     """A run before its first step; the seed decides the weights and every draw."""
     torch.manual_seed(job.seed)
     plan, settings = job.plan, job.settings
-    network = plan.build_network()
-    if plan.added:
-        begin_with_nothing(network, plan.head_axes)
-    if job.start is not None:
-        heads = (job.start.heads, plan.heads)
-        transplant(network, job.start.weights, *heads, plan.head_axes)
-    report = None
-    if job.encoder_weights is not None:
-        (net,) = (m for m in network.modules() if isinstance(m, EncoderUNet))
-        report = load_pretrained(net.encoder, job.encoder_weights)
+    network, report = _begin_network(job)
     network.to(job.device)
     scales = plan.supervised_scales
     module: nn.Module = network
@@ -229,7 +220,7 @@ def start_run(job: Job) -> Run:
     parts = Parts(
         network=network,
         module=module,
-        loss=_loss(job),
+        loss=loss_for(plan, settings.loss, device=job.device, processes=job.processes),
         optimizer=make_optimizer(module, settings.optimisation, heads=plan.head_axes),
         average=Average(network, power=settings.average_power),
         device=job.device,
@@ -256,10 +247,18 @@ def names_of(plan: Plan) -> tuple[str, ...]:
     return plan.labels.names if plan.targets is None else plan.targets.names
 
 
-def _loss(job: Job) -> Minimised:
-    if job.plan.targets is not None:
-        return ValueLoss(job.plan, job.settings.loss, device=job.device)
-    return Loss(job.plan, job.settings.loss, device=job.device, processes=job.processes)
+def _begin_network(job: Job) -> tuple[nn.Module, LoadReport | None]:
+    """The network with the weights it begins with, and what was loaded into its encoder."""
+    plan = job.plan
+    network = plan.build_network()
+    if plan.added:
+        begin_with_nothing(network, plan.head_axes)
+    if job.start is not None:
+        transplant(network, job.start.weights, job.start.heads, plan.heads, plan.head_axes)
+    if job.encoder_weights is None:
+        return network, None
+    (net,) = (m for m in network.modules() if isinstance(m, EncoderUNet))
+    return network, load_pretrained(net.encoder, job.encoder_weights)
 
 
 def scoring_s(budget: Budget, settings: Training) -> float:

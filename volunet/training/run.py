@@ -15,13 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from volunet.data.augment import (
-    Augmentation,
-    apply_change,
-    draw_change,
-    source_size,
-    swap_drawn,
-)
+from volunet.data.augment import apply_change, draw_change, source_size, swap_drawn
+from volunet.data.augmentation import Augmentation
 from volunet.data.cache import Prepared
 from volunet.data.rarity import Repeats, count_repeats
 from volunet.data.sampler import Batch, cut_patches, draw_patches
@@ -107,7 +102,9 @@ class Run:
     @cached_property
     def _augmentation(self) -> Augmentation:
         asked = self.settings.augmentation
-        return asked if self.plan.targets is None else asked.for_targets()
+        if self.plan.targets is None:
+            return asked
+        return asked.for_targets(corrects=self.plan.corrects)
 
     def _draw(self) -> Batch:
         plan, settings = self.plan, self._augmentation

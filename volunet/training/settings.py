@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from volunet.config import Settings
-from volunet.data.augment import Augmentation
+from volunet.data.augmentation import Augmentation
 from volunet.training.losses.settings import LossSettings
 from volunet.training.optim import Optimisation
 

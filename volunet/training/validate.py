@@ -14,6 +14,7 @@ from torch import nn
 
 from volunet.data.cache import Prepared
 from volunet.evaluation.overlap import overlaps
+from volunet.evaluation.values import psnr_db
 from volunet.inference.cover import classify
 from volunet.inference.effort import Effort
 from volunet.inference.engines.torch_engine import TorchEngine
@@ -97,19 +98,17 @@ def psnr_of_cases(
     rows: list[list[float]] = []
     for case in cases:
         found = estimate([engine], case.image, plan, Effort(overlap=plan.overlap))
-        rows.append([psnr_db(*pair) for pair in zip(case.label, found, strict=True)])
+        rows.append([psnr_of(*pair) for pair in zip(case.label, found, strict=True)])
         if time.monotonic() - started > most_s:
             break
     return rows
 
 
-def psnr_db(reference: NDArray[np.float32], found: NDArray[np.float32]) -> float:
-    """20 log10(range of the reference / root mean squared error), at most `MOST_DB`."""
-    span = float(reference.max()) - float(reference.min())
-    if span == 0:
-        return nan
+def psnr_of(reference: NDArray[np.float32], found: NDArray[np.float32]) -> float:
+    """The PSNR, at most `MOST_DB`; NaN where the reference is the same everywhere."""
     squares = np.square(reference - found, dtype=np.float64)
-    return float(20 * np.log10(span / max(np.sqrt(squares.mean()), span * 10 ** (-MOST_DB / 20))))
+    span = float(reference.max()) - float(reference.min())
+    return float(np.minimum(psnr_db(span, float(np.sqrt(squares.mean()))), MOST_DB))
 
 
 def dice_of_cases(

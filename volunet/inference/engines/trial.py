@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import product
+from itertools import islice, product
 from math import ceil
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from volunet.inference.engines.agreement import ENOUGH_VOXELS
-from volunet.inference.rule import MOST_LIKELY, Rule
+from volunet.inference.rule import MOST_LIKELY, NO_CLASSES, Rule
 
 WINDOWS = 2
 MOST_LOOKS = 6
@@ -25,6 +25,8 @@ def cut_windows(
 ) -> Tensor:
     """The windows, of up to six from the middle outwards, that show most structures.
 
+    The first ones where the network tells of none.
+
     Args:
         image: (C, *S) as the network wants it, of any size.
         look: an engine, which need not be right.
@@ -33,6 +35,8 @@ def cut_windows(
     Returns:
         (1 or 2, C, *patch).
     """
+    if rule is NO_CLASSES:
+        return torch.cat([*islice(_from_the_middle(image, patch), WINDOWS)])
     ranked: list[tuple[tuple[int, int], Tensor]] = []
     for window, _ in zip(_from_the_middle(image, patch), range(MOST_LOOKS), strict=False):
         classes = rule.of_map(look(window)[0].float().cpu())

@@ -128,6 +128,7 @@ def test_the_same_run_goes_on_and_another_recipe_is_refused(run):
         train(data, done.folder, denoising().model_copy(update={"training": huber}), wanted=wanted)
 
 
+@pytest.mark.slow
 def test_folds_are_scored_together_and_make_an_ensemble(run):
     data, _, home = run
     recipe = denoising().model_copy(update={"budget": "16steps"})
@@ -139,6 +140,7 @@ def test_folds_are_scored_together_and_make_an_ensemble(run):
     assert np.isfinite(made.values.voxels).all()
 
 
+@pytest.mark.slow
 def test_a_model_of_structures_becomes_one_of_values(tmp_path):
     cache = tmp_path / "cache"
     labelled = write_cases(tmp_path / "labelled", "labels", 4, make=bright)

@@ -53,7 +53,7 @@ def predict(
     verbose: Verbose = False,
     as_json: Json = False,
 ) -> None:
-    """Masks of scans (or estimates), and a table with one row a scan.
+    """Masks or estimates of scans, and a table with a row each.
 
     The same command goes on where it stopped: finished scans are not done again.
     """

@@ -141,7 +141,7 @@ def expect_targets_grid(scan: Grid, finer: tuple[int, int, int]) -> Grid:
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
-@pytest.mark.parametrize("finer", [(1, 1, 1), (2, 2, 1), (3, 1, 2), (1, 4, 1)])
+@pytest.mark.parametrize("finer", [(1, 1, 1), (3, 1, 2)])
 def test_targets_lie_along_the_axes_of_any_file(orientation, finer):
     affine = np.eye(4)
     affine[:3, :3] = tilted((4.0, -7.0, 11.0)) * (0.7, 0.9, 3.1)

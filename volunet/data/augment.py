@@ -115,7 +115,8 @@ def apply_change(
 
     Args:
         image: (B, C, *S) float32 on the device that trains, S at least `patch`.
-        label: (B, *S) class indices, or (B, T, *S) targets, which are moved like images.
+        label: (B, *S) class indices, or (B, T, *S) targets, which are moved like images and are NaN
+            where nothing is known.
         swaps: class indices that change places where the first axis (left-right) is mirrored.
     """
     image, label = _turn(change.matrix, image, label, patch)
@@ -201,7 +202,11 @@ def _turn(
     where = affine_grid(theta.to(image.device), [len(turned), 1, *patch], align_corners=False)
     seen[chosen] = grid_sample(image[chosen], where, mode="bilinear", align_corners=False)
     if label.is_floating_point():
-        truth[chosen] = grid_sample(label[chosen], where, mode="bilinear", align_corners=False)
+        moved, within = (
+            grid_sample(values, where, mode="bilinear", align_corners=False)
+            for values in (label[chosen], torch.ones_like(label[chosen]))
+        )
+        truth[chosen] = moved.where(within > 1 - 1e-4, torch.nan)  # corners that were not cut
         return seen, truth
     nearest = grid_sample(
         label[chosen][:, None].float(), where, mode="nearest", align_corners=False

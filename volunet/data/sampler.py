@@ -4,8 +4,8 @@ A share of the patches is centred on a voxel of a randomly chosen structure, so 
 seen as often as large ones (Isensee et al. 2021, supplementary note 2), and rare ones more often
 (`rarity`); the rest lie anywhere.
 Where a patch reaches past the volume, the image is 0 (its mean, after normalisation), the label
-background and a target 0, as at inference; or all are mirrored, for networks that see mirrored
-margins there.
+background and a target no number, which counts in no loss; or all are mirrored, for networks that
+see mirrored margins there.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class Batch:
 
     Args:
         image: (B, C, *S) float32.
-        label: (B, *S) class indices, int64; or targets (B, T, *S), float32.
+        label: (B, *S) class indices, int64; or targets (B, T, *S), float32, NaN where there are
+            none.
         case_ids: where each patch comes from.
         drawn: (B, classes) bool, which classes were drawn in the patch's case; None where
             all were in all cases.
@@ -119,8 +120,7 @@ def cut_patches(
         draws, size = [_widened(draw, size, source) for draw in draws], source
     channels = cases[0].image.shape[0]
     image = np.zeros((len(draws), channels, *size), dtype=np.float32)
-    of_voxel, kind = cases[0].label.shape[:-3], cases[0].label.dtype
-    label = np.zeros((len(draws), *of_voxel, *size), dtype=kind if kind.kind == "f" else np.int64)
+    label = _nothing_known(cases[0].label, len(draws), size)
     for place, draw in enumerate(draws):
         case = cases[draw.case]
         shape = case.image.shape[1:]
@@ -142,6 +142,13 @@ def cut_patches(
     ids = tuple(cases[draw.case].case_id for draw in draws)
     drawn = _drawn(cases, draws)
     return Batch(torch.from_numpy(image), torch.from_numpy(label), ids, drawn)
+
+
+def _nothing_known(like: NDArray[Any], count: int, size: tuple[int, ...]) -> NDArray[Any]:
+    """Labels (count, *size) of background, or targets (count, T, *size) that are no numbers."""
+    if like.dtype.kind == "f":
+        return np.full((count, *like.shape[:-3], *size), np.nan, dtype=like.dtype)
+    return np.zeros((count, *size), dtype=np.int64)
 
 
 def _mirrored_places(start: int, side: int, length: int) -> NDArray[np.intp]:

@@ -72,13 +72,14 @@ def _draw_scores(ax: Axes, time: NDArray[np.float64], scores: NDArray[np.float64
     time, scores = time[measured], scores[measured]
     ax.plot(time, scores, color=GREEN, linewidth=1.8, marker="o", markersize=4)
     best = int(scores.argmax())
+    along = (time[best] - time[0]) / max(time[-1] - time[0], 1e-9)  # 0 at the first, 1 at the last
     ax.axhline(scores[best], color=GREEN, linewidth=0.8, linestyle=":")
     ax.annotate(
         f"best {scores[best]:.4f}",
         (time[best], scores[best]),
         xytext=(0, -16),
         textcoords="offset points",
-        ha="center",
+        ha="left" if along < 0.1 else "right" if along > 0.9 else "center",  # within the axes
         color=GREEN,
         fontweight="bold",
         fontsize=9,

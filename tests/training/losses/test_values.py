@@ -151,3 +151,18 @@ def test_a_loss_goes_down_along_its_gradient(seed):
         after = loss_of(term)([given - 0.1 * at.grad], wanted)
         assert math.isfinite(float(after))
         assert after < before
+
+
+def test_voxels_without_a_target_count_for_nothing():
+    loss = loss_of("mae", targets=1)
+    given = torch.randn(2, 1, *SHAPE, requires_grad=True)
+    wanted = torch.randn(2, 1, *SHAPE)
+    hidden = wanted.clone()
+    hidden[0] = torch.nan
+    seen = loss((given,), hidden)
+    assert seen.item() == pytest.approx(l1_loss(given[1], wanted[1]).item(), rel=1e-5)
+    seen.backward()
+    assert (given.grad[0] == 0).all()
+    assert given.grad[1].abs().min() > 0
+    nothing = loss((given,), torch.full_like(wanted, torch.nan))
+    assert nothing.item() == 0

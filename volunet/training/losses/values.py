@@ -64,18 +64,22 @@ class ValueLoss:
     ) -> Tensor:
         """A scalar in float32, or float64 for such estimates; the mean over voxels and targets.
 
+        0 where there is no voxel to learn from.
+
         Args:
             outputs: estimates (B, T, *S), one scale.
-            label: targets (B, T, *S).
+            label: targets (B, T, *S), NaN for voxels that count for nothing.
             drawn: None: targets are there in every case.
         """
         assert drawn is None, "cases with targets have all of them"
         (given,) = outputs
         given = given.to(torch.promote_types(given.dtype, torch.float32))
-        wanted = label.to(given.dtype)
+        known = label.isfinite()
+        wanted = torch.where(known, label, given.detach()).to(given.dtype)
+        count = known.sum().clamp_min(1)
         weights = self.weights.to(given.dtype).view(1, -1, *[1] * (given.ndim - 2))
         total = given.new_zeros(())
         for name, weight in self.terms.items():
             differences = TERMS[name](given, wanted, self.settings)
-            total = total + weight * (weights * differences).mean()
+            total = total + weight * (weights * differences).sum() / count
         return total

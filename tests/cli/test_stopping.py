@@ -32,7 +32,7 @@ slow = pytest.mark.slow
 
 @pytest.mark.parametrize(
     "number",
-    [signal.SIGKILL, *(pytest.param(n, marks=slow) for n in (signal.SIGTERM, signal.SIGINT))],
+    [pytest.param(n, marks=slow) for n in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)],
 )
 def test_training_goes_on_where_it_was_stopped(number, tmp_path):
     words = ("train", SAMPLE / "mr", "-o", tmp_path / "run", "-r", SMOKE, *SLOW)

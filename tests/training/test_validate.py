@@ -18,10 +18,8 @@ from volunet.training.fit import fit, scoring_s
 from volunet.training.measure import PSNR
 from volunet.training.validate import (
     MOST_DB,
-    dice_of_cases,
     mean_score,
     psnr_of,
-    psnr_of_cases,
     score_cases,
 )
 
@@ -30,9 +28,9 @@ def test_scoring_stops_when_its_time_is_up_but_not_before_one_case():
     network = PLAN.build_network()
     cases = [ball(n) for n in range(6)]
     how = {"device": torch.device("cpu"), "dtype": torch.float32}
-    assert len(dice_of_cases(network, cases, PLAN, **how)) == 6
-    assert len(dice_of_cases(network, cases, PLAN, **how, most_s=0.0)) == 1
-    assert dice_of_cases(network, [], PLAN, **how) == []
+    assert len(score_cases(network, cases, PLAN, **how)) == 6
+    assert len(score_cases(network, cases, PLAN, **how, most_s=0.0)) == 1
+    assert score_cases(network, [], PLAN, **how) == []
 
 
 def test_a_mean_is_over_the_cases_that_have_a_dice():
@@ -122,9 +120,9 @@ SMALL = {"patch": (8, 8, 8)}
 def test_the_psnr_of_a_correction_is_that_of_channel_and_answer_together():
     plan = estimating_plan(corrects=True, **SMALL)
     cases = [estimated(n) for n in range(3)]
-    nothing = psnr_of_cases(Adds(0.0), cases, plan, **HOW)
+    nothing = score_cases(Adds(0.0), cases, plan, **HOW)
     assert nothing == [[pytest.approx(MOST_DB)]] * 3
-    rows = psnr_of_cases(Adds(0.25), cases, plan, **HOW)
+    rows = score_cases(Adds(0.25), cases, plan, **HOW)
     for case, (found,) in zip(cases, rows, strict=True):
         assert found == pytest.approx(20 * np.log10(np.ptp(case.label) / 0.25), abs=1e-3)
 
@@ -148,12 +146,12 @@ def test_targets_and_channels_go_together_by_their_names():
     )
     both = estimated(1, channels=2)
     case = Prepared("a", both.image, both.image[1:], {}, both.grid)
-    assert psnr_of_cases(Adds(0.0), [case], plan, **HOW) == [[pytest.approx(MOST_DB)]]
+    assert score_cases(Adds(0.0), [case], plan, **HOW) == [[pytest.approx(MOST_DB)]]
 
 
 def test_scoring_estimates_stops_when_its_time_is_up_but_not_before_one_case():
     plan = estimating_plan(corrects=True, **SMALL)
     cases = [estimated(n) for n in range(4)]
-    assert len(psnr_of_cases(Adds(0.0), cases, plan, **HOW)) == 4
-    assert len(psnr_of_cases(Adds(0.0), cases, plan, **HOW, most_s=0.0)) == 1
-    assert psnr_of_cases(Adds(0.0), [], plan, **HOW) == []
+    assert len(score_cases(Adds(0.0), cases, plan, **HOW)) == 4
+    assert len(score_cases(Adds(0.0), cases, plan, **HOW, most_s=0.0)) == 1
+    assert score_cases(Adds(0.0), [], plan, **HOW) == []

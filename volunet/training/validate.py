@@ -68,40 +68,28 @@ def score_cases(
     dtype: torch.dtype,
     most_s: float = inf,
 ) -> list[list[float]]:
-    """The Dice of each structure, or the PSNR of each target, of each case.
+    """The Dice of each structure, or the PSNR of each target, of each case, on the plan's grid.
+
+    NaN where a structure is in neither mask, or was not drawn, and where a target is the same
+    everywhere; PSNR is in dB, at most `MOST_DB`.
 
     Args:
         most_s: seconds after which no further case is begun; one at least is scored.
     """
-    score = dice_of_cases if plan.targets is None else psnr_of_cases
-    return score(network, cases, plan, device=device, dtype=dtype, most_s=most_s)
-
-
-def psnr_of_cases(
-    network: nn.Module,
-    cases: Sequence[Prepared],
-    plan: Plan,
-    *,
-    device: torch.device,
-    dtype: torch.dtype,
-    most_s: float = inf,
-) -> list[list[float]]:
-    """The PSNR in dB of each target of each case, on the plan's grid, at most `MOST_DB`.
-
-    Over the range of the target in the case; NaN where it is the same everywhere.
-
-    Args:
-        most_s: as above.
-    """
     started = time.monotonic()
     engine = TorchEngine(network, device=device, dtype=dtype)
+    score = _dice_of_case if plan.targets is None else _psnr_of_case
     rows: list[list[float]] = []
     for case in cases:
-        found = estimate([engine], case.image, plan, Effort(overlap=plan.overlap))
-        rows.append([psnr_of(*pair) for pair in zip(case.label, found, strict=True)])
+        rows.append(score(engine, case, plan))
         if time.monotonic() - started > most_s:
             break
     return rows
+
+
+def _psnr_of_case(engine: TorchEngine, case: Prepared, plan: Plan) -> list[float]:
+    found = estimate([engine], case.image, plan, Effort(overlap=plan.overlap))
+    return [psnr_of(*pair) for pair in zip(case.label, found, strict=True)]
 
 
 def psnr_of(reference: NDArray[np.float32], found: NDArray[np.float32]) -> float:
@@ -111,34 +99,10 @@ def psnr_of(reference: NDArray[np.float32], found: NDArray[np.float32]) -> float
     return float(np.minimum(psnr_db(span, float(np.sqrt(squares.mean()))), MOST_DB))
 
 
-def dice_of_cases(
-    network: nn.Module,
-    cases: Sequence[Prepared],
-    plan: Plan,
-    *,
-    device: torch.device,
-    dtype: torch.dtype,
-    most_s: float = inf,
-) -> list[list[float]]:
-    """The network's Dice of each structure of each case, on the plan's grid.
-
-    NaN where a structure is in neither mask, or was not drawn.
-
-    Args:
-        most_s: seconds after which no further case is begun; one at least is scored.
-    """
-    started = time.monotonic()
-    engine = TorchEngine(network, device=device, dtype=dtype)
-    effort = Effort(overlap=plan.overlap)
-    classes = range(1, plan.labels.classes)
-    rows: list[list[float]] = []
-    for case in cases:
-        regions = plan.way_back(case.grid).regions
-        sight = (plan.patch, effort)
-        found = classify([engine], case.image, *sight, regions=regions, unpadded=plan.unpadded)
-        seen = overlaps(case.label, found, tuple(classes), ignore=plan.labels.ignore_index)
-        known = [case.drawn is None or case.drawn[c] for c in classes]
-        rows.append([seen[c].dice if k else nan for c, k in zip(classes, known, strict=True)])
-        if time.monotonic() - started > most_s:
-            break
-    return rows
+def _dice_of_case(engine: TorchEngine, case: Prepared, plan: Plan) -> list[float]:
+    regions, classes = plan.way_back(case.grid).regions, range(1, plan.labels.classes)
+    sight = (plan.patch, Effort(overlap=plan.overlap))
+    found = classify([engine], case.image, *sight, regions=regions, unpadded=plan.unpadded)
+    seen = overlaps(case.label, found, tuple(classes), ignore=plan.labels.ignore_index)
+    known = [case.drawn is None or case.drawn[c] for c in classes]
+    return [seen[c].dice if k else nan for c, k in zip(classes, known, strict=True)]

@@ -23,3 +23,4 @@ class Measure:
 DICE = Measure("val_dice", "Dice", 0.02)
 PSNR = Measure("val_psnr_db", "PSNR (dB)", 0.5)
 """Of estimated images: 20 log10(range of the target / root mean squared error)."""
+MEASURES = (DICE, PSNR)

@@ -106,11 +106,12 @@ def _tell_engines(speaker: Speaker, path: Path, device: str | None) -> None:
 
     choice = try_engines(path, device=device)
     speaker.give({"engines": choice.model_dump(mode="json")})
-    columns = ("engine", "s a window", "logits differ", "same class", "Dice", "verdict")
+    columns = ("engine", "s a window", "logits apart", "at most", "same class", "Dice", "verdict")
     rows = [
         (
             str(row),
             _number(row.seconds, ".3g"),
+            _number(row.apart, ".1e"),
             _number(row.difference, ".1e"),
             _number(row.equal, ".3%"),
             _number(row.dice, ".4f"),

@@ -10,6 +10,7 @@ import torch
 from volunet.inference.engines.agreement import (
     LEAST_EQUAL,
     MOST_DIFFERENT,
+    SAME_LOGITS,
     SAME_VALUE,
     compare,
 )
@@ -30,16 +31,50 @@ def half_and_half() -> torch.Tensor:
 def test_an_engine_agrees_with_itself():
     logits = sure(half_and_half())
     seen = compare(logits, logits)
-    assert (seen.difference, seen.equal, seen.dice) == (0, 1, 1)
+    assert (seen.difference, seen.apart, seen.equal, seen.dice) == (0, 0, 1, 1)
     assert all(seen.complaint(p) == "" for p in ("fp32", "bf16", "fp16"))
 
 
-def test_difference_is_a_share_of_the_range_of_logits():
+def test_logits_lie_apart_by_a_share_of_their_spread():
+    """Two thirds of them are 0, the others 10: a standard deviation of 10 * sqrt(2) / 3."""
     logits = sure(half_and_half())
     seen = compare(logits + 0.02, logits)
     assert seen.difference == pytest.approx(0.002, rel=1e-3)
-    assert "logits differ by 2.0e-03 of their range" in seen.complaint("fp32")
+    assert seen.apart == pytest.approx(0.02 * 3 / (10 * math.sqrt(2)), rel=1e-3)
+    assert "logits differ by 4.2e-03 of their spread, 0.001 is the most" in seen.complaint("fp32")
     assert seen.complaint("bf16") == ""
+
+
+@pytest.mark.parametrize(("share", "agrees"), [(0.9, True), (1.1, False)])
+def test_the_bar_on_the_spread_of_logits(share, agrees):
+    logits = sure(half_and_half())
+    noise = torch.randn(logits.shape, generator=torch.Generator().manual_seed(0))
+    noise = noise / noise.square().mean().sqrt()
+    seen = compare(logits + share * SAME_LOGITS * logits.std() * noise, logits)
+    assert seen.apart == pytest.approx(share * SAME_LOGITS, rel=1e-2)
+    assert (seen.complaint("fp32") == "") is agrees
+
+
+@pytest.mark.parametrize(("share", "agrees"), [(0.9, True), (1.1, False)])
+def test_one_logit_may_differ_by_what_rounding_makes_of_constant_air_and_no_more(share, agrees):
+    """It is one of 41,472 and moves no class, so that only its own size can tell."""
+    labels = torch.zeros(24, 24, 24, dtype=torch.long)
+    labels[12:] = 1
+    logits = sure(labels)
+    other = logits.clone()
+    other[0, 0, 0, 0, 0] += share * MOST_DIFFERENT * 10
+    seen = compare(other, logits)
+    assert seen.apart < SAME_LOGITS
+    assert seen.equal == 1
+    assert (seen.complaint("fp32") == "") is agrees
+    assert agrees or "a logit differs by 5.5e-02 of their range" in seen.complaint("fp32")
+    assert seen.complaint("bf16") == ""
+
+
+def test_logits_without_any_spread_are_compared():
+    flat = torch.full((1, 2, 8, 8, 8), 3.0)
+    assert compare(flat, flat).complaint("fp32") == ""
+    assert compare(flat + 1e-3, flat).complaint("fp32") != ""
 
 
 def test_dice_is_of_the_worst_structure_and_counts_more_than_background():
@@ -124,13 +159,13 @@ def test_a_small_difference_is_the_same_value_and_a_large_one_is_not():
 
 def test_float32_may_differ_by_less_than_the_same_value():
     reference = values()
-    span = float(reference.max() - reference.min())
+    spread = float(reference.std())
     near, far = (
-        compare(reference + by * MOST_DIFFERENT * span, reference, NO_CLASSES) for by in (0.9, 1.1)
+        compare(reference + by * SAME_LOGITS * spread, reference, NO_CLASSES) for by in (0.9, 1.1)
     )
     assert (near.equal, far.equal) == (1, 1)
     assert near.complaint("fp32") == far.complaint("bf16") == ""
-    assert "of their range" in far.complaint("fp32")
+    assert "of their spread" in far.complaint("fp32")
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

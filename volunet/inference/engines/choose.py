@@ -41,6 +41,7 @@ class Row(Settings):
     Args:
         seconds: a window takes; None where it was not tried.
         difference: largest between logits, as a share of the range of torch fp32's.
+        apart: root mean square of the differences, in standard deviations of torch fp32's logits.
         equal: share of voxels with torch fp32's class.
         dice: least among the structures that occur; None where none does.
         verdict: "chosen", "slower", or why it cannot be.
@@ -50,6 +51,7 @@ class Row(Settings):
     precision: Precision
     seconds: float | None = None
     difference: float | None = None
+    apart: float | None = None
     equal: float | None = None
     dice: float | None = None
     verdict: str = ""
@@ -67,7 +69,7 @@ class Choice(Settings):
         sha256: of the converted network that was tried; "" for torch.
     """
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     rows: tuple[Row, ...]
     chosen: int
     seen: Evidence
@@ -128,7 +130,7 @@ class Bench:
         rows: list[Row] = []
         for candidate in candidates:
             if candidate == REFERENCE:
-                rows.append(row_of(candidate, seconds=pace, difference=0, equal=1))
+                rows.append(row_of(candidate, seconds=pace, difference=0, apart=0, equal=1))
             else:
                 best = min([pace, *(r.seconds for r in rows if r.seconds and not r.verdict)])
                 rows.append(self._try(candidate, trial, wanted, best * HOPELESS))
@@ -172,7 +174,8 @@ class Bench:
         return row_of(
             candidate,
             seconds=seconds,
-            difference=seen.difference if math.isfinite(seen.difference) else None,
+            difference=_finite(seen.difference),
+            apart=_finite(seen.apart),
             equal=seen.equal,
             dice=seen.dice,
             verdict=seen.complaint(candidate.precision),
@@ -204,6 +207,10 @@ def _answers(
 def row_of(candidate: Candidate, **told: float | str | None) -> Row:
     """What became of a candidate."""
     return Row(engine=candidate.engine, precision=candidate.precision, **told)  # type: ignore[arg-type]
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
 
 
 def _differs(row: Row) -> bool:

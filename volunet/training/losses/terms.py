@@ -8,17 +8,14 @@ logits, which a case with structures that nobody drew has none of.
 A structure that is in neither answer nor truth costs nothing in any term. Where several processes
 train together, Dice, cross-entropy and focal are those of all their patches at once; the other
 terms are taken in each process, and averaged.
+
+MONAI takes seconds to load, so a term asks for it when it is first computed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from monai.losses.boundary_loss import BoundaryLoss
-from monai.losses.cldice import SoftclDiceLoss
-from monai.losses.dice import GeneralizedDiceLoss
-from monai.losses.hausdorff_loss import HausdorffDTLoss
-from monai.losses.tversky import TverskyLoss
 from torch import Tensor
 
 from volunet.training.losses.judged import Judged
@@ -63,6 +60,8 @@ def focal_tversky(judged: Judged, settings: LossSettings) -> Tensor:
 
 def generalised_dice(judged: Judged, settings: LossSettings) -> Tensor:
     """Dice of all structures together, each weighted by 1 / volume**2; background is left out."""
+    from monai.losses.dice import GeneralizedDiceLoss
+
     loss = GeneralizedDiceLoss(batch=settings.batch, smooth_nr=SMOOTH, smooth_dr=SMOOTH)
     given: Tensor = loss(judged.share, judged.truth.float())
     return given
@@ -70,6 +69,8 @@ def generalised_dice(judged: Judged, settings: LossSettings) -> Tensor:
 
 def cldice(judged: Judged, settings: LossSettings) -> Tensor:
     """One minus the Dice of answer and truth along each other's skeletons."""
+    from monai.losses.cldice import SoftclDiceLoss
+
     loss = SoftclDiceLoss(iter_=settings.skeleton_steps)
     given: Tensor = loss(judged.share, judged.truth.float())
     return given
@@ -77,6 +78,8 @@ def cldice(judged: Judged, settings: LossSettings) -> Tensor:
 
 def hausdorff(judged: Judged, settings: LossSettings) -> Tensor:
     """Squared errors weighted by squared distances, in voxels, to the two boundaries."""
+    from monai.losses.hausdorff_loss import HausdorffDTLoss
+
     # Structures go alone: MONAI calls one channel background and warns of what it then does not do.
     loss = HausdorffDTLoss(include_background=True, batch=settings.batch, reduction="none")
     values: Tensor = loss(judged.share, judged.truth.float())
@@ -86,12 +89,16 @@ def hausdorff(judged: Judged, settings: LossSettings) -> Tensor:
 
 def boundary(judged: Judged, settings: LossSettings) -> Tensor:
     """The mean of probability times signed distance to the true boundary in voxels; may be < 0."""
+    from monai.losses.boundary_loss import BoundaryLoss
+
     loss = BoundaryLoss(batch=settings.batch, reduction="none")
     values: Tensor = loss(judged.share, judged.truth.float())
     return judged.mean_of_structures(values)
 
 
 def _tversky(judged: Judged, settings: LossSettings) -> Tensor:
+    from monai.losses.tversky import TverskyLoss
+
     loss = TverskyLoss(
         alpha=settings.false_positives,
         beta=settings.false_negatives,

@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -69,3 +70,22 @@ def test_training_is_stopped_before_it_has_begun(number, many, tmp_path):
     assert "the same command goes on" in said
     assert "Traceback" not in said
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+IGNORED = """
+import os, signal
+from volunet.cli.exits import Stop
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+stop = Stop()
+os.kill(os.getpid(), signal.SIGHUP)
+assert not stop(), "a terminal that closed stopped it"
+os.kill(os.getpid(), signal.SIGTERM)
+assert stop(), "nothing stops it"
+"""
+
+
+def test_a_command_under_nohup_outlives_its_terminal():
+    done = subprocess.run(
+        [sys.executable, "-c", IGNORED], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import os
 import signal
+import weakref
 from pathlib import Path
 
 import nibabel as nib
@@ -321,3 +323,31 @@ def test_the_masks_can_be_read_as_label_maps(tmp_path: Path) -> None:
     model = Threshold()
     predict(write_scans(tmp_path / "scans", 1), out, model)
     assert read_mask(out / "scan_0.nii.gz", model.plan.labels).findings == ()
+
+
+def test_a_scan_that_failed_is_not_held_while_the_next_one_is_segmented(tmp_path: Path) -> None:
+    """Without a collection of garbage: gigabytes cannot wait for one."""
+    held: list[weakref.ref[object]] = []
+    alive: list[bool] = []
+
+    class Forgetful(Threshold):
+        def __call__(self, scan, *, accept=()):  # type: ignore[no-untyped-def]
+            alive.append(any(ref() is not None for ref in held))
+            held.append(weakref.ref(scan.voxels))
+            if len(held) < 3:
+                try:
+                    raise MemoryError(f"no room for {scan.grid.shape}")
+                except MemoryError as error:
+                    raise RuntimeError("while it was segmented") from error
+            return super().__call__(scan, accept=accept)
+
+    scans = write_scans(tmp_path / "scans", 3)
+    gc.disable()
+    try:
+        predict(scans, tmp_path / "out", Forgetful(overlaps=False))
+    finally:
+        gc.enable()
+    assert len(held) == 3
+    assert alive == [False, False, False]
+    text = (tmp_path / "out" / "cases.csv").read_text()
+    assert text.count("while it was segmented") == 2

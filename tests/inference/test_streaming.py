@@ -96,3 +96,12 @@ def test_streaming_equals_dense(drawn, effort, count, native_grid, channels_last
         labels = label_native(slabs, plan_grid, native_grid, reach=reach, labels=labels)
     np.testing.assert_array_equal(labels, wanted)
     np.testing.assert_array_equal(classify(folds, image, patch, effort), whole.argmax(0))
+
+
+@given(st.integers(1, 40), st.integers(1, 9), st.floats(-1, 20), st.floats(0, 30))
+def test_strips_label_each_coordinate_in_reach_once_and_no_other(columns, count, low, length):
+    outer = ((-0.5, 3.5), (low, low + length), (-0.5, 3.5))
+    strips = strips_of((4, columns, 4), count, outer=outer)
+    for at in np.arange(-2.0, 55.0, 0.25):
+        met = sum(a <= at < b for _, (_, (a, b), _) in strips)
+        assert met == (low <= at < low + length)

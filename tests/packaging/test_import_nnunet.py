@@ -125,6 +125,16 @@ def test_an_imported_model_says_what_it_was_trained_on(tmp_path):
     assert [f.code for f in segment(scan_of("slices")).findings] == []
 
 
+def test_a_structure_without_a_score_is_left_out_of_what_a_model_says(tmp_path):
+    """nnU-Net writes NaN for a structure that no case held out has."""
+    folder = write_folder(tmp_path / "trained", "slices")
+    (folder / "fold_0" / "validation").mkdir()
+    summary = '{"mean": {"1": {"Dice": NaN}, "2": {"Dice": 0.5}}}'
+    (folder / "fold_0" / "validation" / "summary.json").write_text(summary)
+    model = read_model_file(import_nnunet(folder, tmp_path / "model").parent)
+    assert model.training.validation_dice == {"core": 0.5}
+
+
 def test_without_a_fingerprint_a_scan_is_said_to_be_unjudged(tmp_path):
     segment = segmenter_for(write_folder(tmp_path / "trained", "slices"), "slices", tmp_path)
     assert [f.code for f in segment(scan_of("slices")).findings] == ["MDL-UNJUDGED"]

@@ -67,7 +67,9 @@ def device_for(device: str | None, engine: str) -> torch.device:
     Raises:
         ConfigError: there is no such device here.
     """
-    return find_device("cpu" if device is None and engine == "openvino" else device)
+    place = find_device("cpu" if device is None and engine == "openvino" else device)
+    elsewhere = device is None and engine == "onnx" and place.type not in ("cpu", "cuda")
+    return torch.device("cpu") if elsewhere else place
 
 
 def _looking(

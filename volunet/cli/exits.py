@@ -86,8 +86,9 @@ class Stop:
     def __init__(self) -> None:
         self._event = threading.Event()
         for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), self._ask)
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as by nohup
+                signal.signal(number, self._ask)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         if self._event.is_set() and number == signal.SIGINT:

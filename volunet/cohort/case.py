@@ -13,6 +13,7 @@ from pathlib import Path
 
 from volunet.cohort.failures import (
     Verdict,
+    free_frames,
     is_disk_full,
     judge_error,
     judge_findings,
@@ -183,6 +184,7 @@ def keep(made: Made, work: Work) -> CaseRecord:
     )
     try:
         if isinstance(made.found, Exception):
+            free_frames(made.found)
             raise made.found
         record = _write(made, made.found, work, record)
     except Exception as error:  # whatever it is, it must not stop the other scans

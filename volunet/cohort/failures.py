@@ -84,6 +84,18 @@ def traceback_of(error: Exception, files: Iterable[Path]) -> str:
     return without_folders("".join(traceback.format_exception(error)), files)
 
 
+def free_frames(error: Exception) -> None:
+    """Lets go of what the functions held that an error passed through; its lines stay.
+
+    A traceback keeps a scan and all that was made of it alive as long as anybody keeps the error,
+    and so do frames that called those of the traceback, until they are freed after they ended.
+    """
+    told: BaseException | None = error
+    while told is not None:
+        traceback.clear_frames(told.__traceback__)
+        told = told.__cause__ or told.__context__
+
+
 def _folders(files: Iterable[Path]) -> Iterator[Path]:
     for file in files:
         for folder in (file.parent, file.parent.absolute(), file.parent.resolve()):

@@ -63,7 +63,7 @@ class Doubt:
         """Takes in the logits (heads, rows, J, K) of some rows."""
         box, logits = slab
         doubt = doubt_of(logits[:, ::EVERY, ::EVERY, ::EVERY].float(), regions=self._regions)
-        sums = doubt.double().cpu().numpy()
+        sums = doubt.cpu().double().numpy()
         for axis, (start, stop) in enumerate(zip(box.start, box.stop, strict=True)):
             part = np.searchsorted(self._edges[axis], np.arange(start, stop, EVERY), "right") - 1
             kinds = np.arange(self.parts.shape[axis])

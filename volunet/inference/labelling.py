@@ -114,7 +114,10 @@ def strips_of(
     strips = []
     for start, stop in pairwise(edges):
         box = Box((0, start, 0), (shape[0], min(stop + 1, shape[1]), shape[2]))
-        across = (start if start else second[0], stop if stop < shape[1] else second[1])
+        across = (
+            max(start, second[0]) if start else second[0],
+            min(stop, second[1]) if stop < shape[1] else second[1],
+        )
         strips.append((box, (first, across, third)))
     return strips
 

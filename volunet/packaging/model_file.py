@@ -282,4 +282,5 @@ def _network(plan: AnyPlan, weights: Mapping[str, Tensor], digest: str) -> Netwo
     rule: Rule = LAST_POSITIVE if plan.order else MOST_LIKELY
     rule = rule if plan.targets is None else NO_CLASSES
     seen = tuple(p + 2 * around for p, around in zip(plan.patch, plan.margin, strict=True))
+    network.eval()  # else whoever looks at a window first moves the statistics of batch norm
     return Network(network, len(plan.channels), seen, identity, rule)

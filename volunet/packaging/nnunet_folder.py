@@ -6,6 +6,7 @@ knows tensors, plain Python and numpy's numbers, and refuses all else.
 
 from __future__ import annotations
 
+import math
 import pickle
 import re
 import zipfile
@@ -154,9 +155,13 @@ def load_data_only(path: Path) -> Any:
 
 
 def _read_dice(folder: Path) -> dict[str, float]:
-    """nnU-Net's own scores of the cases held out, where they lie beside the checkpoint."""
+    """nnU-Net's own scores of the cases held out, where they lie beside the checkpoint.
+
+    A structure that none of them has is NaN there, and is left out.
+    """
     path = folder / "validation" / "summary.json"
     if not path.is_file():
         return {}
     mean = read_values(path).get("mean", {})
-    return {key: float(of["Dice"]) for key, of in mean.items() if "Dice" in of}
+    dice = {key: float(of["Dice"]) for key, of in mean.items() if "Dice" in of}
+    return {key: value for key, value in dice.items() if math.isfinite(value)}

@@ -363,3 +363,34 @@ def test_threads_may_share_an_engine(tmp_path, scan):
     assert len(said) == 2
     for window, answer in zip(windows, answers, strict=True):
         assert torch.equal(answer, engine(window))
+
+
+def test_looking_ahead_moves_no_statistics_of_batch_normalisation(tmp_path, scan, monkeypatch):
+    """A network as it is loaded is in training mode, in which any look moves them."""
+    monkeypatch.setattr(auto, "SMALL", 1e9)
+    given = blobs()
+    given.module.norm = nn.BatchNorm3d(4)
+    given.module.train()
+    before = {name: value.clone() for name, value in given.module.state_dict().items()}
+    engine, _ = engine_of(given, tmp_path)
+    assert engine.possible
+    engine.settle(scan)
+    after = engine._network.module.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def test_a_remembered_engine_that_does_not_start_any_more_is_tried_again(
+    tmp_path, scan, monkeypatch
+):
+    """As where a shared home folder holds what another machine's library took."""
+    engine_of(blobs(), tmp_path, engine="onnx")[0].settle(scan)
+
+    def broken(candidate, *rest):
+        raise OSError(f"{candidate} has lost its library")
+
+    engine, said = engine_of(blobs(), tmp_path, engine="onnx")
+    with monkeypatch.context() as patched:
+        patched.setattr(auto, "build", broken)
+        assert engine.possible
+    assert "onnx fp32 has lost its library): engines are tried again." in said[0]
+    assert engine.settle(scan).rows[0].verdict == "chosen"

@@ -238,7 +238,11 @@ class AutoEngine:
             content = recall(self._cache, self._key(winner.engine)) or b""
             if hashlib.sha256(content).hexdigest() != choice.sha256:
                 return None
-        return choice, build(winner, self._network, self.device, content)
+        try:
+            return choice, build(winner, self._network, self.device, content)
+        except Exception as error:  # an engine that broke since is tried again, and set aside then
+            self._tell(f"{winner} does not start any more ({error}): engines are tried again.")
+            return None
 
     def _keep(self, choice: Choice, content: bytes) -> None:
         if not self._network.identity:
@@ -249,7 +253,7 @@ class AutoEngine:
 
     def _key(self, what: str) -> dict[str, Any]:
         return {
-            "format": 1,
+            "format": 2,
             "what": what,
             "model": self._network.identity,
             "patch": list(self._network.patch),

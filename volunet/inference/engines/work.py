@@ -15,7 +15,10 @@ CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, *TRANSPOSED)
 
 
 def multiply_adds(network: Network) -> float:
-    """Multiply-adds of the convolutions for one window, from a run at the least size."""
+    """Multiply-adds of the convolutions for one window, from a run at the least size.
+
+    The network is put in evaluation mode: a count must not move the statistics of its norms.
+    """
     device = next((p.device for p in network.module.parameters()), torch.device("cpu"))
     done = [0]
 
@@ -26,6 +29,7 @@ def multiply_adds(network: Network) -> float:
     convolutions = [m for m in network.module.modules() if isinstance(m, CONVOLUTIONS)]
     hooks = [layer.register_forward_hook(add) for layer in convolutions]
     try:
+        network.module.eval()
         with torch.inference_mode():
             network.module(torch.zeros(network.example_shape, device=device))
     finally:

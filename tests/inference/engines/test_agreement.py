@@ -56,7 +56,7 @@ def test_the_bar_on_the_spread_of_logits(share, agrees):
 
 
 @pytest.mark.parametrize(("share", "agrees"), [(0.9, True), (1.1, False)])
-def test_one_logit_may_differ_by_what_rounding_makes_of_constant_air_and_no_more(share, agrees):
+def test_one_logit_may_differ_by_more_than_all_but_not_without_limit(share, agrees):
     """It is one of 41,472 and moves no class, so that only its own size can tell."""
     labels = torch.zeros(24, 24, 24, dtype=torch.long)
     labels[12:] = 1

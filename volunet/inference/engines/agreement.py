@@ -3,9 +3,8 @@
 Logits are (B, heads, *S). Three questions are put, of which the last two matter to masks:
 
 - how far do logits lie apart (float32 only): their root mean square difference as a share of the
-  spread of the reference's, which rounding keeps small whatever the network, and the largest as a
-  share of the range, which a wrong operation makes large, but rounding as well: normalisation over
-  a window of constant air magnifies the last bit of float32;
+  spread of the reference's, and the largest as a share of the range, which depends much on the
+  windows (constant air magnifies an engine's rounding) and so only has a loose bar;
 - in how many voxels is the class the same;
 - what is the Dice of each structure that occurs, as most voxels are background.
 

@@ -253,7 +253,7 @@ class AutoEngine:
 
     def _key(self, what: str) -> dict[str, Any]:
         return {
-            "format": 2,
+            "format": 3,
             "what": what,
             "model": self._network.identity,
             "patch": list(self._network.patch),

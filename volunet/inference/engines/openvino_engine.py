@@ -26,6 +26,7 @@ from torch import Tensor
 
 from volunet.errors import MissingExtra, ShapeError
 from volunet.inference.engines.engine import Network, Precision
+from volunet.inference.engines.openvino_norm import stage_means
 
 LENGTH = struct.Struct("<Q")
 HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}
@@ -118,6 +119,8 @@ class OpenVinoEngine:
         (length,) = LENGTH.unpack_from(content)
         end = LENGTH.size + length
         model = ov.Core().read_model(content[LENGTH.size : end], content[end:])
+        if precision == "fp32":  # OpenVINO's own sums are float32 in bfloat16 too, staged ones not
+            stage_means(ov, model)
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": HINTS[precision],

@@ -25,8 +25,3 @@ def label_components(mask: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.
     renumber = np.zeros(count + 1, dtype=np.int32)
     renumber[order + 1] = np.arange(1, count + 1)
     return renumber[parts], sizes[order]
-
-
-def keep_largest(mask: NDArray[Any]) -> NDArray[np.bool_]:
-    """The largest face-connected part of a mask; an empty mask stays empty."""
-    return np.asarray(label_components(mask)[0] == 1)

@@ -330,6 +330,29 @@ def test_what_failed_the_check_is_not_tried_again(tmp_path):
     assert sum(text.startswith("Trying") for text in said) == 1
 
 
+class Full(nn.Module):
+    """Fits the machine's memory in torch alone."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__()
+        self.said, self.inner = said, blobs().module
+
+    def forward(self, x):
+        if torch.jit.is_tracing():
+            raise RuntimeError(self.said)
+        return self.inner(x)
+
+
+def test_an_engine_that_memory_ran_out_for_is_told_and_tried_again(tmp_path, scan):
+    for said, again in (("out of memory", True), ("no such operation", False)):
+        network = replace(blobs(), module=Full(said), identity=said)
+        for tried in (True, again):
+            engine, told = engine_of(network, tmp_path)
+            assert engine.settle(scan).winner.engine == "torch"
+            assert was_tried(told) == tried
+            assert f"onnx fp32 failed: {said}" in told[-1]
+
+
 def test_a_scan_without_a_structure_is_not_enough_for_half_precision(scan):
     class Threshold(nn.Module):
         def forward(self, x):

@@ -193,7 +193,8 @@ class AutoEngine:
         else:
             self._tell("Trying engines for this model, once on this machine.")
             choice = self._try(bench, self._candidates, images)
-            self._keep(choice, bench.content(choice.winner))
+            if not bench.hindered:
+                self._keep(choice, bench.content(choice.winner))
         return choice, bench.build(choice.winner)
 
     def _choose_small(self, bench: Bench, images: Tensor | None) -> Choice:

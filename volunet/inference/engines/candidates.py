@@ -16,7 +16,7 @@ from volunet.inference.engines.torch_engine import DTYPES, TorchEngine, name_of
 from volunet.planning.machine import choose_dtype
 
 EngineName = Literal["torch", "openvino", "onnx"]
-PACKAGES = ("torch", "openvino", "onnxruntime", "onnxruntime-gpu", "onnx")
+PACKAGES = ("volunet", "torch", "openvino", "onnxruntime", "onnxruntime-gpu", "onnx")
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ HOPELESS = 2.0
 MOST_BYTES = 2**28
 """Memory for the reference's logits, beyond which engines are tried on a single window."""
 
+FAILED = "failed"
+
 Evidence = Literal["scan", "bare", "noise", "none"]
 """A scan that shows structures, or one that shows none, which is not enough for half precision."""
 
@@ -84,15 +86,21 @@ class Choice(Settings):
     def __str__(self) -> str:
         row = self.rows[self.chosen]
         pace = f" ({row.seconds:.3g} s a window)" if row.seconds is not None else ""
-        aside = [f"{r} was set aside: {r.verdict}." for r in self.rows if r.equal and _differs(r)]
-        return " ".join([f"Engine: {row}{pace}.", *aside])
+        aside = [f"{r} was set aside: {r.verdict}." for r in self.rows if _was_set_aside(r)]
+        failed = [f"{r} {r.verdict}." for r in self.rows if r.verdict.startswith(FAILED)]
+        return " ".join([f"Engine: {row}{pace}.", *aside, *failed])
 
 
 class Bench:
-    """Candidates for one network on one device, converted once each."""
+    """Candidates for one network on one device, converted once each.
+
+    Attributes:
+        hindered: an engine failed for what may be otherwise on another day.
+    """
 
     def __init__(self, network: Network, device: torch.device) -> None:
         self.network, self.device = network, device
+        self.hindered = False
         self._contents: dict[EngineName, bytes] = {}
 
     def build(self, candidate: Candidate) -> Engine:
@@ -148,7 +156,8 @@ class Bench:
         content = self.content(Candidate(rows[chosen].engine, rows[chosen].precision))
         sha256 = hashlib.sha256(content).hexdigest() if content else ""
         unseen = rows[chosen].dice is None and self.network.rule is not NO_CLASSES
-        weak = unseen and rows[chosen].precision != "fp32"
+        half = [row for row in rows if row.precision != "fp32"]
+        weak = unseen and (rows[chosen] in half or any(map(_was_set_aside, half)))
         seen = "bare" if seen == "scan" and weak else seen
         return Choice(rows=tuple(rows), chosen=chosen, seen=seen, sha256=sha256)
 
@@ -168,8 +177,9 @@ class Bench:
         try:
             answers, seconds = _answers(self.build(candidate), trial, limit)
         except Exception as error:  # whatever a converter does, another engine goes on
+            self.hindered |= _may_pass(error)
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
-            return row_of(candidate, verdict=f"failed: {first}")
+            return row_of(candidate, verdict=f"{FAILED}: {first}")
         seen = compare(answers, wanted[: len(answers)], self.network.rule)
         return row_of(
             candidate,
@@ -213,5 +223,11 @@ def _finite(number: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _differs(row: Row) -> bool:
-    return row.verdict not in ("chosen", "slower", "not needed")
+def _was_set_aside(row: Row) -> bool:
+    """Whether it answered, and otherwise than torch in float32."""
+    return row.equal is not None and row.verdict not in ("chosen", "slower", "not needed")
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether an engine may have failed for lack of memory or disk, and not by what it is given."""
+    return isinstance(error, OSError | MemoryError) or "memory" in str(error).lower()

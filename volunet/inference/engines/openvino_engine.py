@@ -119,7 +119,7 @@ class OpenVinoEngine:
         (length,) = LENGTH.unpack_from(content)
         end = LENGTH.size + length
         model = ov.Core().read_model(content[LENGTH.size : end], content[end:])
-        if precision == "fp32":  # OpenVINO's own sums are float32 in bfloat16 too, staged ones not
+        if precision == "fp32":  # in bfloat16 each stage would round to it
             stage_means(ov, model)
         settings = {
             "PERFORMANCE_HINT": "LATENCY",

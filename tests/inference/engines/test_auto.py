@@ -371,6 +371,30 @@ def test_a_scan_without_a_structure_is_not_enough_for_half_precision(scan):
         assert choice.seen == seen
 
 
+def test_half_precision_set_aside_on_a_scan_without_a_structure_is_tried_again(scan):
+    class Raised(nn.Module):
+        """Small differences on a large logit, which bfloat16 rounds away; the background wins."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.look = nn.Conv3d(1, 1, 1)
+            nn.init.ones_(self.look.weight)
+            nn.init.constant_(self.look.bias, 1000.0)
+
+        def forward(self, x):
+            seen = self.look(x)
+            return torch.cat([torch.full_like(seen, 5000), seen], dim=1)
+
+    bench = choose.Bench(replace(blobs(), module=Raised()), CPU)
+    windows = torch.from_numpy(scan)[None]
+    half, alone = Candidate("torch", "bf16"), (REFERENCE,)
+    choice = bench.choose((half, REFERENCE), lambda _: windows, seen="scan")
+    assert choice.winner == REFERENCE
+    assert choice.rows[0].verdict not in ("slower", "chosen")
+    assert choice.seen == "bare"
+    assert bench.choose(alone, lambda _: windows, seen="scan").seen == "scan"
+
+
 @pytest.mark.skipif("bf16" in precisions(), reason="this CPU has bfloat16")
 def test_a_precision_that_no_engine_has_here_is_a_mistake_of_the_command(tmp_path):
     for engine in ("auto", "openvino"):

@@ -21,6 +21,8 @@ BLOCK = 6
 def stage_means(ov: Any, model: Any) -> None:
     """Replaces each normalisation over the voxels of a large map, in place.
 
+    A map that no block divides keeps OpenVINO's own.
+
     Args:
         ov: the package `openvino`.
         model: of static shapes, its maps (B, C, *S).
@@ -28,7 +30,8 @@ def stage_means(ov: Any, model: Any) -> None:
     for op in model.get_ordered_ops():
         if op.get_type_name() == "MVN" and _over_all_voxels(op):
             shape = tuple(op.input_value(0).get_shape())
-            if prod(shape[2:]) >= MANY and len(shape) in (4, 5):
+            size = shape[2:]
+            if len(size) in (2, 3) and prod(size) >= MANY and prod(blocks(size)) > 1:
                 op.output(0).replace(_normalise(ov.opset13, op, shape).output(0))
     model.validate_nodes_and_infer_types()
 

@@ -233,6 +233,11 @@ CODES: dict[str, Code] = {
         "A structure that was asked for was not found in a first, quick look.",
         "Look at the scan; without a region of interest all of it is looked at twice.",
     ),
+    "ROI-CUT": Code(
+        "warn",
+        "A structure that was asked for goes on to the edge of what was looked at.",
+        "Look at the mask; give the region of interest as a mask, or leave it out.",
+    ),
     "ROI-OUTSIDE": Code(
         "refuse",
         "The region of interest holds no voxel of the scan.",

@@ -65,6 +65,58 @@ def test_a_structure_that_is_not_there_is_a_finding_and_an_empty_mask():
     assert found.labels.voxels.dtype == np.uint8
 
 
+def long_scan() -> Volume:
+    """A stone along all of a body, of which a quick look sees only the middle: the rest is dim."""
+    volume = ct((60, 120, 60), body=((30, 60, 30), 160))
+    volume.voxels[0, 26:34, 10:110, 26:34] = 50
+    volume.voxels[0, 26:34, 60:72, 26:34] = 200
+    return volume
+
+
+class Brighter(Bright):
+    """Takes what is dim for stone only where windows stand on a place that no quick look takes."""
+
+    def __init__(self, quick: tuple[float, ...]) -> None:
+        super().__init__(-0.837)
+        self.quick = quick
+
+    def forward(self, windows):
+        logits = super().forward(windows)
+        if float(windows.mean()) not in self.quick:
+            logits[:, 2] += 10 * (windows[:, 0] > 0.05)
+        return logits
+
+
+class Listens(Bright):
+    """Keeps the mean of each window that it sees."""
+
+    def __init__(self) -> None:
+        super().__init__(-0.837)
+        self.heard: list[float] = []
+
+    def forward(self, windows):
+        self.heard.append(float(windows.mean()))
+        return super().forward(windows)
+
+
+def test_a_structure_that_goes_on_beyond_the_box_is_told():
+    plan, effort = plan_of(CT, patch=(24, 24, 24)), LESS
+    listens = Listens()
+    segmenter(plan, CT_SET, effort.quick, listens)(long_scan())
+    only = segmenter(plan, CT_SET, effort, Brighter(tuple(listens.heard))).only(["stone"])
+    found = only(long_scan())
+    assert [f.code for f in found.findings if "ROI" in f.code] == ["ROI-CUT"]
+    rows = np.flatnonzero((found.labels.voxels[0] == 5).any(axis=(0, 2)))
+    assert 8 < len(rows) < 100
+
+
+def test_a_structure_at_the_edge_of_the_scan_is_not_cut():
+    volume = scan()
+    volume.voxels[0, :12, 30:40, 25:35] = 200
+    found = model().only(["stone"])(volume)
+    assert not [f for f in found.findings if "ROI" in f.code]
+
+
 def test_one_of_two_structures_is_found_and_the_other_is_said_to_be_absent():
     found = model().only(["stone", "organ"])(ct(body=((30, 30, 30), 40)))
     assert "ROI-ABSENT" in {f.code for f in found.findings}

@@ -42,6 +42,19 @@ def test_weights_laid_out_otherwise_are_the_same_weights(dims):
     torch.testing.assert_close(network(windows), wanted, rtol=1e-5, atol=1e-5)
 
 
+def test_float32_is_not_tf32_and_what_others_want_of_cudnn_stays():
+    class Asks(torch.nn.Module):
+        def forward(self, windows):
+            self.tf32 = torch.backends.cudnn.allow_tf32
+            return windows
+
+    network, before = Asks(), torch.backends.cudnn.allow_tf32
+    TorchEngine(network, device="cpu")(torch.zeros(1, 1, 4, 4, 4))
+    assert before
+    assert not network.tf32
+    assert torch.backends.cudnn.allow_tf32
+
+
 def test_no_gradient_is_kept_and_dropout_sleeps():
     network = torch.nn.Sequential(torch.nn.Conv3d(1, 2, 1), torch.nn.Dropout(0.9))
     engine, windows = TorchEngine(network, device="cpu"), torch.rand(1, 1, 4, 4, 4)

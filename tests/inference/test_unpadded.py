@@ -113,6 +113,38 @@ def test_a_plan_that_loses_nothing_is_not_unpadded():
     assert plan_for(family="original", options={"padded": True}).unpadded is None
 
 
+def test_a_named_structure_sees_the_scan_around_its_box():
+    torch.manual_seed(1)
+    options = {"family": "original", "patch": (12, 12, 12), "overlap": 0.0, "features": (4, 8)}
+    scale = {"scheme": "set", "low": -9.0, "high": 9.0, "mean": 0.0, "sd": 1.0}
+    plan = type(PLAN).model_validate({**PLAN.model_dump(), **options, "intensities": (scale,)})
+    voxels = np.zeros((1, 64, 64, 64), dtype=np.float32)
+    noise = np.random.default_rng(0).standard_normal((40, 40, 40), dtype=np.float32)
+    voxels[0, 12:52, 12:52, 12:52] = noise
+    voxels[0, 28:36, 28:36, 28:36] = 6
+    scan = Volume(voxels, Grid((64, 64, 64), np.eye(4)))
+    model = Segmenter((TorchEngine(Far(), device="cpu"),), plan, fingerprint_of(), "roi", EFFORT)
+    whole, part = model(scan), model.only(["ball"])(scan)
+    assert part.how["plan_shape"] < whole.how["plan_shape"]
+    inside = whole.labels.voxels[0] == 1
+    assert inside.sum() > 50
+    np.testing.assert_array_equal(part.labels.voxels[0], inside)
+    assert not [f for f in part.findings if "ROI" in f.code]
+
+
+class Far(torch.nn.Module):
+    """A ball where it is bright and what lies a margin away, on either side, sums to less than 1.
+
+    Loses 8 voxels on each side, as the plan's network does.
+    """
+
+    def forward(self, seen):
+        middle = seen[:, :1, 8:-8, 8:-8, 8:-8]
+        around = seen[:, :1, :-16, 8:-8, 8:-8] + seen[:, :1, 16:, 8:-8, 8:-8]
+        ball = torch.where(around < 1, middle - 3, -1.0)
+        return torch.cat((-ball, ball), dim=1)
+
+
 def test_a_crop_sees_the_scan_around_it_and_not_its_own_mirror():
     torch.manual_seed(0)
     plan = type(PLAN).model_validate(

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
 from volunet.space import runs
-from volunet.space.components import label_components
+from volunet.space.box import Box
 from volunet.space.runs import Runs
 
 shapes = hnp.array_shapes(min_dims=3, max_dims=3, max_side=6)
@@ -55,9 +55,16 @@ def test_the_runs_draw_the_mask_again_however_few_rows_are_seen_at_once(mask, bl
 @given(masks)
 def test_parts_are_those_of_the_voxels_largest_first(mask):
     of = runs_of(mask)
-    parts, sizes = label_components(mask)
-    np.testing.assert_array_equal(of.sizes, sizes)
+    found, count = ndimage.label(mask)
+    order = np.argsort(-np.bincount(found.ravel(), minlength=count + 1)[1:], kind="stable")
+    parts = np.concatenate(([0], 1 + np.argsort(order)))[found]
+    np.testing.assert_array_equal(of.sizes, np.bincount(parts.ravel(), minlength=count + 1)[1:])
     np.testing.assert_array_equal(drawn(of, of.parts + 1), parts)
+
+
+@given(masks)
+def test_the_box_is_that_of_the_voxels(mask):
+    assert runs_of(mask).box == Box.around(mask)
 
 
 @given(masks)

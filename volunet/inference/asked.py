@@ -16,7 +16,6 @@ from volunet.inference.effort import Effort
 from volunet.inference.labelling import Labelling
 from volunet.inference.place import at_least, with_margin
 from volunet.inference.roi import Roi, Structures
-from volunet.inference.view import View
 
 SURE = 0.999
 """Share of a first look's doubt from which on a mask is as good as without a deadline."""
@@ -28,12 +27,12 @@ class Made:
 
     Args:
         labels: (I, J, K) class indices on the scan's grid.
-        view: what was looked at.
+        labelling: of what was looked at.
         sure: share of a first look's doubt that was looked at again; 1 without a limit.
     """
 
     labels: NDArray[Any]
-    view: View
+    labelling: Labelling
     findings: tuple[Finding, ...] = ()
     sure: float = 1.0
 
@@ -56,24 +55,26 @@ def label_as_asked(
     Raises:
         OutOfTime: the scan cannot be looked at once in time.
     """
-    view, findings = labelling.view, tuple[Finding, ...]()
+    findings: tuple[Finding, ...] = ()
     if isinstance(roi, Structures):
         quick = at_first_sight(labelling, effort, watch)
         box, findings = roi.find(quick, effort, labelling.plan.labels)
         if box is None:
             kind = np.min_scalar_type(labelling.plan.labels.classes - 1)
-            return Made(np.zeros(labelling.native.shape, dtype=kind), view, findings)
-        box = with_margin(box, labelling.plan.patch, view.seen.grid.shape)
-        view = view.part(at_least(box, labelling.plan.patch, view.seen.grid.shape))
-        labelling = replace(labelling, view=view)
+            return Made(np.zeros(labelling.native.shape, dtype=kind), labelling, findings)
+        plan, shape = labelling.plan, labelling.view.seen.grid.shape
+        box = at_least(with_margin(box, plan.patch, shape), plan.patch, shape)
+        labelling = replace(labelling, view=labelling.view.part(box, plan))
     if watch.limit_s == inf:
         made = InTime(labelling.run(effort), 1.0)
     else:
         made = label_in_time(labelling, effort, watch, ending_s=ending_s)
+    if isinstance(roi, Structures):
+        findings += roi.find_cut(made.labels, labelling)
     if made.sure < SURE:
         message = (
             f"Of the doubt that a first look left, {100 * made.sure:.0f} % were looked at again "
             f"within {watch.limit_s:.3g} s."
         )
         findings += (finding("RUN-HURRIED", message, sure=round(made.sure, 4)),)
-    return Made(made.labels, view, findings, made.sure)
+    return Made(made.labels, labelling, findings, made.sure)

@@ -59,14 +59,10 @@ class Frame:
         return cls(shape, tiling, low)
 
     def windows(self, region: Box, wanted: Wanted | None = None) -> list[Box]:
-        """The windows of the padded image that touch a region of the image and are wanted.
-
-        One at least, be it wanted or not.
-        """
-        inner = _moved(region, self.low)
+        """The windows of the padded image that touch a region of the image and are wanted."""
+        inner = region.moved(self.low)
         touching = [box for box in self.tiling.boxes() if _meet(box, inner)]
-        chosen = [box for box in touching if wanted is None or wanted(self.inside(box))]
-        return chosen or touching[:1]
+        return [box for box in touching if wanted is None or wanted(self.inside(box))]
 
     def inside(self, box: Box) -> Box:
         """A window of the padded image as the part of the image that it shows."""
@@ -94,7 +90,7 @@ def cover(  # noqa: PLR0913 - what a plan says of windows, and what is wanted of
         image: (C, I, J, K) as `Plan.prepare` gives it.
         region: the part of the image whose logits are asked for; all of it by default.
         wanted: asked of each window, cut to the image; those it declines are left out, and logits
-            that no window tells of are 0. One window is looked at in any case.
+            that no window tells of are 0. It wants one at least.
         nnunet: windows and their weights are nnU-Net's, as in `Tiling.regular`.
         unpadded: sizes of networks that answer a margin less than they see: windows stand steps
             apart, and beyond the image its mirror image is seen (the overlap-tile strategy of
@@ -110,7 +106,7 @@ def cover(  # noqa: PLR0913 - what a plan says of windows, and what is wanted of
     step, margin = ((), ()) if unpadded is None else (unpadded.step, unpadded.margin)
     frame = Frame.around(image.shape[1:], patch, effort.overlap, nnunet=nnunet, step=step)
     region = region or Box.whole(frame.shape)
-    inner = _moved(region, frame.low)
+    inner = region.moved(frame.low)
     windows = frame.windows(region, wanted)
     padded = _mirrored(image, frame, margin) if margin else _padded(image, frame)
     tiles = look(
@@ -129,7 +125,7 @@ def cover(  # noqa: PLR0913 - what a plan says of windows, and what is wanted of
                 "The network's answer is not finite. Look for voxels that are not numbers in the "
                 "scan; if there are none, the model is damaged."
             )
-        yield _moved(box, back), logits
+        yield box.moved(back), logits
 
 
 def _telling(row: Tensor) -> tuple[Tensor, ...]:
@@ -172,7 +168,7 @@ def _padded(image: NDArray[np.float32], frame: Frame) -> Tensor:
     if frame.tiling.shape == frame.shape:
         return torch.from_numpy(np.require(image, requirements=("C", "W")))
     padded = torch.zeros(image.shape[0], *frame.tiling.shape)
-    padded.numpy()[_moved(Box.whole(frame.shape), frame.low).index] = image
+    padded.numpy()[Box.whole(frame.shape).moved(frame.low).index] = image
     return padded
 
 
@@ -185,13 +181,6 @@ def _mirrored(image: NDArray[np.float32], frame: Frame, margin: tuple[int, ...])
         )
     ]
     return torch.from_numpy(np.pad(image, [(0, 0), *sides], mode="reflect"))
-
-
-def _moved(box: Box, by: tuple[int, ...]) -> Box:
-    return Box(
-        tuple(a + b for a, b in zip(box.start, by, strict=True)),
-        tuple(a + b for a, b in zip(box.stop, by, strict=True)),
-    )
 
 
 def _meet(one: Box, other: Box) -> bool:

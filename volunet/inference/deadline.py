@@ -68,9 +68,11 @@ class Watch:
         return self.engine_s / max(self.windows, 1)
 
     def timed(self, engine: Engine, windows: Tensor) -> Tensor:
-        """The engine's answer."""
+        """The engine's answer, once it is there: devices beside the CPU only begin with it."""
         before = self.now()
         logits = engine(windows)
+        if logits.device.type != "cpu":
+            torch.accelerator.synchronize(logits.device)
         took = self.now() - before
         self.windows += len(windows)
         self.engine_s += took

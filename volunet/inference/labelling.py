@@ -46,14 +46,18 @@ class Labelling:
         """Class indices on the scan's grid, (I, J, K).
 
         Args:
-            wanted: which windows are looked at; by default those that the view shows.
+            wanted: which windows are looked at; by default those that the view shows. What none
+                of them shows is background.
             tap: is shown each slab of logits as it is finished.
         """
         way, seen = self.plan.way_back(self.native), self.view.seen
         rule = LAST_POSITIVE if way.regions else MOST_LIKELY
-        wanted = wanted or self.view.windows
-        labels: NDArray[Any] | None = None
+        wanted, frame = wanted or self.view.windows, self.frame(effort)
+        most = len(way.regions) or self.plan.labels.classes - 1
+        labels = np.zeros(self.native.shape, dtype=np.min_scalar_type(most))
         for region, reach in strips_of(seen.grid.shape, effort.strips, outer=self.view.reach):
+            if not frame.windows(region, wanted):
+                continue
             slabs = cover(
                 self.engines,
                 seen.voxels,
@@ -64,7 +68,7 @@ class Labelling:
                 nnunet=self.plan.nnunet_windows,
                 unpadded=self.plan.unpadded,
             )
-            labels = label_native(
+            label_native(
                 slabs if tap is None else _tapped(slabs, tap),
                 seen.grid,
                 self.native,
@@ -73,7 +77,6 @@ class Labelling:
                 rule=rule,
                 slices=self._slices(way.nearest),
             )
-        assert labels is not None, "there is at least one strip"
         return np.array((0, *way.regions), dtype=labels.dtype)[labels] if way.regions else labels
 
     def _slices(self, axis: int | None) -> Slices | None:
@@ -81,6 +84,11 @@ class Labelling:
         if axis is None or self.native is self.view.seen.grid:
             return None
         return Slices(axis, self.view.whole[axis], self.view.box.start[axis])
+
+    def skipped(self, effort: Effort) -> int:
+        """How many windows show nothing that is worth a look."""
+        frame = self.frame(effort)
+        return sum(not self.view.shows(frame.inside(box)) for box in frame.tiling.boxes())
 
     def order(self, effort: Effort, wanted: Wanted) -> list[Box]:
         """The windows that are looked at, strip by strip; those across a border come twice."""

@@ -24,8 +24,9 @@ from volunet.inference.labelling import Labelling
 from volunet.inference.place import Place
 from volunet.planning.fingerprint import Fingerprint
 from volunet.space.box import Box
-from volunet.space.components import label_components
 from volunet.space.labels import Labels
+from volunet.space.lookup import index_map
+from volunet.space.runs import Runs
 
 SPECK = 0.01
 
@@ -77,10 +78,9 @@ class Structures:
         index = replace(labelling, native=grid).run(effort.quick)
         around, absent = [], []
         for value, speck_ml in zip(self.values, self.specks_ml, strict=True):
-            mask = _without_specks(
-                index == labels.values.index(value) + 1, speck_ml / grid.voxel_ml
-            )
-            box = Box.around(mask)
+            runs = _runs_of(index, value, labels)
+            large = int(np.count_nonzero(runs.sizes * grid.voxel_ml >= speck_ml))
+            box = runs.pick(runs.parts < (large or len(runs.sizes))).box
             if box is None:
                 name = labels.name_of(value)
                 message = f"A quick look at the whole scan found no {name}."
@@ -92,6 +92,27 @@ class Structures:
         low = (min(sides) for sides in zip(*(box.start for box in around), strict=True))
         high = (max(sides) for sides in zip(*(box.stop for box in around), strict=True))
         return Box(tuple(low), tuple(high)), tuple(absent)
+
+    def find_cut(self, index: NDArray[Any], labelling: Labelling) -> tuple[Finding, ...]:
+        """Which structures reach the edge of what was looked at, inside the scan.
+
+        Args:
+            index: (I, J, K) class indices on the scan's own grid, by `labelling`.
+        """
+        view, labels = labelling.view, labelling.plan.labels
+        across = index_map(view.seen.grid, labelling.native)
+        step = np.abs(across[:3, :3]).max(axis=1)  # to the next voxel
+        low, high = np.array(view.reach).T
+        low = np.where(low + 0.5 + view.box.start > 0, low, -np.inf)
+        high = np.where(high + 0.5 + view.box.start < view.whole, high, np.inf)
+        cut = []
+        for value in self.values:
+            ends = _runs_of(index, value, labels).ends @ across[:3, :3].T + across[:3, 3]
+            if (ends - step < low).any() or (ends + step >= high).any():
+                name = labels.name_of(value)
+                message = f"{name} reaches the edge of the box that was looked at."
+                cut.append(finding("ROI-CUT", message, structure=name))
+        return tuple(cut)
 
     def keep(self, labels: NDArray[Any]) -> NDArray[Any]:
         """Label values, of these structures alone."""
@@ -108,13 +129,7 @@ def _least_ml(name: str, fingerprint: Fingerprint) -> float:
     return min((ml for ml in volumes if ml), default=0.0)
 
 
-def _without_specks(mask: NDArray[np.bool_], least_vox: float) -> NDArray[np.bool_]:
-    """A mask without its parts of fewer voxels, if there are others."""
-    box = Box.around(mask)
-    if box is None or least_vox <= 1:
-        return mask
-    parts, sizes = label_components(mask[box.index])
-    kept = int(np.count_nonzero(sizes >= least_vox)) or len(sizes)
-    large = np.zeros_like(mask)
-    large[box.index] = (parts > 0) & (parts <= kept)
-    return large
+def _runs_of(index: NDArray[Any], value: int, labels: Labels) -> Runs:
+    """The voxels of a structure in a map of class indices."""
+    place = labels.values.index(value) + 1
+    return Runs.where(index, lambda classes: classes == place)

@@ -218,7 +218,8 @@ class Segmenter:
             if isinstance(self.roi, Structures):
                 values = self.roi.keep(values)
         how = {
-            **self._tell(made.view, foreseen),
+            **self._tell(made.labelling.view, foreseen),
+            "windows_skipped": made.labelling.skipped(effort) * len(engines) * len(effort.mirrors),
             "limit_s": self.limit_s,
             "sure_share": round(made.sure, 4),
             "windows": clock.windows,
@@ -264,7 +265,8 @@ class Segmenter:
             "engines": [str(engine) for engine in self.engines],
             "plan_shape": list(seen.shape),
             "plan_spacing_mm": list(seen.spacing),
-            **view.told(len(self.engines) * len(effort.mirrors)),
+            "crop": [list(view.box.start), list(view.box.stop)] if view.narrowed else None,
+            "windows_skipped": 0,
             "strips": effort.strips,
             "sums": str(effort.accumulator).removeprefix("torch."),
             "predicted_gb": round(foreseen.demand.total / GB, 3),

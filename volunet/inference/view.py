@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
-from typing import Any
 
 from volunet.inference.air import Cells, find_body, margin_vox
 from volunet.inference.effort import Effort
@@ -22,9 +21,9 @@ from volunet.space.box import Box
 from volunet.space.volume import Volume
 
 
-@dataclass
+@dataclass(frozen=True)
 class Windows:
-    """Which windows are worth a look: those that show the body. It counts the others.
+    """Which windows are worth a look: those that show the body.
 
     Args:
         start: of the prepared part on the grid of the cells.
@@ -32,18 +31,9 @@ class Windows:
 
     cells: Cells
     start: tuple[int, ...]
-    skipped: int = 0
 
     def __call__(self, box: Box) -> bool:
-        shown = self.show(box)
-        self.skipped += not shown
-        return shown
-
-    def show(self, box: Box) -> bool:
-        """Whether a window shows the body."""
-        low = tuple(a + s for a, s in zip(box.start, self.start, strict=True))
-        high = tuple(b + s for b, s in zip(box.stop, self.start, strict=True))
-        return self.cells.touch(Box(low, high))
+        return self.cells.touch(box.moved(self.start))
 
 
 @dataclass(frozen=True)
@@ -73,31 +63,17 @@ class View:
 
     def shows(self, box: Box) -> bool:
         """Whether a window is worth a look."""
-        return self.windows is None or self.windows.show(box)
+        return self.windows is None or self.windows(box)
 
-    def part(self, box: Box) -> View:
+    def part(self, labelled: Box, plan: AnyPlan) -> View:
         """The view of a box of what is seen; what is outside is background."""
+        box = _seen_around(labelled, plan, self.seen.grid.shape)
         windows = self.windows
         if windows is not None:
-            start = tuple(a + s for a, s in zip(box.start, windows.start, strict=True))
-            windows = Windows(windows.cells, start, windows.skipped)
-        inside = Box(
-            tuple(a + s for a, s in zip(box.start, self.box.start, strict=True)),
-            tuple(b + s for b, s in zip(box.stop, self.box.start, strict=True)),
-        )
-        reach = _within(box, self.reach, self.seen.grid.shape)
+            windows = Windows(windows.cells, box.moved(windows.start).start)
+        reach = _reach_in(box, labelled, self.reach, self.seen.grid.shape)
+        inside = box.moved(self.box.start)
         return View(self.seen.crop(box), reach, inside, self.whole, windows, self.scales)
-
-    def told(self, looks: int) -> dict[str, Any]:
-        """For records: what was left out.
-
-        Args:
-            looks: at each window.
-        """
-        return {
-            "crop": [list(self.box.start), list(self.box.stop)] if self.narrowed else None,
-            "windows_skipped": 0 if self.windows is None else self.windows.skipped * looks,
-        }
 
 
 def view_scan(
@@ -133,11 +109,7 @@ def view_scan(
     elif cells is not None and effort.crop and prepared is None:
         box = cells.box(margin_vox(grid)) or box
     box = at_least(box, plan.patch, grid.shape)
-    labelled = box
-    if plan.unpadded is not None:  # it sees what lies around, from where its maps would begin
-        box = grown(box, plan.margin, grid.shape)
-        steps = zip(box.start, plan.unpadded.step, strict=True)
-        box = Box(tuple(a - a % step for a, step in steps), box.stop)
+    labelled, box = box, _seen_around(box, plan, grid.shape)
     scales: tuple[Scale, ...] = ()
     if isinstance(plan, Plan):
         seen, scales = plan.prepare_scaled(scan, box)
@@ -147,28 +119,32 @@ def view_scan(
     first, second, third = (
         (-0.5, n - 0.5) if plan.way_back(scan.grid).cropped else (-inf, inf) for n in grid.shape
     )
-    reach = _within(box, (first, second, third), grid.shape)
-    if labelled != box:
-        reach = _only(labelled, box, reach, grid.shape)
+    reach = _reach_in(box, labelled, (first, second, third), grid.shape)
     windows = Windows(cells, box.start) if cells is not None and effort.skip_air else None
     return View(seen, reach, box, grid.shape, windows, scales)
 
 
-def _only(labelled: Box, box: Box, reach: Reach, shape: tuple[int, ...]) -> Reach:
-    """A reach in a box, ended where what is labelled ends within the image."""
+def _seen_around(labelled: Box, plan: AnyPlan, shape: tuple[int, ...]) -> Box:
+    """What of an image a network has to see for the labels of a box.
+
+    Networks without padding see what lies around it, from where their maps would begin.
+    """
+    if plan.unpadded is None:
+        return labelled
+    box = grown(labelled, plan.margin, shape)
+    steps = zip(box.start, plan.unpadded.step, strict=True)
+    return Box(tuple(a - a % step for a, step in steps), box.stop)
+
+
+def _reach_in(box: Box, labelled: Box, reach: Reach, shape: tuple[int, ...]) -> Reach:
+    """The part of a reach, in an image, that lies in a box of it, from the start of a larger box.
+
+    Where the smaller one ends with the image, the reach ends as it does.
+    """
     first, second, third = (
-        (low if a == 0 else a - s - 0.5, high if b == n else b - s - 0.5)
-        for (low, high), a, b, s, n in zip(
+        (max(low, a - 0.5 if a else low) - start, min(high, b - 0.5 if b < n else high) - start)
+        for (low, high), a, b, start, n in zip(
             reach, labelled.start, labelled.stop, box.start, shape, strict=True
         )
-    )
-    return first, second, third
-
-
-def _within(box: Box, reach: Reach, shape: tuple[int, ...]) -> Reach:
-    """The part of a reach, in an image, that lies in a box of it, from the box's start."""
-    first, second, third = (
-        (-0.5 if a else low, b - a - 0.5 if b < n else high - a)
-        for (low, high), a, b, n in zip(reach, box.start, box.stop, shape, strict=True)
     )
     return first, second, third

@@ -53,6 +53,13 @@ class Box:
         """Number of voxels along each axis."""
         return tuple(b - a for a, b in zip(self.start, self.stop, strict=True))
 
+    def moved(self, by: tuple[int, ...]) -> Box:
+        """The box, so many voxels further along each axis."""
+        return Box(
+            tuple(a + more for a, more in zip(self.start, by, strict=True)),
+            tuple(b + more for b, more in zip(self.stop, by, strict=True)),
+        )
+
     @property
     def index(self) -> tuple[slice | EllipsisType, ...]:
         """Index of the box in the last axes of an array: `array[box.index]`."""

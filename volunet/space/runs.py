@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from volunet.space.box import Box
 from volunet.space.grid import Shape
 
 BLOCK = 1 << 22  # voxels that are looked at, or written, at once
@@ -74,6 +75,21 @@ class Runs:
     def voxels(self) -> int:
         """Voxels of the mask."""
         return int(self.lengths.sum())
+
+    @property
+    def ends(self) -> NDArray[np.int64]:
+        """The first and the last voxel of each run, (2 n, 3)."""
+        plane, line, _ = _steps(self.shape)
+        row, rest = np.divmod(np.concatenate((self.starts, self.stops - 1)), plane)
+        return np.stack((row, *np.divmod(rest, line)), axis=1)
+
+    @property
+    def box(self) -> Box | None:
+        """The smallest box that holds the mask; None where it is empty."""
+        if not len(self):
+            return None
+        low, high = self.ends.min(axis=0), self.ends.max(axis=0) + 1
+        return Box(tuple(low.tolist()), tuple(high.tolist()))
 
     @cached_property
     def parts(self) -> NDArray[np.int64]:

@@ -6,6 +6,8 @@ segment (50 s), and its windows are slower than channels-last bfloat16.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 import torch
 from torch import Tensor, nn
 
@@ -57,7 +59,18 @@ class TorchEngine:
     def __call__(self, windows: Tensor, /) -> Tensor:
         """Logits (B, classes, *patch), float32 on the engine's device."""
         batch = windows.to(self.device, torch.float32, non_blocking=True)
-        half = self.dtype != torch.float32
-        with torch.autocast(self.device.type, self.dtype, enabled=half):
+        with self._arithmetic():
             logits: Tensor = self.network(batch)
         return logits.float()
+
+    def _arithmetic(self) -> AbstractContextManager[object]:
+        """Computes in the engine's type, be it float32, for which cuDNN takes TF32 if it may."""
+        if self.dtype != torch.float32:
+            return torch.autocast(self.device.type, self.dtype)
+        cudnn = torch.backends.cudnn
+        return cudnn.flags(
+            enabled=cudnn.enabled,
+            benchmark=cudnn.benchmark,
+            deterministic=cudnn.deterministic,
+            allow_tf32=False,
+        )

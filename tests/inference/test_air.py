@@ -26,6 +26,8 @@ from tests.inference.less import (
 )
 from volunet.inference.air import air_level, find_body
 from volunet.inference.effort import Effort
+from volunet.inference.labelling import Labelling
+from volunet.inference.view import view_scan
 from volunet.space.box import Box
 from volunet.space.grid import Grid
 from volunet.space.picture import picture_grid
@@ -93,6 +95,18 @@ def test_windows_between_two_bodies_are_skipped():
     how = segmenter(plan_of(CT), CT_SET, LESS, Bright(0))(scan).how
     assert how["plan_shape"][0] > 100
     assert how["windows_skipped"] > 0.2 * (how["windows"] + how["windows_skipped"])
+
+
+def test_a_strip_of_nothing_but_air_is_not_looked_at():
+    scan = ct((40, 120, 40), left=((20, 16, 20), 20), right=((20, 104, 20), 20))
+    plan, efforts = plan_of(CT), [Effort(skip_air=True, strips=n) for n in (1, 5)]
+    whole, strips = (segmenter(plan, CT_SET, e, Bright(-0.837))(scan) for e in efforts)
+    np.testing.assert_array_equal(strips.labels.voxels, whole.labels.voxels)
+    view = view_scan(scan, plan, CT_SET, efforts[1])
+    order = Labelling([], plan, view, scan.grid).order(efforts[1], view.shows)
+    assert all(map(view.shows, order))
+    assert strips.how["windows"] == len(order)
+    assert strips.how["windows_skipped"] == whole.how["windows_skipped"] > 0
 
 
 @pytest.mark.parametrize("noise_hu", [20, 60, 120])

@@ -147,10 +147,10 @@ def with_noisy_air(voxels: NDArray[np.int16], rng: np.random.Generator) -> NDArr
 
 
 def with_patch(model: Path, patch: int, out: Path) -> None:
-    """Writes a copy of a model that looks at windows of another size; its weights are the same."""
+    """Writes a copy of a model that looks at windows of another size, half of one apart."""
     place = find_model(model)
     said = read_model_file(place)
-    plan = Plan.model_validate(said.plan.model_dump() | {"patch": (patch, patch, patch)})
+    plan = Plan.model_validate(said.plan.model_dump() | {"patch": (patch,) * 3, "overlap": 0.5})
     save_model(
         out,
         load_weights(place, said)[0],

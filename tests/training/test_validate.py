@@ -1,6 +1,7 @@
 """Scoring held-out cases keeps to its time, and a run keeps to its budget all the same."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from volunet.data.cache import Prepared
 from volunet.planning.targets import Scale
 from volunet.space.grid import Grid
 from volunet.training.fit import fit, scoring_s
+from volunet.training.history import read_history
 from volunet.training.measure import PSNR
 from volunet.training.validate import (
     MOST_DB,
@@ -51,6 +53,22 @@ def test_many_held_out_cases_do_not_eat_the_budget(tmp_path):
     assert time.monotonic() - started < 6
     assert 0 < done.score.cases < 400
     assert done.steps > 10
+
+
+def test_one_large_held_out_case_does_not_eat_the_budget(tmp_path):
+    small = ball(0)
+    many = (1, 5, 5, 5)  # balls
+    large = replace(
+        small,
+        image=np.tile(small.image, many),
+        label=np.tile(small.label, many[1:]),
+        grid=Grid((100, 100, 100), np.eye(4)),
+    )
+    wanted = replace(job(tmp_path, seconds=8.0, validations=8), validation=[large])
+    done = fit(wanted)
+    scores = [line["val_dice"] for line in read_history(tmp_path / "history.csv")]
+    assert 2 <= len([score for score in scores if score]) < 8
+    assert "A validation is passed over" in done.notes[0]
 
 
 def test_a_tenth_of_the_budget_is_for_validation():

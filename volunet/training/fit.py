@@ -161,7 +161,8 @@ def _train(
     )
     handlers.count(trainer, run, should_stop)
     handlers.log(trainer, run, history, report)
-    handlers.validate_now_and_then(trainer, run, score_now)
+    most_s = scoring_s(job.budget, job.settings)
+    handlers.validate_now_and_then(trainer, run, score_now, most_s=most_s)
     handlers.keep_newest(trainer, run, checkpoints)
     handlers.stop_when_asked(trainer, run)
     if run.clock.progress < 1:  # else it was killed after its last step

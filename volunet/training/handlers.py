@@ -79,21 +79,37 @@ def write_line(run: Run, history: Path, report: Report, *, score: Score | None =
     report(Progress(row, run.clock.budget, run.clock.progress, score, run.untold()))
 
 
-def validate_now_and_then(trainer: Engine, run: Run, validate: Callable[[], Score]) -> None:
+def validate_now_and_then(
+    trainer: Engine, run: Run, validate: Callable[[], Score], *, most_s: float
+) -> None:
     """Scores whole cases at even shares of the run; the last time is not this handler's.
 
-    A share that went by during a validation is passed over.
+    A share that went by during a validation is passed over, and so is one before which validations
+    took longer than they may.
+
+    Args:
+        most_s: seconds that one may take on average.
     """
     times = run.settings.validations
 
     def after_step() -> None:
         due = (run.validated + 1) / times
-        if run.clock.progress >= due and due < 1:
-            started = run.now()
-            validate()
-            run.now.agree(wish=run.now.stop)
-            run.clock.reserve(1.1 * (run.now() - started))
-            run.validated = max(run.validated, int(run.clock.progress * times))
+        if run.clock.progress < due or due >= 1:
+            return
+        if run.scored_s > most_s * run.validated:
+            run.validated += 1
+            run.note(
+                f"A validation is passed over: those so far took {run.scored_s:.0f} s. Fewer, "
+                "shorter ones: training.validations, or fewer held-out cases."
+            )
+            return
+        started = run.now()
+        validate()
+        run.now.agree(wish=run.now.stop)
+        took = run.now() - started
+        run.scored_s += took
+        run.clock.reserve(1.1 * took)
+        run.validated = max(run.validated, int(run.clock.progress * times))
 
     trainer.add_event_handler(Events.ITERATION_COMPLETED, after_step)
 

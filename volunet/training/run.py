@@ -42,6 +42,7 @@ class Run:
         best: the highest mean score of a validation so far, -inf before the first.
         drawing_s: seconds spent on drawing, cutting and changing patches.
         stepping_s: seconds spent on steps, drawing included.
+        scored_s: seconds spent on validations between steps.
         unread: steps whose loss has not been looked at.
         pieces: that a batch is worked through in.
         notes: what somebody should know of how it goes, in sentences; the first `told` are told.
@@ -57,6 +58,7 @@ class Run:
     best: float = -inf
     drawing_s: float = 0.0
     stepping_s: float = 0.0
+    scored_s: float = 0.0
     validated: int = 0
     unread: list[Step] = field(default_factory=list)
     pieces: int = 1
@@ -177,6 +179,7 @@ class Run:
             "validated": self.validated,
             "drawing_s": self.drawing_s,
             "stepping_s": self.stepping_s,
+            "scored_s": self.scored_s,
             "notes": self.notes,
             "pieces": self.pieces,
             "module": self.parts.module.state_dict(),
@@ -204,6 +207,7 @@ class Run:
         self.clock.reserve(state["reserved_s"])
         self.best, self.validated = state["best"], state["validated"]
         self.drawing_s, self.stepping_s = state["drawing_s"], state["stepping_s"]
+        self.scored_s = state.get("scored_s", 0.0)  # not kept by versions before 0.1.0
         self.notes, self.told = list(state["notes"]), len(state["notes"])
         self.pieces = state["pieces"]
         self.parts.module.load_state_dict(state["module"])

@@ -57,12 +57,12 @@ def test_many_held_out_cases_do_not_eat_the_budget(tmp_path):
 
 def test_one_large_held_out_case_does_not_eat_the_budget(tmp_path):
     small = ball(0)
-    many = (1, 5, 5, 5)  # balls
+    many = (1, 3, 3, 3)  # balls
     large = replace(
         small,
         image=np.tile(small.image, many),
         label=np.tile(small.label, many[1:]),
-        grid=Grid((100, 100, 100), np.eye(4)),
+        grid=Grid((60, 60, 60), np.eye(4)),
     )
     wanted = replace(job(tmp_path, seconds=8.0, validations=8), validation=[large])
     done = fit(wanted)

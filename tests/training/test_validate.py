@@ -35,6 +35,28 @@ def test_scoring_stops_when_its_time_is_up_but_not_before_one_case():
     assert score_cases(network, [], PLAN, **how) == []
 
 
+def test_windows_of_nothing_but_air_are_background_and_cost_nothing():
+    class Counts(nn.Module):
+        seen = 0
+
+        def forward(self, windows):
+            self.seen += 1
+            ball = windows - 0.5
+            return torch.cat((torch.zeros_like(ball), ball), dim=1)
+
+    small, network = ball(0), Counts()
+    image = np.zeros((1, 20, 20, 80), dtype=np.float32)
+    label = np.zeros(image.shape[1:], dtype=np.uint8)
+    image[..., :20], label[..., :20] = small.label, small.label
+    how = {"device": torch.device("cpu"), "dtype": torch.float32}
+    case = replace(small, image=image, label=label, grid=Grid(label.shape, np.eye(4)))
+    assert score_cases(network, [case], PLAN, **how) == [[1.0]]
+    assert 0 < network.seen < 20  # 2 x 2 x 9 cover it
+    network.seen = 0
+    assert score_cases(network, [replace(case, image=image * 0)], PLAN, **how) == [[0.0]]
+    assert network.seen == 36
+
+
 def test_a_mean_is_over_the_cases_that_have_a_dice():
     nan = float("nan")
     score = mean_score([[0.5, nan], [1.0, nan]], ["liver", "spleen"])

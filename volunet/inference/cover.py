@@ -144,17 +144,19 @@ def classify(
     effort: Effort,
     *,
     regions: tuple[int, ...] = (),
+    wanted: Wanted | None = None,
     unpadded: Sizes | None = None,
 ) -> NDArray[Any]:
     """The class of each voxel of a prepared image, (I, J, K) in the smallest type.
 
     Args:
         regions: as in `WayBack`.
+        wanted: as in `cover`.
         unpadded: as in `cover`.
     """
     rule: Rule = LAST_POSITIVE if regions else MOST_LIKELY
     index: NDArray[Any] | None = None
-    for box, logits in cover(engines, image, patch, effort, unpadded=unpadded):
+    for box, logits in cover(engines, image, patch, effort, wanted=wanted, unpadded=unpadded):
         if index is None:
             kind = np.min_scalar_type(rule.most(len(logits)))
             index = np.empty(image.shape[1:], dtype=kind)

@@ -16,10 +16,11 @@ from volunet.data.cache import Prepared
 from volunet.evaluation.overlap import overlaps
 from volunet.evaluation.values import psnr_db
 from volunet.inference.cover import classify
-from volunet.inference.effort import Effort
+from volunet.inference.effort import Effort, Wanted
 from volunet.inference.engines.torch_engine import TorchEngine
 from volunet.inference.estimating import estimate
 from volunet.planning.plan import Plan
+from volunet.space.box import Box
 from volunet.training.measure import DICE, Measure
 
 MOST_DB = 200.0
@@ -87,6 +88,16 @@ def score_cases(
     return rows
 
 
+def _windows_of(image: NDArray[np.float32]) -> Wanted | None:
+    """The windows that show something: not one value all over, as air outside a body does."""
+
+    def shows(box: Box) -> bool:
+        part = image[box.index]
+        return bool((part != part[:, :1, :1, :1]).any())
+
+    return shows if shows(Box.whole(image.shape[1:])) else None
+
+
 def _psnr_of_case(engine: TorchEngine, case: Prepared, plan: Plan) -> list[float]:
     found = estimate([engine], case.image, plan, Effort(overlap=plan.overlap))
     return [psnr_of(*pair) for pair in zip(case.label, found, strict=True)]
@@ -101,8 +112,15 @@ def psnr_of(reference: NDArray[np.float32], found: NDArray[np.float32]) -> float
 
 def _dice_of_case(engine: TorchEngine, case: Prepared, plan: Plan) -> list[float]:
     regions, classes = plan.way_back(case.grid).regions, range(1, plan.labels.classes)
-    sight = (plan.patch, Effort(overlap=plan.overlap))
-    found = classify([engine], case.image, *sight, regions=regions, unpadded=plan.unpadded)
+    found = classify(
+        [engine],
+        case.image,
+        plan.patch,
+        Effort(overlap=plan.overlap),
+        regions=regions,
+        wanted=_windows_of(case.image),
+        unpadded=plan.unpadded,
+    )
     seen = overlaps(case.label, found, tuple(classes), ignore=plan.labels.ignore_index)
     known = [case.drawn is None or case.drawn[c] for c in classes]
     return [seen[c].dice if k else nan for c, k in zip(classes, known, strict=True)]

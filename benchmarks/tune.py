@@ -22,10 +22,12 @@ from torch import nn
 
 from benchmarks.volumes import with_patch
 from volunet.data.cache import prepare
+from volunet.data.drawn import drawn_classes
 from volunet.data.layouts import find_dataset
 from volunet.data.read_case import read_case
 from volunet.data.sampler import cut_patches, draw_patches
 from volunet.packaging.model_file import find_model, load_weights, read_model_file, save_model
+from volunet.planning.machine import choose_dtype
 from volunet.training.losses.loss import Loss
 from volunet.training.optim import Optimisation, make_optimizer, rate_at, set_rate
 
@@ -40,6 +42,7 @@ class Held:
     image: NDArray[np.float32]
     label: NDArray[np.uint8]
     foreground: dict[int, NDArray[np.int32]]
+    drawn: NDArray[np.bool_] | None
 
 
 def main() -> None:
@@ -80,11 +83,11 @@ def hold(case, plan) -> Held:
     _, arrays = prepare(read, plan, seed=0)
     image, label = arrays.pop("image"), arrays.pop("label")
     found = {int(name.removeprefix("class ")): voxels for name, voxels in arrays.items()}
-    return Held(case.case_id, image, label, found)
+    return Held(case.case_id, image, label, found, drawn_classes(case, plan.labels))
 
 
 def tune(network: nn.Module, cases: list[Held], plan, steps: int) -> None:
-    rng = np.random.default_rng(0)
+    rng, dtype = np.random.default_rng(0), choose_dtype("cpu")
     settings = Optimisation(method="adamw", learning_rate=RATE, warm_up=0.1)
     optimizer = make_optimizer(network, settings)
     loss_of, losses = Loss(plan), []
@@ -93,7 +96,9 @@ def tune(network: nn.Module, cases: list[Held], plan, steps: int) -> None:
         draws = draw_patches(cases, plan.patch, 1, foreground_share=0.8, rng=rng)
         batch = cut_patches(cases, draws, plan.patch)
         image = batch.image.contiguous(memory_format=torch.channels_last_3d)
-        loss = loss_of((network(image),), batch.label)
+        with torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32):
+            logits = network(image)
+        loss = loss_of((logits.float(),), batch.label, drawn=batch.drawn)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)

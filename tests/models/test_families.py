@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from volunet.errors import ConfigError
+from volunet.errors import ConfigError, ShapeError
 from volunet.models.families import FAMILIES, build_network, family_of, read_options, sizes_of
 from volunet.models.spec import ModelSpec
 from volunet.models.unet import UShape
@@ -18,7 +18,7 @@ SMALL = {
 }
 NEEDS = {"swin_unetr": "einops"}
 OTHER = {
-    "features": ((4, 8, 8, 8), ((2, 2, 2),) * 3, ((3, 3, 3),) * 4),
+    "features": ((2, 4, 4), ((2, 2, 2),) * 2, ((3, 3, 3),) * 3),
     "strides": ((4, 8, 8), ((2, 2, 2), (1, 1, 1)), ((3, 3, 3),) * 3),
     "kernels": ((4, 8, 8), ((2, 2, 2), (2, 2, 2)), ((1, 1, 1), (3, 3, 3), (3, 3, 3))),
 }
@@ -88,13 +88,21 @@ def test_what_a_family_heeds_changes_what_is_built(family):
     }
     changed |= {name: {name: True} for name in ("residual", "attention")}
     changed["layers"] = {"layers": base.layers.model_copy(update={"normalisation": "none"})}
-    if family == "nnunet":  # depths are those of the other number of stages
-        base = base.model_copy(update={"options": {}})
     for name, update in changed.items():
-        if name == "features" and "strides" not in heeds:
-            continue  # the number of stages goes with them
         other = base.model_copy(update=update)
-        assert (weights(other) != weights(base)) == (name in heeds), name
+        if name in update and name not in (*OTHER, *heeds):
+            with pytest.raises(ConfigError, match=f"{family} has no setting '{name}'"):
+                build_network(other)
+        else:
+            assert (weights(other) != weights(base)) == (name in heeds), name
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_an_odd_size_is_answered_with_the_size_to_pad_to(family, dims):
+    skip_if_missing(family)
+    with pytest.raises(ShapeError, match=r"Pad it to|even size"):
+        build_network(spec_for(family, dims)).eval()(torch.zeros(1, 2, *(131,) * dims))
 
 
 def test_options_that_a_family_does_not_know_are_refused_by_name():

@@ -1,9 +1,14 @@
-"""MedNeXt is MONAI's with the same weights, and as large as its paper says."""
+"""MedNeXt is MONAI's with the same weights, and as large as its paper says.
+
+MONAI widens a step down as the stage it comes from, the authors' code (MIC-DKFZ/MedNeXt) as the
+stage it leads to; so its steps down are made anew here, as wide as the authors'.
+"""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from monai.networks.blocks.mednext_block import MedNeXtDownBlock
 from monai.networks.nets import MedNeXt as MonaiMedNeXt
 
 from volunet.errors import ShapeError
@@ -65,6 +70,16 @@ def test_the_same_weights_give_the_logits_of_monai(dims, kernel):
         blocks_bottleneck=1,
         blocks_up=(2, 1),
     ).eval()
+    for number, (channels, expansion) in enumerate(((4, 3), (8, 4))):
+        theirs.down_blocks[number] = MedNeXtDownBlock(
+            channels,
+            2 * channels,
+            expansion_ratio=expansion,
+            kernel_size=kernel,
+            use_residual_connection=True,
+            norm_type="group",
+            dim=f"{dims}d",
+        )
     theirs.load_state_dict(as_monais(ours))
     image = torch.randn(1, 2, *(16,) * dims)
     torch.testing.assert_close(ours(image), theirs(image), rtol=1e-5, atol=1e-5)
@@ -76,6 +91,14 @@ def test_the_sizes_of_the_paper_have_the_weights_it_counts(size):
         net = MedNeXt(3, 1, 2, **MEDNEXT_SIZES[size])
     weights = sum(weight.numel() for weight in net.parameters())
     assert weights == pytest.approx(PUBLISHED[size], rel=0.01)
+
+
+def test_a_step_is_as_wide_as_the_stage_it_leads_to():
+    with torch.device("meta"):
+        net = MedNeXt(3, 1, 2, **MEDNEXT_SIZES["B"])
+    # The authors' down_0.conv2 and up_0.conv2 of the size B.
+    assert tuple(net.encoder[1][0].expand.weight.shape) == (3 * 32, 32, 1, 1, 1)
+    assert tuple(net.decoder[-1].up[0].expand.weight.shape) == (2 * 64, 64, 1, 1, 1)
 
 
 @pytest.mark.parametrize("dims", [2, 3])

@@ -84,6 +84,30 @@ def test_monais_own_names_are_known_too(name, tmp_path):
     assert report.missing == ()
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_the_biases_of_monais_resnets_go_into_the_norms_behind_them(dims, tmp_path):
+    from monai.networks.nets.resnet import resnet50
+
+    torch.manual_seed(0)
+    theirs = resnet50(spatial_dims=dims, n_input_channels=1, conv1_t_stride=2).eval()
+    with torch.no_grad():
+        for number in theirs.state_dict().values():
+            if number.is_floating_point() and number.ndim == 1:
+                number.copy_(torch.rand_like(number) + 0.5)
+    ours, image = make_encoder("resnet50", dims, 1).eval(), torch.randn(1, 1, *(32,) * dims)
+    report = load_pretrained(ours, kept(tmp_path, theirs.state_dict()))
+    assert report.missing == ()
+    assert set(report.left_out) == {"fc.weight", "fc.bias"}
+    assert [t.source for t in report.adapted] == [
+        f"layer{n}.0.downsample.0.bias" for n in range(1, 5)
+    ]
+    with torch.no_grad():
+        x = theirs.maxpool(theirs.act(theirs.bn1(theirs.conv1(image))))
+        for layer in (theirs.layer1, theirs.layer2, theirs.layer3, theirs.layer4):
+            x = layer(x)
+        torch.testing.assert_close(ours(image)[-1], x, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 def test_medicalnet_is_read_with_its_prefix_its_head_and_the_rest_of_its_checkpoint(
     zipped, tmp_path

@@ -17,7 +17,6 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from monai.metrics.utils import create_table_neighbour_code_to_surface_area
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
@@ -143,6 +142,9 @@ def surface_distances(
 
 def _tables(spacing: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
     """The area in mm^2 of each of the 256 codes, and the (2, 2, 2) bits that make a code."""
+    # MONAI takes seconds to load; commands that fail before they measure need not wait for it.
+    from monai.metrics.utils import create_table_neighbour_code_to_surface_area
+
     areas, kernel = create_table_neighbour_code_to_surface_area(spacing.tolist())
     return areas.double().numpy(), kernel.numpy().reshape(2, 2, 2).astype(np.uint8)
 

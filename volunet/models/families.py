@@ -5,18 +5,21 @@ MONAI's own stand in `monai_zoo`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from volunet.config import Settings, build
 from volunet.errors import ConfigError, VolunetError
 from volunet.models.encoder_unet import EncoderUNet
 from volunet.models.encoders.catalogue import make_encoder
+from volunet.models.layers import Size, per_axis
 from volunet.models.mednext import MEDNEXT_SIZES, MedNeXt
 from volunet.models.monai_zoo import MONAI_FAMILIES
 from volunet.models.nnunet import NnunetUNet, residual_encoder
@@ -107,6 +110,7 @@ def _nnunet(spec: ModelSpec, options: Depths) -> nn.Module:
         depths=options.depths or usual,
         decoder_depths=options.decoder_depths or decoder,
         residual=spec.residual,
+        attention=spec.attention,
         layers=spec.layers,
     )
 
@@ -156,6 +160,11 @@ def _encoder(spec: ModelSpec, options: EncoderOptions) -> nn.Module:
 def _encoder_stages(options: EncoderOptions) -> Stages:
     with torch.device("meta"):
         encoder = make_encoder(options.encoder, 3, 1)
+    if len(options.decoder_features) != len(encoder):
+        raise ConfigError(
+            f"The encoder {options.encoder} halves the image {len(encoder)} times, so "
+            f"decoder_features has as many entries, finest first; got {options.decoder_features}."
+        )
     features = (*options.decoder_features, encoder.channels[-1])
     return Stages(features, (2,) * len(encoder))
 
@@ -170,7 +179,7 @@ FAMILIES: dict[str, Family] = {
         _nnunet,
         "10.1038/s41592-020-01008-z, arXiv:2404.09556",
         Depths,
-        heeds=SHAPE | {"residual", "layers"},
+        heeds=SHAPE | {"residual", "attention", "layers"},
     ),
     "original": Family(
         _original,
@@ -227,13 +236,26 @@ def build_network(spec: ModelSpec) -> nn.Module:
     """The network, with weights drawn at random: (B, in_channels, *S) to (B, out_channels, *S).
 
     Raises:
-        ConfigError: there is no such family, or it does not know one of the options.
+        ConfigError: there is no such family, it does not know one of the options, or it has no
+            residual blocks, gates or other layers, and these are asked for.
         MissingExtra: it needs a package that is not installed.
-        ShapeError: features, strides and kernels do not tell of the same stages.
+        ShapeError: features, strides and kernels do not tell of the same stages. The network
+            raises it for an image of a size that it does not take.
     """
     family, options = family_of(spec.family), read_options(spec.family, spec.options)
+    for name in ("residual", "attention", "layers"):
+        if name not in family.heeds and getattr(spec, name) != ModelSpec.model_fields[name].default:
+            heeding = [other for other, known in FAMILIES.items() if name in known.heeds]
+            raise ConfigError(
+                f"The family {spec.family} has no setting {name!r}. Leave it out, or take one of "
+                f"the families that have it: {', '.join(heeding)}."
+            )
     try:
-        return family.make(spec, options)
+        network = family.make(spec, options)
+        if not family.u_shape:  # a UShape looks itself
+            own = family.stages(options).strides if family.stages else spec.strides
+            network.register_forward_pre_hook(_Sized(_halved(spec.spatial_dims, own)))
+        return network
     except VolunetError:
         raise
     except (ValueError, IndexError, KeyError, TypeError, RuntimeError) as error:
@@ -241,6 +263,16 @@ def build_network(spec: ModelSpec) -> nn.Module:
             f"A network of the family {spec.family} cannot be built so: {error}. Look at "
             "plan.options, and at what plan.features and plan.strides have to do with them."
         ) from error
+
+
+@dataclass(frozen=True)
+class _Sized:
+    """Checks the size of an image before MONAI's networks fail on it."""
+
+    sizes: Sizes
+
+    def __call__(self, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self.sizes.check(tuple(map(int, inputs[0].shape[2:])))
 
 
 def head_axes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
@@ -282,7 +314,10 @@ def _sizes(text: str) -> Sizes:
             network = build_network(spec)
         assert isinstance(network, UShape)
         return network.sizes
-    step = [1] * spec.spatial_dims
-    for stride in spec.strides:
-        step = [one * two for one, two in zip(step, stride, strict=True)]
-    return Sizes(tuple(step), tuple(step), (0,) * spec.spatial_dims)
+    return _halved(spec.spatial_dims, spec.strides)
+
+
+def _halved(dims: int, strides: Sequence[Size]) -> Sizes:
+    """The sizes that a network takes which divides them by these strides and loses nothing."""
+    step = tuple(map(prod, zip(*(per_axis(stride, dims) for stride in strides), strict=True)))
+    return Sizes(step, step, (0,) * dims)

@@ -39,7 +39,8 @@ class LoadReport:
         how: how kernels went from two dimensions to three, such as "centre along axis 2".
         loaded: as they are.
         inflated: from two dimensions to three.
-        adapted: the first convolution, to another number of channels, and inflated where need be.
+        adapted: the first convolution, to another number of channels, and inflated where need be;
+            biases before a batch norm, which went into its running means.
         left_out: in the file but not in the network, such as a classifier, by their names there.
         missing: in the network but not in the file, by their names here; they keep the numbers
             that they had.

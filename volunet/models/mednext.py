@@ -76,7 +76,7 @@ class MedNeXt(UShape):
         strides: what each stage after the first divides S by; 2 in the paper.
         kernel: side of the kernels that look around; 3 or 5 in the paper.
         expansions: how much wider the layer in the middle of a block is, in each stage; a step up
-            or down has that of the finer stage.
+            or down has that of the stage it leads to, as in the authors' code.
         depths: blocks in each stage, of the encoder and of the decoder.
 
     Raises:
@@ -98,10 +98,18 @@ class MedNeXt(UShape):
         dims = spatial_dims
         steps = [per_axis(1, dims), *(per_axis(s, dims) for s in strides)]
         check_stages(features=features, strides=steps, expansions=expansions, depths=depths)
-        pairs = list(zip(pairwise(features), expansions, steps[1:], strict=False))
+        pairs = list(pairwise(features))
         ways_in: list[nn.Module] = [convolution(dims, in_channels, features[0], 1, bias=True)]
-        ways_in += [_block(dims, f, c, kernel, step, e) for (f, c), e, step in pairs]
-        ways_up = [_block_up(dims, c, f, kernel, step, e) for (f, c), e, step in pairs]
+        ways_in += [
+            _block(dims, fine, coarse, kernel, step, expansion)
+            for (fine, coarse), step, expansion in zip(
+                pairs, steps[1:], expansions[1:], strict=True
+            )
+        ]
+        ways_up = [
+            _block_up(dims, coarse, fine, kernel, step, expansion)
+            for (fine, coarse), step, expansion in zip(pairs, steps[1:], expansions, strict=False)
+        ]
 
         def blocks(stage: int) -> list[MedNeXtBlock]:
             width, expansion = features[stage], expansions[stage]

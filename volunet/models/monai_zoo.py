@@ -18,6 +18,8 @@ from volunet.models.spec import Family, ModelSpec, Stages
 
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Layer = str | tuple[str, dict[str, Any]]
+"""A layer by MONAI's name for it, alone or with its args."""
 
 UNUSED = ("encoder._conv_head", "encoder._bn1", "encoder._fc")
 LEAST_STAGES = 3
@@ -30,7 +32,8 @@ class SegResNetOptions(Settings):
     init_filters: Positive = 8
     blocks_down: tuple[Positive, ...] = (1, 2, 2, 4)
     blocks_up: tuple[Positive, ...] = (1, 1, 1)
-    num_groups: Positive = 8
+    act: Layer = ("RELU", {"inplace": True})
+    norm: Layer = ("GROUP", {"num_groups": 8})
     dropout_prob: Share | None = None
     upsample_mode: Literal["nontrainable", "deconv", "pixelshuffle"] = "nontrainable"
 
@@ -42,22 +45,41 @@ class SwinOptions(Settings):
     depths: tuple[Positive, ...] = (2, 2, 2, 2)
     num_heads: tuple[Positive, ...] = (3, 6, 12, 24)
     window_size: Positive = 7
+    qkv_bias: bool = True
+    mlp_ratio: Annotated[float, Field(gt=0)] = 4.0
+    norm_name: Layer = "instance"
     drop_rate: Share = 0.0
+    normalize: bool = True
+    patch_norm: bool = False
+    downsample: Literal["merging", "mergingv2"] = "merging"
     use_v2: bool = False
 
 
-class DropoutOptions(Settings):
-    """Args as MONAI's `DynUNet` and `AttentionUnet` have them."""
+class DynUNetOptions(Settings):
+    """Args as MONAI's `DynUNet` has them; its heads of deep supervision are not built."""
 
+    dropout: Share = 0.0
+    norm_name: Layer = ("INSTANCE", {"affine": True})
+    act_name: Layer = ("leakyrelu", {"inplace": True, "negative_slope": 0.01})
+    trans_bias: bool = False
+
+
+class AttentionOptions(Settings):
+    """Args as MONAI's `AttentionUnet` has them."""
+
+    kernel_size: Positive = 3
+    up_kernel_size: Positive = 3
     dropout: Share = 0.0
 
 
 class MonaiUNetOptions(Settings):
     """Args as MONAI's `UNet` has them."""
 
+    kernel_size: Positive = 3
+    up_kernel_size: Positive = 3
     num_res_units: Annotated[int, Field(ge=0)] = 0
-    act: str = "PRELU"
-    norm: str = "INSTANCE"
+    act: Layer = "PRELU"
+    norm: Layer = "INSTANCE"
     dropout: Share = 0.0
     bias: bool = True
     adn_ordering: str = "NDA"
@@ -67,9 +89,15 @@ class FlexibleOptions(Settings):
     """Args as MONAI's `FlexibleUNet` has them."""
 
     backbone: str = "efficientnet-b0"
-    decoder_channels: tuple[Positive, ...] = (256, 128, 64, 32, 16)
+    decoder_channels: tuple[Positive, Positive, Positive, Positive, Positive] = (
+        256, 128, 64, 32, 16,
+    )  # fmt: skip
+    norm: Layer = ("batch", {"eps": 1e-3, "momentum": 0.1})
+    act: Layer = ("relu", {"inplace": True})
     dropout: Share = 0.0
+    decoder_bias: bool = False
     upsample: Literal["nontrainable", "deconv", "pixelshuffle"] = "nontrainable"
+    interp_mode: str = "nearest"
 
 
 def _segresnet(spec: ModelSpec, options: SegResNetOptions) -> nn.Module:
@@ -99,7 +127,7 @@ def _swin_stages(options: SwinOptions) -> Stages:
     return Stages(tuple(options.feature_size * 2 ** max(n - 1, 0) for n in range(6)), (2,) * 5)
 
 
-def _dynunet(spec: ModelSpec, options: DropoutOptions) -> nn.Module:
+def _dynunet(spec: ModelSpec, options: DynUNetOptions) -> nn.Module:
     from monai.networks.nets import DynUNet
 
     if len(spec.features) < LEAST_STAGES:
@@ -113,18 +141,18 @@ def _dynunet(spec: ModelSpec, options: DropoutOptions) -> nn.Module:
         strides=((1,) * spec.spatial_dims, *spec.strides),
         upsample_kernel_size=spec.strides,
         filters=spec.features,
-        dropout=options.dropout or None,
+        **{**dict(options), "dropout": options.dropout or None},
         res_block=spec.residual,
     )
     return network
 
 
-def _attention_unet(spec: ModelSpec, options: DropoutOptions) -> nn.Module:
+def _attention_unet(spec: ModelSpec, options: AttentionOptions) -> nn.Module:
     from monai.networks.nets import AttentionUnet
 
     strides: Any = spec.strides
     network: nn.Module = AttentionUnet(
-        **spec.ends, channels=spec.features, strides=strides, dropout=options.dropout
+        **spec.ends, channels=spec.features, strides=strides, **dict(options)
     )
     return network
 
@@ -167,10 +195,10 @@ MONAI_FAMILIES: dict[str, Family] = {
     "dynunet": _family(
         _dynunet,
         "10.1038/s41592-020-01008-z",
-        DropoutOptions,
+        DynUNetOptions,
         heeds=HALVED | {"kernels", "residual"},
     ),
-    "attention_unet": _family(_attention_unet, "arXiv:1804.03999", DropoutOptions, heeds=HALVED),
+    "attention_unet": _family(_attention_unet, "arXiv:1804.03999", AttentionOptions, heeds=HALVED),
     "monai_unet": _family(
         _monai_unet, "10.1007/978-3-030-12029-0_40", MonaiUNetOptions, heeds=HALVED
     ),

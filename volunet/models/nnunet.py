@@ -15,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from volunet.errors import ShapeError
-from volunet.models.blocks import MakeBlock, ResidualBlock
+from volunet.models.blocks import AttentionGate, MakeBlock, ResidualBlock
 from volunet.models.layer_settings import USUAL, LayerSettings
 from volunet.models.layers import ConvNorm, Size, convolution, per_axis, upsampling
 from volunet.models.unet import UpStage, UShape, factors_of
@@ -35,6 +35,7 @@ class NnunetUNet(UShape):
         depths: convolutions in each stage of the encoder; blocks of two, where it is residual.
         decoder_depths: convolutions in each stage of the decoder, finest first.
         residual: the encoder has a stem and residual blocks.
+        attention: gates on the skip connections.
         layers: normalisation, activation, dropout and first weights.
 
     Raises:
@@ -53,6 +54,7 @@ class NnunetUNet(UShape):
         depths: tuple[int, ...],
         decoder_depths: tuple[int, ...],
         residual: bool = False,
+        attention: bool = False,
         layers: LayerSettings = USUAL,
     ) -> None:
         _check_stages(len(features), kernels, depths, strides, decoder_depths)
@@ -69,7 +71,7 @@ class NnunetUNet(UShape):
             encoder[0] = nn.Sequential(stem, encoder[0])
         decoder = [
             UpStage(
-                None,
+                AttentionGate(dims, fine, layers=layers) if attention else None,
                 upsampling(dims, coarse, fine, step),
                 _stage(ConvNorm, dims, (2 * fine, fine), side, 1, depth, layers),
             )

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from volunet.errors import ModelError
 
-HOLDERS = ("state_dict", "model_state_dict", "model")
+HOLDERS = ("state_dict", "model_state_dict", "model", "net", "network")
 """Entries under which checkpoints keep weights beside other things."""
 DEEPEST = 4
 """How many of these may lie in one another."""

@@ -22,6 +22,8 @@ from volunet.models.weight_names import published_name
 
 ENOUGH = 0.8
 """The share of the network's numbers that must come from the file."""
+BIAS, MEAN = "downsample.0.bias", "downsample.1.running_mean"
+"""Of a shortcut's convolution, and of the norm behind it."""
 
 
 def load_pretrained(
@@ -79,6 +81,7 @@ class _Fitting:
     how: Inflation
     depth_axis: int
     weights: dict[str, Tensor] = field(default_factory=dict)
+    biases: dict[str, Tensor] = field(default_factory=dict)
     taken: dict[str, list[Taken]] = field(default_factory=lambda: defaultdict(list))
     wrong: list[str] = field(default_factory=list)
 
@@ -90,6 +93,7 @@ class _Fitting:
             if name in sources:
                 self.wrong.append(f"{sources[name]} and {source} are the same weight")
             sources[name] = source
+        self.fold_biases(sources)
         missing = []
         first = next(iter(self.encoder.state_dict()))
         for name, ours in self.encoder.state_dict().items():
@@ -100,10 +104,23 @@ class _Fitting:
                 missing.append(name)
         return tuple(sources.values()), tuple(missing)
 
+    def fold_biases(self, sources: dict[str, str]) -> None:
+        """Takes biases before a batch norm, as MONAI's ResNets have, off the means of that norm."""
+        own = {published_name(name) for name in self.encoder.state_dict()}
+        for name in [n for n in sources if n.endswith(BIAS) and n not in own]:
+            mean = name.removesuffix(BIAS) + MEAN
+            if mean in own and mean in sources:
+                bias = self.file.tensors[source := sources.pop(name)]
+                self.biases[mean] = bias
+                shape = tuple(bias.shape)
+                self.taken["adapted"].append(Taken(mean, source, shape, shape))
+
     def fit(self, name: str, source: str, ours: Tensor, *, first: bool) -> None:
         """Gives a tensor of the encoder the numbers of one in the file."""
         given = self.file.tensors[source]
         kind, value = "loaded", given.to(ours.dtype)
+        if (bias := self.biases.get(published_name(name))) is not None and bias.shape == ours.shape:
+            value = value - bias
         if given.ndim == 4 and ours.ndim == 5:
             depth = ours.shape[2 + self.depth_axis]
             kind = "inflated"

@@ -14,6 +14,8 @@ from volunet.packaging.model_file import Training, save_model
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.plan import Plan
 
+SUPERVISING = {"deep_supervision_heads", "super_head"}
+"""Parts of a DynUNet that only training looks at."""
 TOLD = 4
 """Names of weights that a message lists, at most."""
 
@@ -58,10 +60,17 @@ def fit_names(tensors: Mapping[str, Tensor], plan: Plan) -> dict[str, Tensor]:
         ModelError: one is missing, left over, or of another shape.
     """
     built = plan.build_network().state_dict()
-    lead = "net." if all(name.startswith("net.") for name in built) else ""  # of slices
+    lead = ""
+    while all(name.startswith(lead + "net.") for name in built):  # of slices, and of neighbours
+        lead += "net."
     own = {name.removeprefix(lead): weight for name, weight in built.items()}
     prefix = _prefix(tensors, own)
-    given = {name.removeprefix(prefix): weight for name, weight in tensors.items()}
+    given = {
+        name.removeprefix(prefix): weight
+        for name, weight in tensors.items()
+        if not SUPERVISING & set(name.split("."))
+    }
+    given = {name: _as_flat(weight, own.get(name), plan.flat) for name, weight in given.items()}
     wrong = [f"{name} is missing" for name in own if name not in given]
     wrong += [f"{name} is left over" for name in given if name not in own]
     wrong += [
@@ -81,6 +90,13 @@ def fit_names(tensors: Mapping[str, Tensor], plan: Plan) -> dict[str, Tensor]:
             "Give plan.family, its settings and plan.options the values that it was trained with."
         )
     return {lead + name: given[name].to(weight) for name, weight in own.items()}
+
+
+def _as_flat(given: Tensor, own: Tensor | None, flat: int | None) -> Tensor:
+    """A kernel of two axes as one of three that is flat across slices, where that is planned."""
+    if own is None or flat is None or own.ndim != given.ndim + 1:
+        return given
+    return given.unsqueeze(2 + flat)
 
 
 def _prefix(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:

@@ -244,6 +244,11 @@ CODES: dict[str, Code] = {
         "Give a mask that lies in the scan, or none.",
     ),
     "RUN-FAILED": Code("fault", "The case failed.", "See the message; the other cases went on."),
+    "RUN-KILLED": Code(
+        "refuse",
+        "The process ended each time it was at work on the scan, as for want of memory.",
+        "Limit the memory (--max-memory), or segment the scan alone on a larger machine.",
+    ),
     "RES-MEMORY": Code(
         "refuse",
         "The case would need more memory than it may take.",

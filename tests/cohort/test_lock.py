@@ -14,8 +14,8 @@ import pytest
 
 from tests.cohort.test_runner import predict
 from tests.cohort.threshold import write_scans
-from volunet.cohort.lock import DAY_S, NAME, PERMIT_S, locked
-from volunet.errors import ConfigError
+from volunet.cohort.lock import NAME, PERMIT_S, STALE_S, locked
+from volunet.errors import ConfigError, Stopped
 
 HOLD = "import sys, pathlib; from volunet.cohort.lock import locked\n"
 HOLD += "with locked(pathlib.Path(sys.argv[1])): print('held', flush=True); input()"
@@ -79,17 +79,46 @@ def test_a_lock_cannot_be_held_twice_in_one_process(tmp_path: Path) -> None:
         assert (tmp_path / NAME).exists(), "whoever is refused leaves the lock"
 
 
-@pytest.mark.parametrize("content", ["", '{"host": "another", "pid": 1, "born": ""}'])
-def test_the_lock_of_another_machine_is_stale_after_a_day(tmp_path: Path, content: str) -> None:
+NEIGHBOUR = {"host": os.uname().nodename, "pid": os.getpid(), "born": "", "space": "pid:[1]"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", '{"host": "another", "pid": 1, "born": ""}', json.dumps(NEIGHBOUR)],
+    ids=["unreadable", "another machine", "another container with this process's id"],
+)
+def test_a_lock_whose_process_cannot_be_seen_is_stale_without_a_sign_of_life(
+    tmp_path: Path, content: str
+) -> None:
     (tmp_path / NAME).write_text(content)
     with pytest.raises(ConfigError), locked(tmp_path):
         pass
-    old = time.time() - DAY_S - 60
+    old = time.time() - STALE_S - 60
     os.utime(tmp_path / NAME, (old, old))
     with locked(tmp_path) as lock:
         os.utime(tmp_path / NAME, (old, old))
         lock.refresh()
         assert time.time() - (tmp_path / NAME).stat().st_mtime < 60
+
+
+def test_a_process_gives_signs_of_life_while_a_case_takes_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("volunet.cohort.lock.SIGN_S", 0.01)
+    with locked(tmp_path):
+        os.utime(tmp_path / NAME, (0, 0))
+        deadline = time.monotonic() + 20
+        while not (tmp_path / NAME).stat().st_mtime and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert (tmp_path / NAME).stat().st_mtime > 0
+
+
+def test_a_lock_that_was_taken_over_is_left_alone(tmp_path: Path) -> None:
+    with locked(tmp_path) as lock:
+        (tmp_path / NAME).write_text(json.dumps(NEIGHBOUR))
+        with pytest.raises(Stopped, match=r"taken .* over"):
+            lock.refresh()
+    assert json.loads((tmp_path / NAME).read_text()) == NEIGHBOUR
 
 
 def test_a_process_that_died_while_taking_over_keeps_nobody_out_for_long(tmp_path: Path) -> None:

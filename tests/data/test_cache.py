@@ -129,6 +129,11 @@ def test_a_mirrored_file_gives_the_same_prepared_case(dataset, folder, tmp_path)
     np.testing.assert_array_equal(turned.label, cases.get(case).label)
 
 
+COLOURED = Labels(
+    structures={"one": 1, "two": 2}, masks="colours", colours={"one": "#ff0000", "two": "#00ff00"}
+)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -138,6 +143,9 @@ def test_a_mirrored_file_gives_the_same_prepared_case(dataset, folder, tmp_path)
         {"labels": Labels(structures={"one": 1, "two": 2, "three": 3})},
         {"labels": Labels(structures={"one": 1, "two": 2}, ignore=3)},
         {"labels": Labels(structures={"one": 1, "two": 2}, pairs=(("one", "two"),))},
+        {"labels": Labels(structures={"leg_left": 1, "leg_right": 2})},
+        {"labels": COLOURED},
+        {"labels": COLOURED.model_copy(update={"colours": {"one": "#00ff00", "two": "#ff0000"}})},
     ],
 )
 def test_a_plan_that_prepares_otherwise_has_entries_of_its_own(dataset, folder, changes):

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from tests.data.on_disk import touch, write_image
@@ -146,6 +148,35 @@ def test_a_table_lists_scans(tmp_path):
     assert (first.case_id, len(first.images), first.refused) == ("p1", 2, False)
     assert [(f.code, f.file) for f in second.findings] == [("IO-MISSING", "gone.nii")]
     assert second.refused
+
+
+def test_the_channels_of_a_table_go_as_the_model_has_them(tmp_path):
+    named(tmp_path, "x.nii", "y.nii")
+    (tmp_path / "scans.csv").write_text("case_id,image:T2,image:T1\np1,x.nii,y.nii\n")
+    (scan,) = find_scans(tmp_path / "scans.csv", channels=2, names=("T1", "T2"))
+    assert [path.name for path in scan.images] == ["y.nii", "x.nii"]
+    with pytest.raises(DatasetError, match=r"Name the columns image:T1, image:FLAIR\."):
+        find_scans(tmp_path / "scans.csv", channels=2, names=("T1", "FLAIR"))
+    (tmp_path / "plain.csv").write_text("case_id,image\np1,x.nii\n")
+    (scan,) = find_scans(tmp_path / "plain.csv", channels=1, names=("T1",))
+    assert [path.name for path in scan.images] == ["x.nii"]
+
+
+def test_results_of_another_night_are_no_scans(tmp_path, caplog):
+    named(tmp_path, "a.nii.gz", "monday/a.nii.gz", "other/b.nii.gz")
+    (tmp_path / "monday" / "journal.jsonl").write_text('{"format": 1}\n')
+    (tmp_path / "other" / "journal.jsonl").write_text("my own notes\n")
+    assert "a" in ids(find_scans(tmp_path))
+    assert not [name for name in ids(find_scans(tmp_path)) if name.startswith("monday")]
+    assert "other__b" in ids(find_scans(tmp_path))
+    assert "monday" in caplog.text
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may list all folders")
+def test_a_folder_that_cannot_be_listed_is_a_refused_entry(tmp_path):
+    named(tmp_path, "a.nii.gz", "lost/b.nii.gz")
+    (tmp_path / "lost").chmod(0)
+    assert [(s.case_id, s.refused) for s in find_scans(tmp_path)] == [("a", False), ("lost", True)]
 
 
 def test_a_dataset_is_not_taken_for_scans(tmp_path):

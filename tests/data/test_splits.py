@@ -103,6 +103,7 @@ def test_the_cases_own_folds_win():
     assert split_cases(cases).validation == ("c0",)
     with pytest.raises(ConfigError, match=r"have the folds \[0, 1, 2\]"):
         split_cases(cases, fold=3)
+    assert split_cases(columns(fold=(1, 5, 7, 7)), fold=7).validation == ("c2", "c3")
 
 
 def test_a_column_that_is_half_filled_is_told():

@@ -148,3 +148,24 @@ def test_a_mistake_is_named(change, says):
     with pytest.raises(ConfigError, match=re.escape(says)) as caught:
         labels_from(KIDNEYS | change, at="labels.json")
     assert str(caught.value).startswith("labels.json")
+
+
+@pytest.mark.parametrize(
+    ("names", "sides"),
+    [
+        (("kidney_left", "kidney_right", "liver"), (("kidney_left", "kidney_right"),)),
+        (("Left Lung", "Right Lung"), (("Left Lung", "Right Lung"),)),
+        (("rib_left_1", "rib_left_2", "rib_right_1"), (("rib_left_1", "rib_right_1"),)),
+        (("lung_l", "lung_r"), (("lung_l", "lung_r"),)),
+        (("vertebra_L1", "vertebra_L2", "vertebra_T1"), ()),
+        (("left_atrium", "aorta"), ()),
+        (("brightness", "leftover"), ()),
+    ],
+)
+def test_sides_are_known_by_names_that_differ_by_them_alone(names, sides):
+    labels = Labels(structures={name: place + 1 for place, name in enumerate(names)})
+    assert labels.sides == sides
+    assert labels.tells_sides == bool(sides)
+    paired = labels.model_copy(update={"pairs": sides})
+    assert paired.sides == ()
+    assert paired.tells_sides == bool(sides)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.training.tiny import PLAN, job
+from volunet.models.unet import UNet
 from volunet.training.fit import fit
 from volunet.training.muon import RMS_OF_ADAMW, Muon, orthogonal
 from volunet.training.optim import Optimisation, make_optimizer, rate_at
@@ -121,3 +122,12 @@ def test_rates_rise_and_fall_to_zero():
     line = Optimisation(learning_rate=1.0, decay="linear")
     assert rate_at(0.75, line) == pytest.approx(0.25)
     assert rate_at(0.75, Optimisation(learning_rate=1.0)) == pytest.approx(0.1464, abs=1e-4)
+
+
+@pytest.mark.parametrize(("method", "decay"), [("muon", 1e-2), ("adamw", 1e-2), ("sgd", 3e-5)])
+def test_weights_decay_as_suits_the_method_unless_it_is_said(method, decay):
+    network = UNet(3, 1, 2, features=(4, 8), strides=(2,))
+    for said, expected in ((None, decay), (0.5, 0.5)):
+        settings = Optimisation(method=method, weight_decay=said)
+        groups = make_optimizer(network, settings).param_groups
+        assert {group["weight_decay"] for group in groups} == {expected, 0.0}

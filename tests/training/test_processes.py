@@ -20,12 +20,12 @@ from volunet.training.processes import ALONE
 CPU = torch.device("cpu")
 
 
-def torchrun(*words, home: Path) -> subprocess.CompletedProcess[str]:
-    """Two processes on this machine."""
+def torchrun(*words, home: Path, **told: str) -> subprocess.CompletedProcess[str]:
+    """Two processes on this machine; `told` are variables of their surroundings."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     return subprocess.run(
         [*command, *map(str, words)],
-        env=surroundings(home),
+        env=surroundings(home) | told,
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -33,14 +33,20 @@ def torchrun(*words, home: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def results(task: str, folder: Path) -> list[dict]:
-    done = torchrun("-m", "tests.training.together", task, folder, home=folder)
+def results(task: str, folder: Path, **told: str) -> list[dict]:
+    done = torchrun("-m", "tests.training.together", task, folder, home=folder, **told)
     assert done.returncode == 0, done.stderr[-3000:]
     return [torch.load(folder / f"{task}_{rank}.pt") for rank in range(2)]
 
 
-def test_steps_of_two_are_steps_of_one_with_both_batches(tmp_path):
-    one, two = results("steps", tmp_path)
+SLURM = {"SLURM_JOB_ID": "7", "SLURM_JOB_NUM_NODES": "2", "SLURM_NTASKS": "2"}
+SLURM |= {"SLURM_PROCID": "1", "SLURM_LOCALID": "0", "SLURM_JOB_NODELIST": "node[1-2]"}
+"""As of the second of two nodes, on each of which `srun` started one `torchrun`."""
+
+
+@pytest.mark.parametrize("told", [{}, SLURM], ids=["alone", "under SLURM"])
+def test_steps_of_two_are_steps_of_one_with_both_batches(tmp_path, told):
+    one, two = results("steps", tmp_path, **told)
     alone = take_steps(tmp_path, ALONE)
     for name, weight in alone["weights"].items():
         assert torch.equal(one["weights"][name], two["weights"][name])

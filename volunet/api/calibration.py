@@ -86,7 +86,7 @@ def looks_for(plan: AnyPlan, mirror: Collection[int]) -> list[Look]:
     default = Look(overlap=plan.overlap)
     looks = [default, *(Look(overlap=share) for share in OVERLAPS if share != plan.overlap)]
     looks.append(default.model_copy(update={"skip_air": False}))
-    axes = tuple(sorted(set(mirror) - ({0} if plan.labels.pairs else set())))
+    axes = tuple(sorted(set(mirror) - ({0} if plan.labels.tells_sides else set())))
     return looks + [default.model_copy(update={"mirror": axes})] * bool(axes)
 
 

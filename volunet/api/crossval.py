@@ -22,9 +22,10 @@ from volunet.api.training import TrainedRun, asked_of, once, train
 from volunet.api.validation import Validated, judge_masks, keep_validation
 from volunet.cohort.lock import locked
 from volunet.data.cases import Dataset
-from volunet.data.splits import Split, fold_splits
+from volunet.data.content import sums_of_images
+from volunet.data.splits import Split, find_leaks, fold_splits
 from volunet.errors import ConfigError
-from volunet.findings import Finding
+from volunet.findings import Finding, refuse_if_needed
 from volunet.inference.calibration import Calibration, merge_calibrations
 from volunet.io.atomic import write_bytes
 from volunet.packaging.model_file import (
@@ -113,6 +114,9 @@ def _cross_validate(
     splits = fold_splits(opened.cases, folds, path=wanted.splits, seed=wanted.seed)
     everyone = sorted({name for split in splits for name in (*split.train, *split.validation)})
     together = Split(train=tuple(everyone), validation=())
+    contents = sums_of_images([opened.case(case_id) for case_id in everyone])
+    for split in splits:  # before hours are spent on the first of them
+        refuse_if_needed(find_leaks(split, opened.cases, contents), wanted.accept)
     asked, unreadable = asked_of(opened, together, recipe, wanted)
     made_from = {**asked, "folds": [json.loads(split.model_dump_json()) for split in splits]}
     run.check_unchanged(made_from)

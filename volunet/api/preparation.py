@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from volunet.api.asked import Wanted, Watch
 from volunet.api.planning import plan_for
 from volunet.api.run_folder import RunFolder
@@ -81,8 +83,10 @@ def prepare_job(
 
     Raises:
         DatasetError: not one training case could be prepared.
-        ConfigError: the encoder is to be frozen, and there is no model to start from.
+        ConfigError: the encoder is to be frozen, and there is no model to start from; or left
+            would be turned into right unnoticed.
     """
+    _refuse_to_mix_sides(plan, recipe)
     start = _start(recipe, wanted, plan)
     cache = wanted.cache or cache_folder("prepared")
     watch.say(f"Prepared cases are kept in {cache}.")
@@ -114,6 +118,16 @@ def prepare_job(
         encoder_weights=wanted.encoder_weights,
     )
     return job, tuple(findings)
+
+
+def _refuse_to_mix_sides(plan: Plan, recipe: Recipe) -> None:
+    if 0 in recipe.training.augmentation.mirror and plan.labels.sides:
+        pairs = json.dumps(plan.labels.sides)
+        raise ConfigError(
+            "training.augmentation.mirror holds 0, which turns left into right, and labels tell "
+            f"these apart by their names. Declare labels.pairs = {pairs}, and they are swapped "
+            "too; or take 0 out, as for chambers of the heart, which are no mirror images."
+        )
 
 
 def _start(recipe: Recipe, wanted: Wanted, plan: Plan) -> Start | None:

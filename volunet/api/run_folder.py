@@ -18,6 +18,9 @@ from volunet.recipe import Recipe
 
 PACKAGES = ("volunet", "torch", "monai", "numpy", "nibabel", "pytorch-ignite")
 
+LATER = ("accept", "labels")
+"""What records of earlier versions do not hold."""
+
 
 class RunFolder:
     """The folder of one run; made where it is missing.
@@ -66,6 +69,7 @@ class RunFolder:
             return
         before = _with_defaults(before)
         now = json.loads(json.dumps(made_from))
+        now = {key: value for key, value in now.items() if key in before or key not in LATER}
         if "recipe" in now:
             _forget_former(now["recipe"])
         changed = sorted(_differences({key: before.get(key) for key in now}, now))

@@ -224,6 +224,8 @@ def asked_of(
         "seed": wanted.seed,
         "start": None if wanted.start is None else Starting(wanted.start).identity,
         "encoder_weights": _sum_of(wanted.encoder_weights),
+        "accept": sorted(wanted.accept),
+        "labels": None if dataset.labels is None else dataset.labels.model_dump(mode="json"),
     }
     return asked, unreadable
 

@@ -96,7 +96,8 @@ def run_predict(
 
     asks = asks or {}
     segment = narrow(load(model, **how, tell=speaker.say), **asks)
-    found = find_scans(scans, channels=len(segment.plan.channels))
+    names = segment.plan.channels
+    found = find_scans(scans, channels=len(names), names=names)
     segment, outlook = look_ahead(found, segment, accept=accept)
     speaker.say(str(outlook))
     given = {"input": scans, "model": model, "output": output, **how, **asks}

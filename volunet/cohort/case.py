@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from volunet.cohort.attempts import Attempts
 from volunet.cohort.failures import (
     Verdict,
     free_frames,
@@ -27,8 +28,8 @@ from volunet.data.cases import Scan
 from volunet.data.content import sum_of_file, sum_of_files
 from volunet.data.read_case import read_images
 from volunet.errors import Stopped
-from volunet.findings import Finding, Refused
-from volunet.io.masks import label_counts
+from volunet.findings import Finding, Refused, finding
+from volunet.io.masks import label_counts, refuse_guessed_sides
 from volunet.io.names import composed, is_picture
 from volunet.io.reading import Reading
 from volunet.io.write import write
@@ -37,6 +38,9 @@ from volunet.space.labels import Labels
 from volunet.space.volume import Volume
 
 log = logging.getLogger(__name__)
+
+PASSING = {"RES-MEMORY", "RUN-KILLED"}
+"""Refusals that another machine, or another limit, may lift."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Work:
         accept: codes of refusals to waive.
         earlier: records of earlier runs in the same folder, by case id.
         inputs: how tables call each scan's files, by case id.
+        attempts: cases that a process did not survive.
     """
 
     model: Model
@@ -55,6 +60,7 @@ class Work:
     accept: frozenset[str]
     earlier: Mapping[str, CaseRecord]
     inputs: Mapping[str, str]
+    attempts: Attempts
 
 
 @dataclass(frozen=True)
@@ -114,8 +120,11 @@ def key_of(scan: Scan, work: Work) -> str:
 
 def _read(scan: Scan, work: Work) -> Reading:
     work.model.admit(scan.images, accept=work.accept)
-    channels = len(work.model.plan.channels)
-    return read_images(scan.images, channels=channels, accept=work.accept)
+    plan = work.model.plan
+    reading = read_images(scan.images, channels=len(plan.channels), accept=work.accept)
+    if plan.labels.tells_sides:
+        refuse_guessed_sides(reading.findings, work.accept)
+    return reading
 
 
 def make_ready(scan: Scan, work: Work) -> Ready:
@@ -126,10 +135,19 @@ def make_ready(scan: Scan, work: Work) -> Ready:
         if scan.refused:
             raise Refused(scan.findings)
         key = key_of(scan, work)
-        found = _still_holding(scan.case_id, key, work) or _read(scan, work)
+        found = _still_holding(scan.case_id, key, work) or _begin(scan, key, work)
     except Exception as error:  # whatever it is, it must not stop the other scans
         found = error
     return Ready(scan, found, key, time.monotonic() - started)
+
+
+def _begin(scan: Scan, key: str, work: Work) -> Reading:
+    """Reads a scan, unless it ended the process each time that it was tried."""
+    if work.attempts.given_up(scan.case_id, key):
+        message = "The process ended each time it was at work on this scan."
+        raise Refused([finding("RUN-KILLED", message).at(case=scan.case_id)])
+    work.attempts.begin(scan.case_id, key)
+    return _read(scan, work)
 
 
 @dataclass(frozen=True)
@@ -239,7 +257,7 @@ def _judge(error: Exception, scan: Scan, work: Work) -> Verdict:
     files = (*scan.images, work.out / _output_of(scan, work))
     verdict = judge_error(error, files)
     if verdict.status != "refused":
-        log.error("Case %s: %s\n%s", scan.case_id, verdict.status, traceback_of(error, files))
+        log.info("Case %s: %s\n%s", scan.case_id, verdict.status, traceback_of(error, files))
     return verdict
 
 
@@ -252,7 +270,7 @@ def _still_holding(case_id: str, key: str, work: Work) -> CaseRecord | None:
         path = work.out / record.output
         holds = path.is_file() and sum_of_file(path) == record.output_sha256
     else:
-        holds = record.status == "refused" and "RES-MEMORY" not in record.codes
+        holds = record.status == "refused" and not PASSING & set(record.codes)
     return replace(record, input=work.inputs[case_id]) if holds else None
 
 

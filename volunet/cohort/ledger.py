@@ -18,6 +18,7 @@ from volunet.errors import Stopped
 from volunet.planning.targets import Targets
 
 TABLES_EVERY_S = 60.0
+MASK_STAYS = "The mask that an earlier run made of it stays."
 
 
 class Ledger:
@@ -57,6 +58,9 @@ class Ledger:
     def add(self, record: CaseRecord, *, kept: bool) -> None:
         """Enters a case; a mask that an earlier run made of other input is removed.
 
+        Where the input cannot be reached, as of a disk that is not there tonight, nothing is known
+        of it: the mask and its record stay, and only this run's tables tell.
+
         Args:
             kept: the journal has the record already.
 
@@ -64,11 +68,16 @@ class Ledger:
             Stopped: the books cannot be kept, as the disk is full or refuses.
         """
         try:
-            stale = self.folder / output_name(record.case_id, record.input, self.targets)
-            if not record.is_ok and os.path.lexists(stale):
-                stale.unlink()
-            if not kept:
-                self.journal.append(record)
+            mask = self.folder / output_name(record.case_id, record.input, self.targets)
+            earlier = self.journal.records.get(record.case_id)
+            unknown = not record.is_ok and not record.key
+            if unknown and earlier is not None and earlier.is_ok and os.path.lexists(mask):
+                record = replace(record, message=f"{record.message} {MASK_STAYS}".strip())
+            else:
+                if not record.is_ok and os.path.lexists(mask):
+                    mask.unlink()
+                if not kept:
+                    self.journal.append(record)
         except OSError as error:
             raise Stopped(
                 f"{error} Finished cases are kept: free some space, or mend the folder's "

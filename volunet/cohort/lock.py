@@ -2,8 +2,9 @@
 
 The file is made with O_EXCL, which every file system has, network ones included. It outlives a
 process that was killed: then it is stale, and the next one takes over. A process of this machine is
-known by its id and the moment it was started, as ids are given again, in containers even at once.
-Of other machines nothing can be seen, so their locks are stale a day after their last sign of life.
+known by its id and the moment it was started, as ids are given again. Of other machines, and of
+other containers on this one, nothing can be seen: a process gives a sign of life twice a minute,
+and its lock is stale a quarter of an hour after the last one.
 """
 
 from __future__ import annotations
@@ -11,37 +12,84 @@ from __future__ import annotations
 import json
 import os
 import platform
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from volunet.errors import ConfigError
+from volunet.errors import ConfigError, Stopped
 
 NAME = ".volunet.lock"
-DAY_S = 24 * 3600.0
+SIGN_S, STALE_S = 30.0, 900.0
+"""Seconds between signs of life, and after the last one until a lock is stale."""
 PERMIT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A process; `born` tells it from others of the same id, where the system says."""
+    """A process; `born` tells it from others of the same id, where the system says.
+
+    Args:
+        space: that process ids are of, as each container has its own.
+    """
 
     host: str
     pid: int
     born: str
+    space: str = ""
+
+    @property
+    def is_near(self) -> bool:
+        """Whether this process sees whether that one lives."""
+        return os.name == "posix" and (self.host, self.space) == (platform.node(), _space())
 
 
 class Lock:
-    """A lock that this process holds."""
+    """A lock that this process holds, and whose signs of life it gives."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._text = path.read_text(encoding="utf-8")
+        self._over = threading.Event()
+        self._signs = threading.Thread(target=self._live, name="volunet-lock", daemon=True)
+        self._signs.start()
 
     def refresh(self) -> None:
-        """Gives a sign of life, for machines that cannot see this process."""
-        self.path.touch()
+        """Gives a sign of life, for machines that cannot see this process.
+
+        Raises:
+            Stopped: another process has taken the lock over, as this one was halted for too long.
+        """
+        with suppress(OSError):  # a network that is away for a moment; the next sign will do
+            if self._is_ours():
+                self.path.touch()
+                return
+            raise Stopped(
+                f"Another volunet has taken {self.path.parent.name or self.path.parent} over, as "
+                "this one gave no sign of life. Finished cases are kept."
+            )
+
+    def release(self) -> None:
+        """Takes the lock away, if it is still this process's."""
+        self._over.set()
+        self._signs.join()
+        with suppress(FileNotFoundError):
+            if self._is_ours():
+                self.path.unlink()
+
+    def _is_ours(self) -> bool:
+        try:
+            return self.path.read_text(encoding="utf-8") == self._text
+        except FileNotFoundError:
+            return False
+
+    def _live(self) -> None:
+        while not self._over.wait(SIGN_S):
+            with suppress(OSError):
+                if self._is_ours():
+                    self.path.touch()
 
 
 @contextmanager
@@ -61,10 +109,11 @@ def locked(folder: Path) -> Iterator[Lock]:
             f"{folder.name or folder} cannot be used for results: {error.strerror}. "
             "Choose another folder, or mend its permissions."
         ) from error
+    lock = Lock(path)
     try:
-        yield Lock(path)
+        yield lock
     finally:
-        path.unlink(missing_ok=True)
+        lock.release()
 
 
 def _create(path: Path) -> bool:
@@ -73,7 +122,7 @@ def _create(path: Path) -> bool:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
         return False
-    me = Holder(platform.node(), os.getpid(), _born(os.getpid()))
+    me = Holder(platform.node(), os.getpid(), _born(os.getpid()), _space())
     try:
         os.write(handle, json.dumps(asdict(me)).encode())
     except OSError:
@@ -128,8 +177,8 @@ def _parse(text: str) -> Holder | None:
 
 
 def _is_stale(holder: Holder | None, age_s: float) -> bool:
-    if holder is None or holder.host != platform.node() or os.name != "posix":
-        return age_s > DAY_S
+    if holder is None or not holder.is_near:
+        return age_s > STALE_S
     try:
         os.kill(holder.pid, 0)
     except ProcessLookupError:
@@ -137,6 +186,14 @@ def _is_stale(holder: Holder | None, age_s: float) -> bool:
     except PermissionError:
         return False
     return _born(holder.pid) != holder.born
+
+
+def _space() -> str:
+    """What tells the process ids of one container from those of another; "" where nothing does."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
 
 
 def _born(pid: int) -> str:

@@ -79,7 +79,8 @@ def look_ahead(
 
 def _beside(header: Header, model: Segmenter) -> float:
     """The next scan while it is read, and the mask of the last one while it is written."""
-    plan, mask = model.plan, float(prod(header.grid.shape))
+    plan = model.plan
+    mask = float(prod(header.grid.shape)) * plan.labels.dtype.itemsize
     if isinstance(plan, Plan) and plan.targets is not None:
         mask = estimate_bytes(plan, header.grid)
     return header.reading_bytes + mask

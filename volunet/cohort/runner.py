@@ -5,7 +5,8 @@ a scan is segmented the next one is read and the last one's mask is written, so 
 more scan and one more mask is needed. A run that was
 stopped or killed goes on when it is started again: a case whose files, model and waivers are the
 same, and whose mask is still as it was written, is not done again, nor is one that was refused.
-Cases that failed or ran out of memory are tried again.
+Cases that failed or ran out of memory are tried again; one that the process did not survive comes
+last, and twice at the most.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from volunet.cohort.attempts import NAME as BEGUN
+from volunet.cohort.attempts import Attempts
 from volunet.cohort.case import (
     Made,
     Ready,
@@ -119,8 +122,12 @@ def predict_cohort(
             started=datetime.now(UTC),
         )
         ledger = Ledger(journal, inputs, run, model.plan.targets)
-        work = Work(model, out, frozenset(accept), dict(journal.records), inputs)
-        _keep_books(scans, work, ledger, Watcher(lock, report, should_stop))
+        attempts = Attempts(out / BEGUN, asked.arguments)
+        work = Work(model, out, frozenset(accept), dict(journal.records), inputs, attempts)
+        try:
+            _keep_books(scans, work, ledger, Watcher(lock, report, should_stop))
+        finally:
+            attempts.close()
         records = tuple(ledger.finished[scan.case_id] for scan in scans)
         return Outcome(records, ledger.kept, ledger.counts)
 
@@ -165,22 +172,47 @@ def _keep_books(scans: Sequence[Scan], work: Work, ledger: Ledger, watcher: Watc
 
 
 def _do_all(scans: Sequence[Scan], work: Work, ledger: Ledger, watcher: Watcher) -> None:
-    """Each scan in turn, while the next one is read and the mask of the last one is written.
+    """All scans in their order; those that a process did not survive come last, one by one.
 
     Raises:
         Stopped: asked to, or the disk is full. The masks begun are kept.
     """
+    lost = [scan for scan in scans if work.attempts.lost(scan.case_id)]
+    others = [scan for scan in scans if not work.attempts.lost(scan.case_id)]
 
     def settle(made: Made) -> None:
         record = keep(made, work)
         ledger.add(record, kept=record is made.found)
+        work.attempts.done(made.scan.case_id, made.key)
         watcher.lock.refresh()
-        watcher.report(record, len(ledger.finished), len(scans))
+        with suppress(OSError, SystemExit):  # nobody listens any more: no reason to stop
+            watcher.report(ledger.finished[made.scan.case_id], len(ledger.finished), len(scans))
 
+    going = _do(others, work, watcher, settle, overlaps=work.model.overlaps)
+    going = going and _do(lost, work, watcher, settle, overlaps=False)
+    if not going and len(ledger.finished) < len(scans):
+        raise Stopped(
+            f"Stopped after {len(ledger.finished)} of {len(scans)} cases. The same command goes on."
+        )
+
+
+def _do(
+    scans: Sequence[Scan],
+    work: Work,
+    watcher: Watcher,
+    settle: Callable[[Made], None],
+    *,
+    overlaps: bool,
+) -> bool:
+    """Each scan in turn, while the next one is read and the mask of the last one is written.
+
+    Returns:
+        Whether nobody asked to stop.
+    """
     going, settled = True, Future[None]()
     settled.set_result(None)
     with (
-        closing(_read_ahead(scans, work)) as coming,
+        closing(_read_ahead(scans, work, overlaps=overlaps)) as coming,
         ThreadPoolExecutor(max_workers=1, thread_name_prefix="volunet-write") as writer,
     ):
         try:
@@ -189,21 +221,19 @@ def _do_all(scans: Sequence[Scan], work: Work, ledger: Ledger, watcher: Watcher)
                 del ready  # its voxels go before the scan after the next is read
                 settled.result()
                 settled = writer.submit(settle, made)
-                if not work.model.overlaps:
+                if not overlaps:
                     settled.result()
                     del made
         finally:
             settled.result()
-        if not going and len(ledger.finished) < len(scans):
-            raise Stopped(
-                f"Stopped after {len(ledger.finished)} of {len(scans)} cases. The same command "
-                "goes on."
-            )
+    return going
 
 
-def _read_ahead(scans: Sequence[Scan], work: Work) -> Generator[Ready, None, None]:
-    """The scans made ready in their order, one ahead of the one in use where the model overlaps."""
-    if not work.model.overlaps:
+def _read_ahead(
+    scans: Sequence[Scan], work: Work, *, overlaps: bool
+) -> Generator[Ready, None, None]:
+    """The scans made ready in their order, one ahead of the one in use where they may overlap."""
+    if not overlaps:
         yield from (make_ready(scan, work) for scan in scans)
         return
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="volunet-read") as pool:

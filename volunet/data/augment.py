@@ -78,8 +78,8 @@ def source_size(
 ) -> tuple[int, int, int]:
     """Voxels to cut so that most turned patches find their corners inside the cut.
 
-    The rotation counts by the mean of its range. What is cut and the patch have the same centre,
-    so their sides differ by an even number.
+    Rotation and scale count by the middle of their ranges. What is cut and the patch have the same
+    centre, so their sides differ by an even number.
 
     Args:
         flat: as in `draw_change`.
@@ -93,6 +93,7 @@ def source_size(
     across = length.sum() - length
     others = 2 if flat is None else 1  # axes that an axis may be turned towards
     needed = (length * np.cos(angle) + across / others * np.sin(angle)) / spacing
+    needed = needed / min(1.0, np.sqrt(settings.scale[0]))  # seen from further away
     if flat is not None:
         needed[flat] = patch[flat]
     r, a, s = (

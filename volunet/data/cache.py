@@ -140,7 +140,9 @@ class PreparedCases:
     def _key(self, case: Case) -> str:
         said = self._plan.model_dump(mode="json", include=PREPARATION)
         labels = self._plan.labels  # maps whose labels tell left from right are judged harder
-        said["labels"] = [labels.values, labels.ignore, bool(labels.pairs)]
+        said["labels"] = [labels.values, labels.ignore, labels.tells_sides]
+        if labels.masks == "colours":
+            said["colours"] = labels.mask_colours
         said["channels"] = len(self._plan.channels)
         if not self._plan.respace:
             said["respace"] = False

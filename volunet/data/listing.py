@@ -21,15 +21,22 @@ VOXELS = (".raw", ".zraw", ".img")
 """Endings of the voxels whose header is a file of its own."""
 
 
-def list_files(folder: Path) -> list[Path]:
+def list_files(folder: Path, *, unlisted: list[Path] | None = None) -> list[Path]:
     """All files below a folder that are not hidden, sorted; links are followed, each folder once.
+
+    Args:
+        unlisted: takes the folders below that cannot be listed; an error without it.
 
     Raises:
         DatasetError: a folder cannot be listed.
     """
 
     def give_up(error: OSError) -> None:
-        raise DatasetError(f"{folder} cannot be listed: {error.strerror}.") from error
+        place = Path(error.filename or folder)
+        if unlisted is None or place == folder:
+            raise DatasetError(f"{place} cannot be listed: {error.strerror}.") from error
+        if not isinstance(error, FileNotFoundError):  # as of a folder that was there for a moment
+            unlisted.append(place)
 
     seen: set[str] = set()
     files: list[Path] = []

@@ -5,7 +5,9 @@ Side files (text, tables) and hidden files are no inputs, nor are pictures besid
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import logging
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from volunet.data.cases import Scan, clashes, near
@@ -15,12 +17,16 @@ from volunet.data.listing import (
     without_voxel_files,
 )
 from volunet.data.pairs import Channels, find_gaps, in_order
-from volunet.data.table import read_table
+from volunet.data.table import CHANNEL, read_table
 from volunet.errors import DatasetError
 from volunet.findings import Finding, Refused, finding
 from volunet.io.names import composed, id_below, named_as_scans, stem
 from volunet.io.sniff import HEAD, sniff
 
+log = logging.getLogger(__name__)
+
+JOURNAL, JOURNAL_BEGINS = "journal.jsonl", b'{"format": 1}\n'
+"""How volunet keeps books in a folder of results."""
 READABLE = ("gzip", "NIfTI-1", "NIfTI-2", "NRRD", "MetaImage")
 SIDE_FILES = frozenset(
     (".json", ".txt", ".csv", ".tsv", ".md", ".html", ".htm", ".pdf", ".png", ".jpg", ".jpeg")
@@ -28,7 +34,9 @@ SIDE_FILES = frozenset(
 )
 
 
-def find_scans(path: Path | str, *, channels: int | None = None) -> tuple[Scan, ...]:
+def find_scans(
+    path: Path | str, *, channels: int | None = None, names: Sequence[str] = ()
+) -> tuple[Scan, ...]:
     """The scans at `path`, sorted by case id.
 
     Args:
@@ -36,6 +44,8 @@ def find_scans(path: Path | str, *, channels: int | None = None) -> tuple[Scan, 
             between), or a table with the columns case_id and image[:<channel>].
         channels: how many the model wants; it tells patients 0001, 0002, ... from channels 0001,
             0002, ... of one patient. None where no model is known.
+        names: of the model's channels, in its order, into which a table's columns
+            image:<channel> are brought.
 
     Returns:
         Entries to read, and entries with a refusing finding for what cannot be read: a file that
@@ -43,13 +53,14 @@ def find_scans(path: Path | str, *, channels: int | None = None) -> tuple[Scan, 
         is not there (IO-MISSING).
 
     Raises:
-        DatasetError: nothing is there, no scan is in the folder, or the folder is a dataset.
+        DatasetError: nothing is there, no scan is in the folder, the folder is a dataset, or a
+            table names other channels than the model.
         Refused: two inputs would have the same case id (SET-DUPLICATE-ID).
     """
     path = Path(path)
     if path.is_file():
         is_table = path.suffix.lower() == ".csv"
-        scans = _from_table(path) if is_table else [Scan(case_id=stem(path), images=(path,))]
+        scans = _from_table(path, names) if is_table else [Scan(case_id=stem(path), images=(path,))]
     elif path.is_dir():
         scans = _from_folder(path, channels)
     else:
@@ -58,8 +69,10 @@ def find_scans(path: Path | str, *, channels: int | None = None) -> tuple[Scan, 
     return tuple(sorted(scans, key=lambda scan: scan.case_id))
 
 
-def _from_table(path: Path) -> list[Scan]:
+def _from_table(path: Path, names: Sequence[str]) -> list[Scan]:
     table = read_table(path, known=("case_id",), needed=("case_id",))
+    if names:
+        table = replace(table, channels=_in_order_of(names, table.channels, path.name))
     scans = []
     for row in table.rows:
         files = table.images(row)
@@ -74,6 +87,19 @@ def _from_table(path: Path) -> list[Scan]:
     return scans
 
 
+def _in_order_of(names: Sequence[str], columns: tuple[str, ...], table: str) -> tuple[str, ...]:
+    """The columns of images as the model's channels go; a plain column "image" says nothing."""
+    if columns == ("image",):
+        return columns
+    wanted = tuple(f"{CHANNEL}{name}" for name in names)
+    if set(columns) != set(wanted):
+        raise DatasetError(
+            f"{table} has the columns {', '.join(columns)}, and the model's channels are "
+            f"{', '.join(names)}. Name the columns {', '.join(wanted)}."
+        )
+    return wanted
+
+
 def _from_folder(root: Path, channels: int | None) -> list[Scan]:
     for images, masks in (("images", "labels"), ("imagesTr", "labelsTr")):
         if (root / images).is_dir() and (root / masks).is_dir():
@@ -82,21 +108,41 @@ def _from_folder(root: Path, channels: int | None) -> list[Scan]:
                 f"give {root / images}."
             )
     folders: dict[Path, list[Path]] = {}
-    files_of_all = without_voxel_files(list_files(root))
+    unlisted: list[Path] = []
+    files_of_all = without_voxel_files(_without_results(root, list_files(root, unlisted=unlisted)))
     named = set(named_as_scans(files_of_all))
     for path in files_of_all:
         if path in named or path.suffix.lower() not in SIDE_FILES:
             folders.setdefault(path.parent, []).append(path)
-    scans: list[Scan] = []
+    scans = [
+        _refused(id_below(root, place), place, finding("IO-FAULT", "The folder cannot be listed."))
+        for place in unlisted
+    ]
     for folder, files in folders.items():
         readable, others = _sort_out(root, folder, files, named)
         scans += [*others, *_group(root, readable, channels)]
-    if not scans:
+    if len(scans) == len(unlisted):
         raise DatasetError(
             f"{root} holds no scan. Give a folder with NIfTI, NRRD or MHA files, or one with "
             "images as PNG, TIFF, JPEG or BMP."
         )
     return scans
+
+
+def _without_results(root: Path, files: list[Path]) -> list[Path]:
+    """The files that are not in a folder below in which volunet kept masks."""
+    results = {p.parent for p in files if p.name == JOURNAL and p.parent != root and _is_ours(p)}
+    for folder in sorted(results):
+        log.warning("%s holds results of volunet's and is passed over.", folder.relative_to(root))
+    return [path for path in files if results.isdisjoint(path.parents)]
+
+
+def _is_ours(journal: Path) -> bool:
+    try:
+        with journal.open("rb") as file:
+            return file.readline() == JOURNAL_BEGINS
+    except OSError:
+        return False
 
 
 def _sort_out(

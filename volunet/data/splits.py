@@ -42,7 +42,8 @@ def split_cases(
         DatasetError: too few groups, or a `split` or `fold` that not all cases have.
         Refused: the cases' own `split` or `fold` parts a group (SET-LEAK).
     """
-    if folds < 2 or (fold is not None and not 0 <= fold < folds):
+    by_hash = not any(case.fold is not None for case in cases)
+    if folds < 2 or (by_hash and fold is not None and not 0 <= fold < folds):
         raise ConfigError(f"There is no fold {fold} of {folds}; folds count from 0, at least 2.")
     if fold is None and any(case.split for case in cases):
         held_out = _said(cases, "split", "validation")

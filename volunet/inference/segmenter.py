@@ -18,7 +18,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from volunet.errors import ConfigError
-from volunet.findings import Finding, refuse_if_needed, worst_first
+from volunet.findings import Finding, Refused, finding, refuse_if_needed, worst_first
 from volunet.inference.asked import label_as_asked
 from volunet.inference.clock import Clock
 from volunet.inference.deadline import Watch
@@ -37,7 +37,7 @@ from volunet.io.scan import read_header
 from volunet.planning.any_plan import AnyPlan
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.gate import judge
-from volunet.planning.machine import GB
+from volunet.planning.machine import GB, host_memory_bytes
 from volunet.planning.plan import Plan
 from volunet.space.grid import Grid
 from volunet.space.volume import Volume
@@ -175,12 +175,20 @@ class Segmenter:
     def admit(self, images: Sequence[Path], *, accept: Collection[str] = ()) -> None:
         """Refuses a scan that would pass `max_memory`, by its header alone.
 
+        Without a limit, it refuses what the machine cannot even read.
+
         Raises:
             Refused: it would, or its header cannot be read.
         """
+        several = len(self.plan.channels) > 1
+        header = read_header(images, accept=accept, channels_in_file=several)
         if self.max_memory is not None:
-            several = len(self.plan.channels) > 1
-            self.foresee(read_header(images, accept=accept, channels_in_file=several))
+            self.foresee(header)
+        elif header.reading_bytes > (there := host_memory_bytes()):
+            takes = f"The scan takes {header.reading_bytes / GB:.1f} GB to be read"
+            raise Refused(
+                [finding("RES-MEMORY", f"{takes}, and this machine has {there / GB:.1f} GB.")]
+            )
 
     def __call__(self, scan: Volume, *, accept: Collection[str] = ()) -> Segmentation:
         """Labels of a scan on its own grid.

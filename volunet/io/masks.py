@@ -7,14 +7,14 @@ A label map is never interpolated or mended; numbers that miss a whole one by le
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from volunet.findings import Severity
+from volunet.findings import Finding, Refused, Severity, finding
 from volunet.io.inquiry import QUIET, Inquiry
 from volunet.io.reading import Reading
 from volunet.io.scan import open_mask
@@ -26,6 +26,8 @@ LARGEST = 2.0**31
 TINY_VOX = 10
 COUNTED = 1 << 16
 """Values below this are counted in a table, which is far faster than sorting the voxels."""
+SIDES = "The labels tell left from right, and the file does not."
+SIDES_ADVICE = "Set the sform, or accept GEO-NOFORM to take the axes for LAS."
 PART = 1 << 20
 """Voxels counted at once, since counting takes eight bytes for each."""
 
@@ -53,7 +55,7 @@ def read_mask(
     """
     inquiry = Inquiry(Path(path).name, accept)
     volume = open_mask(Path(path), labels, inquiry)
-    if labels is not None and labels.pairs:
+    if labels is not None and labels.tells_sides:
         _refuse_guessed_sides(inquiry)
     whole = _whole(volume.voxels, inquiry)
     counts = label_counts(whole)
@@ -141,9 +143,14 @@ def _unknown(unknown: dict[int, int], labels: Labels | None, inquiry: Inquiry) -
 def _refuse_guessed_sides(inquiry: Inquiry) -> None:
     """Left and right must be known where labels tell them apart."""
     if inquiry.has("GEO-NOFORM"):
-        inquiry.note(
-            "GEO-NOFORM",
-            "The labels tell left from right, and the file does not.",
-            severity=Severity.REFUSE,
-            advice="Set the sform, or accept GEO-NOFORM to take the axes for LAS.",
-        )
+        inquiry.note("GEO-NOFORM", SIDES, severity=Severity.REFUSE, advice=SIDES_ADVICE)
+
+
+def refuse_guessed_sides(found: Iterable[Finding], accept: Collection[str]) -> None:
+    """The same for a scan whose labels will tell left from right.
+
+    Raises:
+        Refused: they are guessed in it (GEO-NOFORM), and that is not waived.
+    """
+    if "GEO-NOFORM" not in accept and any(f.code == "GEO-NOFORM" for f in found):
+        raise Refused([finding("GEO-NOFORM", SIDES, severity=Severity.REFUSE, advice=SIDES_ADVICE)])

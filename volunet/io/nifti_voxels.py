@@ -27,7 +27,7 @@ def read_voxels(stream: Stream, layout: Layout, inquiry: Inquiry) -> NDArray[Any
         buffer = np.empty(layout.nbytes, dtype=np.uint8)
     except MemoryError as error:
         raise inquiry.refusal(
-            "IO-BOMB",
+            "RES-MEMORY",
             f"The voxels take {layout.nbytes / 1e9:.1f} GB, more than this machine gives.",
             advice="Read the scan on a machine with more memory, if it is what it says.",
         ) from error

@@ -119,7 +119,8 @@ def inference_demand(
     if plan.unpadded is not None:  # the scan once more, mirrored around itself
         around = zip(padded, plan.margin, plan.unpadded.step, strict=True)
         image += 4.0 * len(plan.channels) * prod(n + 2 * m + step for n, m, step in around)
-    labels = float(prod(scan.grid.shape) * (1 if plan.network["out_channels"] <= 256 else 4))
+    of_index = 1 if plan.network["out_channels"] <= 256 else 4
+    labels = float(prod(scan.grid.shape) * max(of_index, plan.labels.dtype.itemsize))
     tidied = 2
     if isinstance(plan, Plan) and plan.targets is not None:
         labels, tidied = (

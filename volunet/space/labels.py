@@ -24,6 +24,7 @@ BACKGROUND, IGNORED, BLACK = "background", "ignore", "#000000"
 OF_CASES = frozenset({"channels", "labelled", "targets"})
 """Keys of a labels.json that are about images and cases, not about labels."""
 COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+SIDE = re.compile(r"(?<![a-z0-9])(?:left|right|l|r)(?![a-z0-9])", re.IGNORECASE)
 
 
 class Labels(Settings):
@@ -89,6 +90,20 @@ class Labels(Settings):
                 "colours need one for each"
             )
         return self
+
+    @property
+    def sides(self) -> tuple[tuple[str, str], ...]:
+        """Structures whose names differ by left and right alone, and that no pair declares."""
+        named: dict[str, list[str]] = {}
+        for name in self.names:
+            if name not in {paired for pair in self.pairs for paired in pair}:
+                named.setdefault(SIDE.sub("*", name), []).append(name)
+        return tuple((some[0], some[1]) for some in named.values() if len(some) > 1)
+
+    @property
+    def tells_sides(self) -> bool:
+        """Whether left and right are different labels, as pairs or names say."""
+        return bool(self.pairs or self.sides)
 
     @classmethod
     def of_values(cls, values: Iterable[int]) -> Labels:

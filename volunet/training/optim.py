@@ -19,6 +19,7 @@ from volunet.training.muon import Muon
 
 Positive = Annotated[float, Field(gt=0)]
 RATES = {"muon": 1e-2, "adamw": 2e-3, "sgd": 1e-2}
+DECAYS = {"muon": 1e-2, "adamw": 1e-2, "sgd": 3e-5}
 """What suits each method (measured, docs/benchmarks; nnU-Net's for SGD)."""
 ENCODER, DECODER, HEAD = "encoder.", "decoder.", "head"
 
@@ -32,7 +33,8 @@ class Optimisation(Settings):
         learning_rate: the highest; None for what suits the method (`RATES`).
         decay: how the rate falls after its rise: half a cosine, or a straight line (which is
             nearly nnU-Net's polynomial).
-        weight_decay: of convolution weights; normalisation and bias have none.
+        weight_decay: of convolution weights; normalisation and bias have none. None for what suits
+            the method (`DECAYS`): of SGD it is part of the gradient, of the others it is not.
         warm_up: share of the run in which the learning rate grows from near 0.
         clip_norm: largest norm of the gradient.
         stage_decay: what the learning rate is multiplied by with each stage of the network away
@@ -43,7 +45,7 @@ class Optimisation(Settings):
     method: Literal["muon", "adamw", "sgd"] = "muon"
     learning_rate: Positive | None = None
     decay: Literal["cosine", "linear"] = "cosine"
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    weight_decay: Annotated[float, Field(ge=0)] | None = None
     warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.03
     clip_norm: Positive = 12.0
     stage_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -80,10 +82,12 @@ def make_optimizer(
         share = settings.stage_decay ** _stages_from_head(name, *stages) if by_stage else 1.0
         matrix = weight.ndim > 1 and not (name.startswith(HEAD) or name in heads)
         groups.setdefault((share, weight.ndim > 1, matrix), []).append(weight)
+    decay = settings.weight_decay
+    decay = DECAYS[settings.method] if decay is None else decay
     by_rule = [
         {
             "params": weights,
-            "weight_decay": settings.weight_decay * decays,
+            "weight_decay": decay * decays,
             "share": share,
             "matrices": matrices,
         }

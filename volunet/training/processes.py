@@ -1,6 +1,6 @@
 """Several processes that train one network together, each on batches of its own.
 
-`torchrun` starts them and ignite joins them. All take the same steps with the same weights; the
+`torchrun` starts them. All take the same steps with the same weights; the
 first one writes and speaks.
 """
 
@@ -15,7 +15,6 @@ from datetime import timedelta
 from typing import TypeVar
 
 import torch
-from ignite import distributed as idist
 from torch import Tensor
 from torch import distributed as dist
 from torch.distributed.nn.functional import all_reduce
@@ -76,10 +75,10 @@ class Processes:
     def first_before_others(self) -> Iterator[None]:
         """A block that the first process goes through alone, and then all others."""
         if self.several and not self.first:
-            idist.barrier()
+            dist.barrier()
         yield
         if self.several and self.first:
-            idist.barrier()
+            dist.barrier()
 
 
 ALONE = Processes()
@@ -125,8 +124,10 @@ def joined(device: torch.device) -> Iterator[Processes]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(own_device(device))
-    idist.initialize("nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_WAIT)
+    # Not by ignite: under SLURM that wants one task a process, and `torchrun` is one a node.
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=LONGEST_WAIT)
     try:
         yield processes
     finally:
-        idist.finalize()
+        dist.destroy_process_group()

@@ -163,10 +163,12 @@ class AutoEngine:
             if self._failure is not None:
                 raise self._failure
             if self._choice is None:
+                bench = Bench(self._network, self.device)
                 try:
-                    self._settled(*self._decide(images))
+                    self._settled(*self._decide(bench, images))
                 except ModelError as error:
-                    self._failure = error
+                    if not bench.hindered:  # else memory may be there for the next scan
+                        self._failure = error
                     raise
             assert self._choice is not None
             return self._choice
@@ -180,14 +182,13 @@ class AutoEngine:
         auto = self._asked[0].startswith("auto")
         return auto and multiply_adds(self._network) < SMALL
 
-    def _decide(self, images: Tensor | None) -> tuple[Choice, Engine]:
+    def _decide(self, bench: Bench, images: Tensor | None) -> tuple[Choice, Engine]:
         only = self._candidates[0]
         if len(self._candidates) == 1 and only.engine == "torch":
             choice = Choice(rows=(row_of(only, verdict="chosen"),), chosen=0, seen="none")
             return choice, build(only, self._network, self.device)
         if found := self._recall(images is not None):
             return found
-        bench = Bench(self._network, self.device)
         if self._is_small:
             choice = self._choose_small(bench, images)
         else:

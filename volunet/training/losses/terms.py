@@ -15,7 +15,9 @@ MONAI takes seconds to load, so a term asks for it when it is first computed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from volunet.training.losses.judged import Judged
@@ -62,7 +64,12 @@ def generalised_dice(judged: Judged, settings: LossSettings) -> Tensor:
     """Dice of all structures together, each weighted by 1 / volume**2; background is left out."""
     from monai.losses.dice import GeneralizedDiceLoss
 
-    loss = GeneralizedDiceLoss(batch=settings.batch, smooth_nr=SMOOTH, smooth_dr=SMOOTH)
+    # Weights are 1 / volume**2, so what keeps the quotient from 0 / 0 must be as small beside them.
+    volumes = judged.truth.sum(dim=(0, *range(2, judged.truth.ndim))).to(judged.share.dtype)
+    smallest = torch.where(volumes > 0, volumes, torch.inf).amin()
+    smooth: Any = SMOOTH / torch.where(smallest.isinf(), 1.0, smallest).square()
+    loss = GeneralizedDiceLoss(batch=settings.batch)
+    loss.smooth_nr = loss.smooth_dr = smooth
     given: Tensor = loss(judged.share, judged.truth.float())
     return given
 

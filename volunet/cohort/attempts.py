@@ -1,0 +1,103 @@
+"""Which cases a process was at work on, so that one that kills it does not do so for ever.
+
+Want of memory ends a process without a word, and so does a crash in a library. What was begun and
+not finished stands in a file of one JSON line each, which is gone after a run that ended by itself.
+A case that was begun once and not finished is tried again after all others, and alone; after two
+such tries it is refused, until the command, the model or the files are others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+NAME = ".volunet.begun"
+TRIES = 2
+
+
+class Attempts:
+    """The cases begun in a folder of results, and how often that came to nothing.
+
+    Args:
+        path: of the file.
+        command: what the run was asked, which is tried anew when it is another.
+    """
+
+    def __init__(self, path: Path, command: Mapping[str, object]) -> None:
+        self._path, self._lock = path, threading.Lock()
+        self._command = json.dumps({name: str(value) for name, value in sorted(command.items())})
+        self._begun: set[str] = set()
+        self._lost = Counter[tuple[str, str]]()
+        for line in _lines(path):
+            case_id, key = line.get("case"), line.get("attempt")
+            if isinstance(case_id, str) and isinstance(key, str):
+                self._lost[case_id, key] += -self._lost[case_id, key] if line.get("done") else 1
+
+    def lost(self, case_id: str) -> bool:
+        """Whether a process ended while it was at work on the case."""
+        return any(case == case_id and tries for (case, _), tries in self._lost.items())
+
+    def given_up(self, case_id: str, key: str) -> bool:
+        """Whether that happened as often as it may, with the same files, model and command."""
+        return self._lost[case_id, self._attempt(key)] >= TRIES
+
+    def begin(self, case_id: str, key: str) -> None:
+        """Writes down that a case is at work.
+
+        Raises:
+            OSError: the disk is full or refuses.
+        """
+        with self._lock:
+            self._write([{"case": case_id, "attempt": self._attempt(key)}], "a")
+            self._begun.add(case_id)
+
+    def done(self, case_id: str, key: str) -> None:
+        """Writes down that a case has ended, however it did.
+
+        Raises:
+            OSError: the disk is full or refuses.
+        """
+        with self._lock:
+            if case_id in self._begun:
+                attempt = self._attempt(key)
+                self._lost.pop((case_id, attempt), None)
+                self._write([{"case": case_id, "attempt": attempt, "done": True}], "a")
+                self._begun.discard(case_id)
+
+    def close(self) -> None:
+        """Forgets what was begun, as this process ends by itself; what was given up is kept."""
+        kept = [
+            {"case": case, "attempt": attempt}
+            for (case, attempt), tries in self._lost.items()
+            for _ in range(tries)
+        ]
+        with suppress(OSError):  # a case too many would be tried last, that is all
+            if kept:
+                self._write(kept, "w")
+            else:
+                self._path.unlink(missing_ok=True)
+
+    def _attempt(self, key: str) -> str:
+        return hashlib.sha256(f"{key} {self._command}".encode()).hexdigest()[:16]
+
+    def _write(self, lines: Iterable[Mapping[str, object]], mode: str) -> None:
+        with self._path.open(mode, encoding="utf-8") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+
+
+def _lines(path: Path) -> Iterable[dict[str, object]]:
+    """The lines that can be read; none where there is no file."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return
+    for line in text.splitlines():
+        with suppress(ValueError):
+            value = json.loads(line)
+            if isinstance(value, dict):
+                yield value

@@ -91,12 +91,25 @@ def test_the_history_has_a_line_for_every_few_steps_and_the_validations(tmp_path
     assert [int(row["step"]) for row in rows if row["val_dice"]] == [5, 9]
 
 
+LONG = 200
+
+
+@pytest.fixture
+def one_thread():
+    """On which sums are taken in the same order in every process."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def _train_slowly(folder):
     torch.set_num_threads(1)
-    fit(job(folder, steps=400, checkpoint_s=0.2))
+    fit(job(folder, steps=LONG, checkpoint_s=0.2))
 
 
-def test_kill_9_loses_no_more_than_one_checkpoint_interval(tmp_path):
+@pytest.mark.usefixtures("one_thread")
+def test_kill_9_loses_no_more_than_one_checkpoint_interval_and_changes_nothing(tmp_path):
     context = multiprocessing.get_context("spawn")
     child = context.Process(target=_train_slowly, args=(tmp_path,))
     child.start()
@@ -107,11 +120,13 @@ def test_kill_9_loses_no_more_than_one_checkpoint_interval(tmp_path):
     child.join()
     assert child.exitcode == -signal.SIGKILL
     seen = [int(row["step"]) for row in read_history(tmp_path / "history.csv") if row["loss"]]
-    again = job(tmp_path, steps=seen[-1] + 5, checkpoint_s=0.2)
+    again = job(tmp_path, steps=LONG, checkpoint_s=0.2)
     starts = []
-    fit(again, report=lambda progress: starts.append(progress.row.step))
+    made = fit(again, report=lambda progress: starts.append(progress.row.step))
     newest = starts[0] - 1
     assert 0 < newest <= seen[-1]
     steps = [int(r["step"]) for r in read_history(tmp_path / "history.csv") if r["loss"]]
     assert steps == list(range(1, again.budget.steps + 1))
     assert not list(tmp_path.rglob("*.part"))
+    whole = fit(job(tmp_path / "whole", steps=LONG))
+    assert all(torch.equal(whole.weights[name], w) for name, w in made.weights.items())

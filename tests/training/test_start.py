@@ -7,7 +7,7 @@ import torch
 
 from tests.models.test_families import spec_for
 from tests.training.tiny import PLAN, job
-from volunet.errors import ModelError
+from volunet.errors import ModelError, Stopped
 from volunet.models.families import FAMILIES, build_network, head_axes, sizes_of
 from volunet.models.supervision import DeepSupervision
 from volunet.space.labels import Labels
@@ -89,7 +89,11 @@ def test_a_run_with_frozen_and_slower_parts_goes_on_where_it_stopped(tmp_path):
     assert not any(
         w.requires_grad for n, w in run.parts.network.named_parameters() if "encoder" in n
     )
+    asked = iter([False] * 3)
+    with pytest.raises(Stopped):
+        fit(made, should_stop=lambda: next(asked, True))
     parts = fit(made)
+    assert parts.steps == 6
     assert all(torch.equal(whole.weights[name], w) for name, w in parts.weights.items())
 
 

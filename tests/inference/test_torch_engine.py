@@ -55,6 +55,14 @@ def test_float32_is_not_tf32_and_what_others_want_of_cudnn_stays():
     assert torch.backends.cudnn.allow_tf32
 
 
+def test_weights_that_are_being_learnt_stay_as_they_lie():
+    network = small()
+    TorchEngine(network, device="cpu", learning=True)(torch.zeros(1, 1, 8, 8, 8))
+    assert all(weight.is_contiguous() for weight in network.parameters())
+    TorchEngine(network, device="cpu")
+    assert not all(weight.is_contiguous() for weight in network.parameters())
+
+
 def test_no_gradient_is_kept_and_dropout_sleeps():
     network = torch.nn.Sequential(torch.nn.Conv3d(1, 2, 1), torch.nn.Dropout(0.9))
     engine, windows = TorchEngine(network, device="cpu"), torch.rand(1, 1, 4, 4, 4)

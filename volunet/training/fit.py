@@ -193,7 +193,9 @@ def _score(job: Job, run: Run, report: handlers.Report) -> Score:
     run.validated += 1
     history = job.folder / "history.csv"
     newest = {"step": str(run.clock.step), "loss": "", measure.column: str(score.mean)}
-    drift = find_drift([*read_history(history), newest], measure)
+    # Of some of the cases, which may be others than before, nothing follows.
+    whole = len(known) == len(job.validation)
+    drift = find_drift([*read_history(history), newest], measure) if whole else None
     if drift is not None and not any(note.startswith(DRIFT) for note in run.notes):
         run.note(drift)
     handlers.write_line(run, history, report, score=score)

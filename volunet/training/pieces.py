@@ -82,7 +82,8 @@ class Pieces:
         self.count = min(2 * self.count, patches)
         self._tell(
             f"The batch of {patches} did not fit the memory: it is worked through in "
-            f"{self.count} pieces from now on, which is slower. A smaller plan.batch would not be.",
+            f"{self.count} pieces from now on, which is slower, and Dice is that of each piece. "
+            "A smaller plan.batch would not be slower.",
             self.count,
         )
 

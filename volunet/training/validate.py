@@ -78,7 +78,7 @@ def score_cases(
         most_s: seconds after which no further case is begun; one at least is scored.
     """
     started = time.monotonic()
-    engine = TorchEngine(network, device=device, dtype=dtype)
+    engine = TorchEngine(network, device=device, dtype=dtype, learning=True)
     score = _dice_of_case if plan.targets is None else _psnr_of_case
     rows: list[list[float]] = []
     for case in cases:

@@ -42,14 +42,20 @@ class TorchEngine:
             evaluation mode, not copied; on a CPU and for types of two bytes its weights are laid
             out channels-last, which convolutions of feature maps run fastest in.
         dtype: type of the arithmetic: float32, or bfloat16 or float16 under autocast.
+        learning: the network is being trained, and its weights stay as they lie.
     """
 
     def __init__(
-        self, network: nn.Module, *, device: torch.device | str, dtype: torch.dtype = torch.float32
+        self,
+        network: nn.Module,
+        *,
+        device: torch.device | str,
+        dtype: torch.dtype = torch.float32,
+        learning: bool = False,
     ) -> None:
         self.device, self.dtype = torch.device(device), dtype
         self.network = network.to(self.device).eval()
-        if self.device.type == "cpu" or dtype != torch.float32:
+        if not learning and (self.device.type == "cpu" or dtype != torch.float32):
             to_channels_last(self.network)
 
     def __str__(self) -> str:

@@ -37,6 +37,7 @@ from volunet.training.processes import ALONE, Processes, SharedTime
 from volunet.training.run import Run
 from volunet.training.settings import Training
 from volunet.training.start import transplant
+from volunet.training.thin_maps import keep_thin_maps_exact
 from volunet.training.tracking import NOBODY, Tracking, followed
 from volunet.training.validate import Score, mean_score, score_cases
 
@@ -220,6 +221,7 @@ def start_run(job: Job) -> Run:
         module = Correcting(network, [plan.channels.index(name) for name in plan.added])
     if job.device.type == "cpu":
         to_channels_last(module)
+        keep_thin_maps_exact(module)
     parts = Parts(
         network=network,
         module=module,

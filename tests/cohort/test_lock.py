@@ -17,6 +17,8 @@ from tests.cohort.threshold import write_scans
 from volunet.cohort.lock import NAME, PERMIT_S, STALE_S, locked
 from volunet.errors import ConfigError, Stopped
 
+DEAD = {"host": os.uname().nodename, "pid": os.getpid(), "born": "another boot:1"}
+DEAD["space"] = os.readlink("/proc/self/ns/pid")
 HOLD = "import sys, pathlib; from volunet.cohort.lock import locked\n"
 HOLD += "with locked(pathlib.Path(sys.argv[1])): print('held', flush=True); input()"
 
@@ -122,8 +124,7 @@ def test_a_lock_that_was_taken_over_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_process_that_died_while_taking_over_keeps_nobody_out_for_long(tmp_path: Path) -> None:
-    dead = {"host": os.uname().nodename, "pid": os.getpid(), "born": "another boot:1"}
-    (tmp_path / NAME).write_text(json.dumps(dead))
+    (tmp_path / NAME).write_text(json.dumps(DEAD))
     permit = tmp_path / f"{NAME}.taken"
     permit.touch()
     for _ in range(2):
@@ -141,8 +142,7 @@ def test_of_many_that_find_a_stale_lock_only_one_gets_it(tmp_path: Path) -> None
     for round_ in range(30):
         folder = tmp_path / str(round_)
         folder.mkdir()
-        dead = {"host": os.uname().nodename, "pid": os.getpid(), "born": "another boot:1"}
-        (folder / NAME).write_text(json.dumps(dead))
+        (folder / NAME).write_text(json.dumps(DEAD))
         start, inside, most = threading.Barrier(4), [], []
 
         def work(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gc
 import json
+import logging
 import os
 import signal
 import weakref
@@ -195,8 +196,10 @@ def test_a_traceback_goes_to_the_log_and_no_folder_to_either(
         raise FileNotFoundError(2, "No such file", str(scan))
 
     out = tmp_path / "out"
+    caplog.set_level(logging.INFO, "volunet")
     predict(scan.parent, out, Threshold(before=fail))
     assert "Traceback" in caplog.text
+    assert {r.levelno for r in caplog.records if "Traceback" in r.getMessage()} == {logging.INFO}
     assert "'scan.nii.gz'" in rows(out / "cases.csv")[0]["message"]
     texts = [caplog.text, *(p.read_text() for p in out.iterdir())]
     assert not any("Jane" in text or "Traceback" in text for text in texts[1:])

@@ -307,7 +307,13 @@ def test_a_cut_is_as_large_as_the_patch_and_has_its_centre(patch, spacing, degre
         assert n >= p
         assert (n - p) % 2 == 0
     assert source_size(STILL, patch, spacing) == patch
-    assert source_size(Augmentation(turn_share=1, turn_deg=0), patch, spacing) == patch
+    unturned = Augmentation(turn_share=1, turn_deg=0, scale=(1, 1.2))
+    assert source_size(unturned, patch, spacing) == patch
+
+
+def test_a_patch_that_is_seen_from_further_away_is_cut_wider():
+    far = Augmentation(turn_share=1, turn_deg=0, scale=(0.64, 1.2))
+    assert source_size(far, (40, 40, 40), CUBIC) == (50, 50, 50)
 
 
 def test_a_wider_cut_leaves_few_corners_empty():

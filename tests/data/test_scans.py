@@ -164,7 +164,8 @@ def test_the_channels_of_a_table_go_as_the_model_has_them(tmp_path):
 
 def test_results_of_another_night_are_no_scans(tmp_path, caplog):
     named(tmp_path, "a.nii.gz", "monday/a.nii.gz", "other/b.nii.gz")
-    (tmp_path / "monday" / "journal.jsonl").write_text('{"format": 1}\n')
+    done = '{"format": 1}\n{"case_id": "a", "status": "ok", "output": "a.nii.gz"}\n'
+    (tmp_path / "monday" / "journal.jsonl").write_text(done)
     (tmp_path / "other" / "journal.jsonl").write_text("my own notes\n")
     assert "a" in ids(find_scans(tmp_path))
     assert not [name for name in ids(find_scans(tmp_path)) if name.startswith("monday")]

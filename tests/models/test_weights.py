@@ -105,7 +105,7 @@ def test_the_biases_of_monais_resnets_go_into_the_norms_behind_them(dims, tmp_pa
         x = theirs.maxpool(theirs.act(theirs.bn1(theirs.conv1(image))))
         for layer in (theirs.layer1, theirs.layer2, theirs.layer3, theirs.layer4):
             x = layer(x)
-        torch.testing.assert_close(ours(image)[-1], x, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(ours(image)[-1], x, rtol=2e-3, atol=2e-3)
 
 
 @pytest.mark.parametrize("zipped", [True, False])

@@ -92,7 +92,7 @@ def test_a_network_learns_from_slices_and_segments_a_volume(tmp_path):
     thin = {"dimensions": 2, "patch": (16, 16, 1), "strides": ((2, 2, 1),)}
     plan = PLAN.model_copy(update={**thin, "kernels": ((3, 3, 1), (3, 3, 1)), "batch": 16})
     plan = type(PLAN).model_validate(plan.model_dump())
-    made = replace(job(tmp_path, steps=150, foreground_share=0.3), plan=plan)
+    made = replace(job(tmp_path, steps=250, foreground_share=0.3), plan=plan)
     trained = fit(made)
     network = plan.build_network()
     network.load_state_dict(trained.weights)

@@ -34,7 +34,8 @@ def trainer_that_fits(folder, most: int):
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
     run.parts.module.register_forward_pre_hook(refuse)
-    return run, build_trainer(run.parts, tell=run.note_pieces)
+    parts = replace(run.parts, dtype=torch.float32)  # fewer patches round otherwise in less
+    return run, build_trainer(parts, tell=run.note_pieces)
 
 
 def weights_after(run, trainer, batch) -> list[torch.Tensor]:

@@ -24,7 +24,8 @@ def take_steps(folder: Path, processes: Processes) -> dict:
     import numpy as np
 
     run = start_run(replace(job(folder, steps=STEPS), processes=processes))
-    trainer = build_trainer(run.parts, tell=run.note_pieces, processes=processes)
+    parts = replace(run.parts, dtype=torch.float32)  # half as many patches round otherwise in less
+    trainer = build_trainer(parts, tell=run.note_pieces, processes=processes)
     rng = np.random.default_rng(5)
     batches = []
     for _ in range(STEPS):

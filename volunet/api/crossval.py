@@ -102,6 +102,15 @@ def cross_validate(
         return _cross_validate(RunFolder(Path(folder)), dataset, recipe, folds, wanted, watch)
 
 
+def _splits(dataset: Dataset, folds: int, wanted: Wanted) -> tuple[Split, ...]:
+    """The folds, looked through for images on both sides before hours are spent on the first."""
+    splits = fold_splits(dataset.cases, folds, path=wanted.splits, seed=wanted.seed)
+    contents = sums_of_images(dataset.cases)
+    for split in splits:
+        refuse_if_needed(find_leaks(split, dataset.cases, contents), wanted.accept)
+    return splits
+
+
 def _cross_validate(
     run: RunFolder,
     dataset: Path | str,
@@ -111,12 +120,9 @@ def _cross_validate(
     watch: Watch,
 ) -> CrossValidated:
     opened = open_dataset(dataset, recipe, accept=wanted.accept, counted=watch.counted)
-    splits = fold_splits(opened.cases, folds, path=wanted.splits, seed=wanted.seed)
+    splits = _splits(opened, folds, wanted)
     everyone = sorted({name for split in splits for name in (*split.train, *split.validation)})
     together = Split(train=tuple(everyone), validation=())
-    contents = sums_of_images([opened.case(case_id) for case_id in everyone])
-    for split in splits:  # before hours are spent on the first of them
-        refuse_if_needed(find_leaks(split, opened.cases, contents), wanted.accept)
     asked, unreadable = asked_of(opened, together, recipe, wanted)
     made_from = {**asked, "folds": [json.loads(split.model_dump_json()) for split in splits]}
     run.check_unchanged(made_from)

@@ -83,10 +83,8 @@ def prepare_job(
 
     Raises:
         DatasetError: not one training case could be prepared.
-        ConfigError: the encoder is to be frozen, and there is no model to start from; or left
-            would be turned into right unnoticed.
+        ConfigError: the encoder is to be frozen, and there is no model to start from.
     """
-    _refuse_to_mix_sides(plan, recipe)
     start = _start(recipe, wanted, plan)
     cache = wanted.cache or cache_folder("prepared")
     watch.say(f"Prepared cases are kept in {cache}.")
@@ -120,7 +118,12 @@ def prepare_job(
     return job, tuple(findings)
 
 
-def _refuse_to_mix_sides(plan: Plan, recipe: Recipe) -> None:
+def refuse_to_mix_sides(plan: Plan, recipe: Recipe) -> None:
+    """Sees to it that left is not learnt for right.
+
+    Raises:
+        ConfigError: patches would be mirrored, and labels that tell sides apart are no pairs.
+    """
     if 0 in recipe.training.augmentation.mirror and plan.labels.sides:
         pairs = json.dumps(plan.labels.sides)
         raise ConfigError(

@@ -16,7 +16,7 @@ from volunet.api.asked import Wanted, Watch
 from volunet.api.calibration import SHARE, calibrate_run
 from volunet.api.estimates import ValidatedValues, validate_estimates
 from volunet.api.planning import open_dataset
-from volunet.api.preparation import plan_run, prepare_job
+from volunet.api.preparation import plan_run, prepare_job, refuse_to_mix_sides
 from volunet.api.run_folder import RunFolder
 from volunet.api.starting import Starting
 from volunet.api.validation import Validated, validate_run
@@ -147,6 +147,7 @@ def _begin(
 ) -> tuple[Job, Fingerprint, tuple[Finding, ...]]:
     """The job of a run, what its plan was made from, and what was found about its cases."""
     plan, fingerprint, found = plan_run(run, opened, split, recipe, wanted, watch)
+    refuse_to_mix_sides(plan, recipe)
     made_from = {**asked, "plan": plan.model_dump(mode="json")}
     run.check_unchanged(made_from)
     run.write_splits(split.model_dump_json(indent=2))

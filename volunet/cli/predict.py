@@ -96,8 +96,7 @@ def run_predict(
 
     asks = asks or {}
     segment = narrow(load(model, **how, tell=speaker.say), **asks)
-    names = segment.plan.channels
-    found = find_scans(scans, channels=len(names), names=names)
+    found = find_scans(scans, names=segment.plan.channels)
     segment, outlook = look_ahead(found, segment, accept=accept)
     speaker.say(str(outlook))
     given = {"input": scans, "model": model, "output": output, **how, **asks}

@@ -36,7 +36,10 @@ class Attempts:
         for line in _lines(path):
             case_id, key = line.get("case"), line.get("attempt")
             if isinstance(case_id, str) and isinstance(key, str):
-                self._lost[case_id, key] += -self._lost[case_id, key] if line.get("done") else 1
+                self._lost[case_id, key] += 1
+            elif line.get("done"):
+                for known in [known for known in self._lost if known[0] == case_id]:
+                    del self._lost[known]
 
     def lost(self, case_id: str) -> bool:
         """Whether a process ended while it was at work on the case."""
@@ -56,17 +59,17 @@ class Attempts:
             self._write([{"case": case_id, "attempt": self._attempt(key)}], "a")
             self._begun.add(case_id)
 
-    def done(self, case_id: str, key: str) -> None:
-        """Writes down that a case has ended, however it did.
+    def done(self, case_id: str) -> None:
+        """Writes down that a case that was begun has ended, however it did.
 
         Raises:
             OSError: the disk is full or refuses.
         """
         with self._lock:
             if case_id in self._begun:
-                attempt = self._attempt(key)
-                self._lost.pop((case_id, attempt), None)
-                self._write([{"case": case_id, "attempt": attempt, "done": True}], "a")
+                for known in [known for known in self._lost if known[0] == case_id]:
+                    del self._lost[known]
+                self._write([{"case": case_id, "done": True}], "a")
                 self._begun.discard(case_id)
 
     def close(self) -> None:

@@ -62,10 +62,13 @@ class Lock:
         Raises:
             Stopped: another process has taken the lock over, as this one was halted for too long.
         """
-        with suppress(OSError):  # a network that is away for a moment; the next sign will do
-            if self._is_ours():
+        try:
+            ours = self._is_ours()
+            if ours:
                 self.path.touch()
-                return
+        except OSError:  # a network that is away for a moment; the next sign will do
+            return
+        if not ours:
             raise Stopped(
                 f"Another volunet has taken {self.path.parent.name or self.path.parent} over, as "
                 "this one gave no sign of life. Finished cases are kept."

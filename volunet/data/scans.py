@@ -5,6 +5,7 @@ Side files (text, tables) and hidden files are no inputs, nor are pictures besid
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
@@ -44,7 +45,7 @@ def find_scans(
             between), or a table with the columns case_id and image[:<channel>].
         channels: how many the model wants; it tells patients 0001, 0002, ... from channels 0001,
             0002, ... of one patient. None where no model is known.
-        names: of the model's channels, in its order, into which a table's columns
+        names: of these channels, in the model's order, into which a table's columns
             image:<channel> are brought.
 
     Returns:
@@ -57,7 +58,7 @@ def find_scans(
             table names other channels than the model.
         Refused: two inputs would have the same case id (SET-DUPLICATE-ID).
     """
-    path = Path(path)
+    path, channels = Path(path), channels or len(names) or None
     if path.is_file():
         is_table = path.suffix.lower() == ".csv"
         scans = _from_table(path, names) if is_table else [Scan(case_id=stem(path), images=(path,))]
@@ -130,19 +131,26 @@ def _from_folder(root: Path, channels: int | None) -> list[Scan]:
 
 
 def _without_results(root: Path, files: list[Path]) -> list[Path]:
-    """The files that are not in a folder below in which volunet kept masks."""
-    results = {p.parent for p in files if p.name == JOURNAL and p.parent != root and _is_ours(p)}
-    for folder in sorted(results):
-        log.warning("%s holds results of volunet's and is passed over.", folder.relative_to(root))
-    return [path for path in files if results.isdisjoint(path.parents)]
+    """The files without what volunet made in folders below, by the journals there."""
+    made: set[Path] = set()
+    for journal in (p for p in files if p.name == JOURNAL and p.parent != root):
+        try:
+            first, *lines = journal.read_bytes().splitlines() or [b""]
+        except OSError:
+            continue
+        if first + b"\n" == JOURNAL_BEGINS:
+            made |= {journal, *(journal.parent / name for name in map(_output, lines) if name)}
+            folder = journal.parent.relative_to(root)
+            log.warning("Results of volunet's in %s are not taken for scans.", folder)
+    return [path for path in files if path not in made]
 
 
-def _is_ours(journal: Path) -> bool:
+def _output(line: bytes) -> str:
+    """The name of the file that a line of a journal tells of; "" where it cannot be read."""
     try:
-        with journal.open("rb") as file:
-            return file.readline() == JOURNAL_BEGINS
-    except OSError:
-        return False
+        return str(json.loads(line).get("output", ""))
+    except (ValueError, AttributeError):
+        return ""
 
 
 def _sort_out(

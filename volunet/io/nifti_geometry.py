@@ -20,6 +20,8 @@ FARTHEST_MM = 1e7
 PLAUSIBLE_MM = (0.05, 20.0)
 SAME_VOX = 0.02
 """Voxels by which sform and qform may differ, besides the noise of the quaternion."""
+ROUNDED = 5e-6
+"""By how much a quaternion of length 1 may be longer, in float32."""
 QUATERNION_NOISE = 5e-7
 """Error of the squared first part: three float32 roundings, and nibabel's threshold for zero."""
 SAME_SPACING = 0.002
@@ -75,6 +77,15 @@ def _sane(affine: Affine) -> bool:
     return bool((np.abs(affine) < FARTHEST_MM).all())
 
 
+def _shorten(header: Header) -> None:
+    """Makes a quaternion of half a turn no longer than 1, which rounding may have made it."""
+    rotation = [f"quatern_{part}" for part in "bcd"]
+    length = np.linalg.norm([float(header[name]) for name in rotation])
+    if 1 < length < 1 + ROUNDED:
+        for name in rotation:
+            header[name] = header[name] / length
+
+
 def _qform(header: Header, inquiry: Inquiry, *, spare: bool) -> Affine | None:
     """The qform's affine; where it is broken, None if there is a sform to spare."""
     sound = header.copy()
@@ -82,6 +93,7 @@ def _qform(header: Header, inquiry: Inquiry, *, spare: bool) -> Affine | None:
     if qfac not in (-1, 1):
         inquiry.note("NII-HEADER", f"pixdim[0] is {qfac:g} and neither 1 nor -1.")
         sound["pixdim"][0] = -1 if qfac < 0 else 1
+    _shorten(sound)
     try:
         affine = np.array(sound.get_qform(), dtype=np.float64)
     except ValueError:

@@ -9,16 +9,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from volunet.config import Settings, build
 from volunet.errors import ConfigError, VolunetError
 from volunet.models.encoder_unet import EncoderUNet
 from volunet.models.encoders.catalogue import make_encoder
+from volunet.models.family_options import (
+    Depths,
+    EncoderOptions,
+    MedNeXtOptions,
+    OriginalOptions,
+    Padding,
+)
 from volunet.models.layers import Size, per_axis
 from volunet.models.mednext import MEDNEXT_SIZES, MedNeXt
 from volunet.models.monai_zoo import MONAI_FAMILIES
@@ -29,66 +35,7 @@ from volunet.models.spec import Family, ModelSpec, Stages
 from volunet.models.unet import UNet, UShape
 from volunet.models.unetpp import UNetPlusPlus
 
-Positive = Annotated[int, Field(ge=1)]
 SHAPE = frozenset({"features", "strides", "kernels"})
-
-
-class Depths(Settings):
-    """Args of nnU-Net's networks.
-
-    Args:
-        depths: blocks in each stage of the encoder; by default as nnU-Net plans them.
-        decoder_depths: convolutions in each stage of the decoder; by default as nnU-Net plans them.
-    """
-
-    depths: tuple[Positive, ...] | None = None
-    decoder_depths: tuple[Positive, ...] | None = None
-
-
-class Padding(Settings):
-    """Args of the networks that were published without padding.
-
-    Args:
-        padded: convolutions see zeros around their maps, and the logits have the image's size.
-    """
-
-    padded: bool = False
-
-
-class OriginalOptions(Padding):
-    """Args of the U-Net of 2015.
-
-    Args:
-        dropout: share of numbers lost while training at the end of the way down.
-    """
-
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
-
-
-class MedNeXtOptions(Settings):
-    """Args of MedNeXt.
-
-    Args:
-        size: of those in the paper.
-        kernel: side of the kernels that look around.
-        first: channels of the finest stage, doubled from stage to stage.
-    """
-
-    size: Literal["S", "B", "M", "L"] = "S"
-    kernel: Literal[3, 5, 7] = 3
-    first: Positive = 32
-
-
-class EncoderOptions(Settings):
-    """Args of a U-Net on a classification network.
-
-    Args:
-        encoder: a name in `volunet.models.encoders.catalogue`.
-        decoder_features: channels of the decoder's stages, finest first.
-    """
-
-    encoder: str = "resnet34"
-    decoder_features: tuple[Positive, ...] = (16, 32, 64, 128, 256)
 
 
 def _unet(spec: ModelSpec, _: Any) -> nn.Module:

@@ -99,17 +99,11 @@ class MedNeXt(UShape):
         steps = [per_axis(1, dims), *(per_axis(s, dims) for s in strides)]
         check_stages(features=features, strides=steps, expansions=expansions, depths=depths)
         pairs = list(pairwise(features))
+        downs = zip(pairs, steps[1:], expansions[1:], strict=True)
+        ups = zip(pairs, steps[1:], expansions[:-1], strict=True)
         ways_in: list[nn.Module] = [convolution(dims, in_channels, features[0], 1, bias=True)]
-        ways_in += [
-            _block(dims, fine, coarse, kernel, step, expansion)
-            for (fine, coarse), step, expansion in zip(
-                pairs, steps[1:], expansions[1:], strict=True
-            )
-        ]
-        ways_up = [
-            _block_up(dims, coarse, fine, kernel, step, expansion)
-            for (fine, coarse), step, expansion in zip(pairs, steps[1:], expansions, strict=False)
-        ]
+        ways_in += [_block(dims, f, c, kernel, step, e) for (f, c), step, e in downs]
+        ways_up = [_block_up(dims, c, f, kernel, step, e) for (f, c), step, e in ups]
 
         def blocks(stage: int) -> list[MedNeXtBlock]:
             width, expansion = features[stage], expansions[stage]

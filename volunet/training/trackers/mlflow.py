@@ -30,17 +30,23 @@ AT_ONCE = 100
 def import_mlflow() -> Any:
     """MLflow, which sends nothing to its makers and writes nothing to stdout.
 
-    MONAI imports it where it is installed, so that its telemetry has begun by now, but has nothing
-    to send yet. The defaults of its settings are changed, and it is told to look at them again.
+    It is imported with its telemetry off. MONAI may have imported it before, where it is installed:
+    then its telemetry has begun, but has nothing to send yet. The defaults of its settings are
+    changed, and it is told to look at them again.
 
     Raises:
         MissingExtra: it is not installed.
     """
+    said = QUIET[0] in os.environ
+    os.environ.setdefault(QUIET[0], "true")
     try:
         import mlflow
         from mlflow import environment_variables, telemetry
     except ImportError as error:
         raise MissingExtra("Tracking by mlflow", "track") from error
+    finally:
+        if not said:
+            del os.environ[QUIET[0]]
     for variable in QUIET:
         getattr(environment_variables, variable).default = True
     telemetry.set_telemetry_client()

@@ -113,6 +113,14 @@ def test_masks_stay_while_their_scans_cannot_be_reached(tmp_path: Path):
     assert (back.kept, back.exit_code) == (3, 0)
 
 
+def test_masks_of_another_night_are_counted(tmp_path: Path):
+    out = tmp_path / "out"
+    assert predict(write_scans(tmp_path / "monday", 3), out).others == 0
+    write_scan(tmp_path / "tuesday" / "scan_2.nii.gz")
+    write_scan(tmp_path / "tuesday" / "scan_9.nii.gz")
+    assert predict(tmp_path / "tuesday", out).others == 2
+
+
 @pytest.mark.parametrize("error", [BrokenPipeError, SystemExit])
 def test_a_listener_that_is_gone_does_not_end_the_run(tmp_path: Path, error: type):
     def gone(*_: object) -> None:

@@ -111,10 +111,16 @@ def run_predict(
     outcome = predict_cohort(
         found, segment, output, accept=accept, report=report, should_stop=stop, asked=asked
     )
-    made = "Masks" if segment.plan.targets is None else "Estimates"
+    _sum_up(speaker, outcome, output, "Estimates" if segment.plan.targets else "Masks")
+    return outcome
+
+
+def _sum_up(speaker: Speaker, outcome: Outcome, output: Path, made: str) -> None:
     counts = ", ".join(f"{n} {status}" for status, n in sorted(outcome.counts.items()))
     speaker.say(f"{len(outcome.records)} scans: {counts}. {made} and cases.csv are in {output}.")
-    return outcome
+    if outcome.others:
+        more = "more are there, of scans that were not given now; they have no row in cases.csv."
+        speaker.say(f"{outcome.others} {more}")
 
 
 def _report(speaker: Speaker, record: CaseRecord, done: int, total: int) -> None:

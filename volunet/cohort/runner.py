@@ -51,11 +51,13 @@ class Outcome:
     Args:
         records: one for each input, in the order of the inputs.
         kept: how many of them an earlier run had done.
+        others: masks that earlier runs left in the folder, of scans that were not among the inputs.
     """
 
     records: tuple[CaseRecord, ...]
     kept: int
     counts: dict[str, int]
+    others: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -129,7 +131,9 @@ def predict_cohort(
         finally:
             attempts.close()
         records = tuple(ledger.finished[scan.case_id] for scan in scans)
-        return Outcome(records, ledger.kept, ledger.counts)
+        left = [r for r in journal.records.values() if r.is_ok and r.case_id not in inputs]
+        others = sum((out / record.output).is_file() for record in left)
+        return Outcome(records, ledger.kept, ledger.counts, others)
 
 
 def _open_folder(scans: Sequence[Scan], out: Path, model: Model) -> tuple[list[Scan], Journal]:

@@ -22,7 +22,7 @@ def keep_thin_maps_exact(network: nn.Module) -> None:
     """Has the network's convolutions learn in float32 from thin maps, under autocast on a CPU."""
     for layer in network.modules():
         if isinstance(layer, CONVOLUTIONS):
-            layer.forward = MethodType(_forward, layer)
+            layer.forward = MethodType(_forward, layer)  # type: ignore[method-assign]
 
 
 def _forward(layer: Any, x: Tensor, *more: Any) -> Tensor:

@@ -116,7 +116,10 @@ class Structures:
 
     def keep(self, labels: NDArray[Any]) -> NDArray[Any]:
         """Label values, of these structures alone."""
-        return np.where(np.isin(labels, self.values), labels, np.zeros(1, dtype=labels.dtype))
+        kept = np.zeros_like(labels)
+        for value in self.values:
+            np.copyto(kept, value, where=labels == value, casting="unsafe")
+        return kept
 
 
 Roi = Structures | Place

@@ -41,8 +41,9 @@ def _mend(voxels: NDArray[Any], inquiry: Inquiry) -> tuple[float, float]:
     count = int(finite.size - np.count_nonzero(finite))
     if count == finite.size:
         raise inquiry.refusal("IMG-NONFINITE", "No voxel is a number.", count=count)
-    low, high = float(voxels[finite].min()), float(voxels[finite].max())
-    voxels[~finite] = low
+    low = float(np.min(voxels, where=finite, initial=np.inf))
+    high = float(np.max(voxels, where=finite, initial=-np.inf))
+    np.copyto(voxels, low, where=np.logical_not(finite, out=finite))
     share = count / finite.size
     message = f"{count} voxels ({share:.2%}) are NaN or infinite; they were set to {low:g}."
     if share > MOST_NONFINITE:

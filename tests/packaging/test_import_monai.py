@@ -164,3 +164,47 @@ def test_the_command_packs_a_checkpoint_and_predict_runs_it(tmp_path, recipe, ne
     done = volunet("predict", *paths, home=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "scan.nii.gz").is_file()
+
+
+@pytest.mark.parametrize("supervised", [False, True])
+def test_a_flat_dynunet_is_packed_without_its_heads_of_supervision(tmp_path, recipe, supervised):
+    from monai.networks.nets import DynUNet
+
+    torch.manual_seed(0)
+    network = DynUNet(
+        spatial_dims=2,
+        in_channels=1,
+        out_channels=2,
+        kernel_size=[3, 3, 3],
+        strides=[1, 2, 2],
+        upsample_kernel_size=[2, 2],
+        filters=[4, 8, 8],
+        act_name=("leakyrelu", {"negative_slope": 0.3}),
+        deep_supervision=supervised,
+    ).eval()
+    torch.save({"net": network.state_dict()}, tmp_path / "model.pt")
+    text = RECIPE.replace("segresnet", "dynunet").split("[plan.options]")[0]
+    text += "dimensions = 2\nfeatures = [4, 8, 8]\nstrides = [[2, 2, 1], [2, 2, 1]]\n"
+    text += '[plan.options]\nact_name = ["leakyrelu", { negative_slope = 0.3 }]\n'
+    recipe.write_text(text.replace("patch = [16, 16, 16]", "patch = [16, 16, 1]"))
+    made = import_monai(tmp_path / "model.pt", Recipe.read(recipe), tmp_path / "model")
+    seen = scan()
+    image = torch.from_numpy((np.clip(seen.voxels, -57, 164) + 57) / 221)
+    with torch.no_grad():
+        slices = [network(image[None, ..., k])[0].argmax(0).numpy() for k in range(16)]
+    found = exact(made.parent).everywhere()(seen).labels
+    assert (found.voxels[0] == np.stack(slices, -1)).mean() > 0.999
+
+
+def test_groups_of_a_norm_change_what_is_said():
+    from tests.models.test_families import spec_for
+    from volunet.models.families import build_network
+
+    options = {"init_filters": 8, "blocks_down": (1, 1), "blocks_up": (1,)}
+    image, said = torch.randn(1, 2, 8, 8, 8), []
+    for groups in (2, 8):
+        spec = spec_for("segresnet", options={**options, "norm": ("GROUP", {"num_groups": groups})})
+        torch.manual_seed(0)
+        with torch.no_grad():
+            said.append(build_network(spec).eval()(image))
+    assert not torch.allclose(*said)

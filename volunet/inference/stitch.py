@@ -69,19 +69,23 @@ def stitch_slabs(
 
 
 class _Ring:
-    """Weighted sums of the rows from `first` on; row r lies at r modulo the ring's length."""
+    """Weighted sums of the rows from `first` on; row r lies at r modulo the ring's length.
+
+    Rows from `blank` on hold what is left of earlier ones, and are cleared when they are needed.
+    """
 
     def __init__(self, tile: Tensor, tiling: Tiling, region: Box, dtype: torch.dtype) -> None:
         self.tiling, self.region = tiling, region
         self.length = min(tiling.patch[0], region.shape[0])
         self.first, self.window = region.start[0], 0
+        self.blank = self.first
         self._row: Tensor | None = None
         size = (self.length, *region.shape[1:])
         if tile.ndim > 1 and tile.stride(0) == 1 and len(tile) > 1:
-            self.total = torch.zeros((*size, len(tile)), dtype=dtype, device=tile.device)
+            self.total = torch.empty((*size, len(tile)), dtype=dtype, device=tile.device)
             self.total = self.total.movedim(-1, 0)
         else:
-            self.total = torch.zeros((len(tile), *size), dtype=dtype, device=tile.device)
+            self.total = torch.empty((len(tile), *size), dtype=dtype, device=tile.device)
 
     def add(self, box: Box, tile: Tensor) -> None:
         """Adds a tile that starts at or before the ring's first row."""
@@ -93,6 +97,7 @@ class _Ring:
         weights = self.tiling.weights(box).to(tile.device)
         here = [slice(a - s, b - s) for a, b, s in zip(low, high, box.start, strict=True)][1:]
         there = [slice(a - s, b - s) for a, b, s in zip(low, high, self.region.start, strict=True)]
+        self._clear(high[0])
         for row, (start, stop) in self._spans(low[0], high[0]):
             part = (slice(row - box.start[0], row - box.start[0] + stop - start), *here)
             rows = self.total[:, start:stop, *there[1:]]
@@ -116,11 +121,17 @@ class _Ring:
         stop = min(stop, self.region.stop[0])
         while self.first < stop:
             row, (start, end) = next(self._spans(self.first, min(stop, self.first + self.length)))
+            self._clear(row + end - start)
             rows = self.total[:, start:end]
             across = self.region.start[1:], self.region.stop[1:]
             yield Box((row, *across[0]), (row + end - start, *across[1])), rows
-            rows.zero_()
             self.first = row + end - start
+
+    def _clear(self, stop: int) -> None:
+        """Clears the rows up to `stop`, whose places have been given away."""
+        for _, (start, end) in self._spans(self.blank, stop):
+            self.total[:, start:end].zero_()
+        self.blank = max(self.blank, stop)
 
     def _spans(self, first: int, stop: int) -> Iterator[tuple[int, tuple[int, int]]]:
         """Rows from `first` up to `stop`: the first row of each span, and where it lies."""

@@ -22,6 +22,14 @@ def test_a_network_small_enough_for_a_pencil():
     assert cost.kept == {(4, 4): 16 * (1 + 8 + 4 + 8), (2, 2): 4 * 4 * 3}
 
 
+def test_linear_layers_and_attention_count_too():
+    """A transformer of 5 tokens of 8 numbers: in and out of attention, and two layers behind it."""
+    net = torch.nn.TransformerEncoderLayer(8, 2, dim_feedforward=16, batch_first=True)
+    net = torch.nn.Sequential(torch.nn.Flatten(2), torch.nn.Linear(8, 8), net)
+    linear, attention = 8 * 8 + 8 * 24 + 8 * 8 + 2 * 8 * 16, 2 * 5 * 8
+    assert count(net, (8,), in_channels=5).multiply_adds == 5 * (linear + attention)
+
+
 def test_what_is_kept_is_what_torch_keeps():
     net = UNet(3, 1, 3, features=(4, 8), strides=(2,)).to(memory_format=torch.channels_last_3d)
     image = torch.randn(1, 1, 16, 16, 16).to(memory_format=torch.channels_last_3d)

@@ -20,6 +20,8 @@ from volunet.models.unetpp import UNetPlusPlus
 
 THREE: dict[str, Any] = {"features": (4, 6, 8), "strides": (2, 2)}
 TWO: dict[str, Any] = {"features": (4, 6), "strides": (2,)}
+MEDNEXT: dict[str, Any] = THREE | {"expansions": (2, 2, 3), "depths": (1, 1, 1)}
+GATES: dict[str, Any] = {"attention": True}
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,16 @@ KINDS = {
     "original padded": Kind(OriginalUNet, {"features": (4, 6, 8), "padded": True}),
     "cicek": Kind(CicekUNet, {"features": (4, 6)}, 20),
     "unet++": Kind(UNetPlusPlus, THREE),
-    "mednext": Kind(MedNeXt, THREE | {"expansions": (2, 2, 3), "depths": (1, 1, 1)}),
+    "mednext": Kind(MedNeXt, MEDNEXT),
     "residual encoder": Kind(
         NnunetUNet,
         residual_encoder(3, 3) | THREE | {"kernels": (3, 3, 3)},
     ),
     "attention": Kind(UNet, TWO | {"attention": True}),
+    "original, attention": Kind(OriginalUNet, {"features": (4, 6), "attention": True}, 20),
+    "cicek padded, attention": Kind(CicekUNet, {"features": (4, 6), "padded": True} | GATES),
+    "unet++, attention": Kind(UNetPlusPlus, THREE | GATES),
+    "mednext, attention": Kind(MedNeXt, MEDNEXT | GATES),
     "batch, silu": _with(normalisation="batch", activation="silu"),
     "group, gelu, dropout": _with(normalisation="group", activation="gelu", dropout=0.1),
     "layer, elu": _with(normalisation="layer", activation="elu"),

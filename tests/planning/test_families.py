@@ -8,7 +8,7 @@ from tests.models.test_families import skip_if_missing
 from tests.planning.drawing import LABELS, SMALL, fingerprint_of, plan_for
 from tests.planning.test_rules import HIPPOCAMPUS, noise_facts
 from tests.planning.test_slices import CARDIAC
-from volunet.errors import ConfigError
+from volunet.errors import ConfigError, ShapeError
 from volunet.models.families import FAMILIES
 from volunet.planning.make import make_plan
 from volunet.planning.memory import (
@@ -43,8 +43,8 @@ def test_a_plan_of_any_family_has_a_network_that_answers_its_patch(family, facts
 def test_what_a_family_does_not_heed_is_refused():
     with pytest.raises(ConfigError, match=r"segresnet does not heed plan\.features; it heeds none"):
         planned(HIPPOCAMPUS, family="segresnet", features=(4, 8))
-    with pytest.raises(ConfigError, match=r"mednext does not heed plan\.attention"):
-        planned(HIPPOCAMPUS, family="mednext", attention=True)
+    with pytest.raises(ConfigError, match=r"mednext does not heed plan\.residual"):
+        planned(HIPPOCAMPUS, family="mednext", residual=True)
     with pytest.raises(ConfigError, match="There is no family 'unet3d'"):
         planned(HIPPOCAMPUS, family="unet3d")
     with pytest.raises(ValueError, match="answers at the finest scale only"):
@@ -77,6 +77,15 @@ def test_a_patch_that_comes_down_to_a_voxel_is_refused():
     told = {"family": "flexible_unet", "options": OPTIONS["flexible_unet"]}
     assert planned(small, **told, patch=(64, 32, 32)).patch == (64, 32, 32)
     assert planned(small, family="encoder", options=OPTIONS["encoder"]).patch == (32, 32, 32)
+
+
+def test_a_batch_that_comes_down_to_a_voxel_is_refused_where_it_is_normalised():
+    one = {"family": "monai_unet", "features": (4, 8), "strides": ((2, 2, 2),), "patch": (2, 2, 2)}
+    with pytest.raises(ConfigError, match=r"patches of \(2, 2, 2\) in batches of 1.*one voxel"):
+        planned(HIPPOCAMPUS, **one, batch=1, options={"norm": "batch"})
+    assert planned(HIPPOCAMPUS, **one, batch=2, options={"norm": "batch"}).batch == 2
+    with pytest.raises(ShapeError, match="Give the network a larger image or fewer stages"):
+        planned(HIPPOCAMPUS, **{**one, "family": "unet"}, batch=2)
 
 
 def test_margins_count_in_memory():

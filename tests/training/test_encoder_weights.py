@@ -36,6 +36,20 @@ def test_an_encoder_begins_with_inflated_weights_and_the_report_is_kept(tmp_path
     assert "adapted" in note
 
 
+def test_the_way_and_the_axis_of_inflation_are_settings(tmp_path):
+    torch.manual_seed(3)
+    flat = make_encoder("resnet10", 2, 3)
+    torch.save(flat.state_dict(), tmp_path / "flat.pth")
+    told = with_encoder(tmp_path, encoder_weights=tmp_path / "flat.pth")
+    settings = told.settings.model_copy(update={"inflate": "average", "inflate_axis": 0})
+    run = start_run(replace(told, settings=settings))
+    own, given = run.parts.network.encoder.state_dict(), flat.state_dict()
+    name = next(n for n, w in given.items() if w.ndim == 4 and w.shape[1] != 3)
+    for plane in own[name].unbind(2):
+        torch.testing.assert_close(plane, given[name] / own[name].shape[2])
+    assert "average along axis 0" in run.untold()[0]
+
+
 def test_a_file_that_is_no_encoders_is_refused(tmp_path):
     torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pth")
     with pytest.raises(ModelError):

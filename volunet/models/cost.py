@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from copy import deepcopy
 from dataclasses import dataclass
-from math import prod
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from volunet.models.unet import UShape
-
-CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 @dataclass(frozen=True)
@@ -22,8 +19,8 @@ class Cost:
 
     Args:
         parameters: weights of the network.
-        multiply_adds: of the convolutions, in one forward pass; a training step takes three times
-            as many, and one is two floating-point operations.
+        multiply_adds: of convolutions, linear layers and attention, in one forward pass; a
+            training step takes three times as many, and one is two floating-point operations.
         kept: numbers that a forward pass keeps for the backward pass, by the size of the feature
             maps they belong to. Two bytes each under bfloat16 autocast, else four.
     """
@@ -51,19 +48,17 @@ def count(
     Raises:
         ShapeError: the network does not take such a patch.
     """
-    ghost = deepcopy(net).to("meta").eval()
-    done, kept = list[int](), _Kept()
+    ghost, kept = deepcopy(net).to("meta").eval(), _Kept()
     for layer in ghost.modules():
-        if isinstance(layer, CONVOLUTIONS):
-            layer.register_forward_hook(lambda *seen: done.append(_multiply_adds(*seen)))
         if isinstance(layer, UShape):
             layer.recompute = False
             for stage in layer.stages if recompute else ():
                 stage.register_forward_pre_hook(kept.enter)
                 stage.register_forward_hook(kept.leave)
-    with torch.autograd.graph.saved_tensors_hooks(kept.keep, lambda tensor: tensor):
+    keeping = torch.autograd.graph.saved_tensors_hooks(kept.keep, lambda tensor: tensor)
+    with FlopCounterMode(display=False) as done, keeping:
         ghost(torch.empty(1, in_channels, *patch, device="meta"))
-    return Cost(sum(p.numel() for p in net.parameters()), sum(done), kept.by_size)
+    return Cost(sum(p.numel() for p in net.parameters()), done.get_total_flops() // 2, kept.by_size)
 
 
 class _Kept:
@@ -102,10 +97,3 @@ class _Kept:
         for tensor in (self._always | most).values():
             found[tuple(tensor.shape[2:])] += tensor.numel()
         return dict(found)
-
-
-def _multiply_adds(layer: Any, inputs: tuple[Tensor], output: Tensor) -> int:
-    """Every weight meets every voxel: of the output, or of the input where it is spread out."""
-    transposed = isinstance(layer, (nn.ConvTranspose2d, nn.ConvTranspose3d))
-    voxels = prod((inputs[0] if transposed else output).shape[2:])
-    return int(layer.weight.numel()) * voxels

@@ -64,17 +64,23 @@ def _nnunet(spec: ModelSpec, options: Depths) -> nn.Module:
 
 def _original(spec: ModelSpec, options: OriginalOptions) -> nn.Module:
     return OriginalUNet(
-        **spec.ends, features=spec.features, padded=options.padded, dropout=options.dropout
+        **spec.ends,
+        features=spec.features,
+        padded=options.padded,
+        attention=spec.attention,
+        dropout=options.dropout,
     )
 
 
 def _cicek(spec: ModelSpec, options: Padding) -> nn.Module:
-    return CicekUNet(**spec.ends, features=spec.features, padded=options.padded)
+    own = {"features": spec.features, "padded": options.padded, "attention": spec.attention}
+    return CicekUNet(**spec.ends, **own)  # type: ignore[arg-type]
 
 
 def _unetpp(spec: ModelSpec, _: Any) -> nn.Module:
     shape = {"features": spec.features, "strides": spec.strides, "kernels": spec.kernels}
-    return UNetPlusPlus(**spec.ends, **shape, layers=spec.layers)  # type: ignore[arg-type]
+    gates = {"attention": spec.attention}
+    return UNetPlusPlus(**spec.ends, **shape, **gates, layers=spec.layers)  # type: ignore[arg-type]
 
 
 def _mednext(spec: ModelSpec, options: MedNeXtOptions) -> nn.Module:
@@ -87,6 +93,7 @@ def _mednext(spec: ModelSpec, options: MedNeXtOptions) -> nn.Module:
         kernel=options.kernel,
         expansions=size["expansions"],
         depths=size["depths"],
+        attention=spec.attention,
     )
 
 
@@ -132,20 +139,20 @@ FAMILIES: dict[str, Family] = {
         _original,
         "arXiv:1505.04597",
         OriginalOptions,
-        heeds=frozenset({"features"}),
+        heeds=frozenset({"features", "attention"}),
     ),
     "cicek": Family(
         _cicek,
         "arXiv:1606.06650",
         Padding,
-        heeds=frozenset({"features"}),
+        heeds=frozenset({"features", "attention"}),
     ),
-    "unetpp": Family(_unetpp, "arXiv:1807.10165", heeds=SHAPE | {"layers"}),
+    "unetpp": Family(_unetpp, "arXiv:1807.10165", heeds=SHAPE | {"attention", "layers"}),
     "mednext": Family(
         _mednext,
         "arXiv:2303.09975",
         MedNeXtOptions,
-        heeds=frozenset(),
+        heeds=frozenset({"attention"}),
         stages=_mednext_stages,
     ),
     "encoder": Family(

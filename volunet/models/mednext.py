@@ -2,19 +2,21 @@
 
 Tensors are (B, C, *S). A block looks around in each channel alone, normalises it, and mixes the
 channels voxel by voxel through a wider layer; blocks that halve or double S do so with the kernel
-that looks around. Skip connections are added. Weights are drawn as torch draws them.
+that looks around. Skip connections are added, gated or not. Weights are drawn as torch draws them.
 
-Source: Roy et al. 2023 (arXiv:2303.09975); blocks, Liu et al. 2022 (ConvNeXt, arXiv:2201.03545).
+Source: Roy et al. 2023 (arXiv:2303.09975); blocks, Liu et al. 2022 (ConvNeXt, arXiv:2201.03545);
+gates, which the paper has not, as in `blocks.AttentionGate`.
 The paper's group normalisation has one group a channel, which is instance normalisation.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from volunet.models.blocks import AttentionGate
 from volunet.models.instance_norm import InstanceNorm
 from volunet.models.layer_settings import LayerSettings
 from volunet.models.layers import Conv, Size, Up, convolution, per_axis
@@ -57,12 +59,15 @@ class MedNeXtBlock(nn.Module):
 class AddStage(nn.Module):
     """One step up: (B, c_below, *S) and a skip of the finer stage's shape, which is added."""
 
-    def __init__(self, up: nn.Module, blocks: nn.Module) -> None:
+    def __init__(self, gate: nn.Module | None, up: nn.Module, blocks: nn.Module) -> None:
         super().__init__()
-        self.up, self.blocks = up, blocks
+        self.gate, self.up, self.blocks = gate, up, blocks
 
     def forward(self, below: Tensor, skip: Tensor) -> Tensor:
-        out: Tensor = self.blocks(self.up(below) + skip)
+        x = self.up(below)
+        if self.gate is not None:
+            skip = self.gate(skip, x)
+        out: Tensor = self.blocks(x + skip)
         return out
 
 
@@ -78,6 +83,7 @@ class MedNeXt(UShape):
         expansions: how much wider the layer in the middle of a block is, in each stage; a step up
             or down has that of the stage it leads to, as in the authors' code.
         depths: blocks in each stage, of the encoder and of the decoder.
+        attention: gates on the skip connections.
 
     Raises:
         ShapeError: the lists do not tell of the same stages, or the kernel has an even side.
@@ -94,6 +100,7 @@ class MedNeXt(UShape):
         kernel: Size = 3,
         expansions: tuple[int, ...] = (2, 2, 2, 2, 2),
         depths: tuple[int, ...] = (2, 2, 2, 2, 2),
+        attention: bool = False,
     ) -> None:
         dims = spatial_dims
         steps = [per_axis(1, dims), *(per_axis(s, dims) for s in strides)]
@@ -113,8 +120,11 @@ class MedNeXt(UShape):
             ]
 
         encoder = [nn.Sequential(way, *blocks(stage)) for stage, way in enumerate(ways_in)]
+        gated = features[:-1] if attention else ()
+        gates = [AttentionGate(dims, fine, layers=AS_TORCH) for fine in gated]
         decoder = [
-            AddStage(way, nn.Sequential(*blocks(stage))) for stage, way in enumerate(ways_up)
+            AddStage(gate, way, nn.Sequential(*blocks(stage)))
+            for stage, (way, gate) in enumerate(zip_longest(ways_up, gates))
         ]
         head = convolution(dims, features[0], out_channels, 1, bias=True)
         super().__init__(in_channels, encoder, reversed(decoder), head, factors_of(steps), AS_TORCH)

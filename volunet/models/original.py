@@ -17,12 +17,13 @@ Sources: U-Net, Ronneberger, Fischer and Brox 2015 (arXiv:1505.04597); 3D U-Net,
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
 
 from volunet.errors import ShapeError
+from volunet.models.blocks import AttentionGate
 from volunet.models.layer_settings import LayerSettings
 from volunet.models.layers import after_convolution, convolution, per_axis, pooling, upsampling
 from volunet.models.sizes import Sizes
@@ -36,16 +37,17 @@ PAPER_2016 = OWN_WEIGHTS.model_copy(update={"normalisation": "batch"})
 
 
 class Crop(nn.Module):
-    """The middle of a skip connection: `margin` voxels less on each side."""
+    """The middle of a skip connection, `margin` voxels less on each side, through a gate or not."""
 
-    def __init__(self, margin: int) -> None:
+    def __init__(self, margin: int, gate: AttentionGate | None) -> None:
         super().__init__()
-        self.margin = margin
+        self.margin, self.gate = margin, gate
 
     def forward(self, skip: Tensor, decoded: Tensor) -> Tensor:
         middle = slice(self.margin, -self.margin)
         flat = skip.ndim == 4
-        return skip[..., middle, middle] if flat else skip[..., middle, middle, middle]
+        seen = skip[..., middle, middle] if flat else skip[..., middle, middle, middle]
+        return seen if self.gate is None else self.gate(seen, decoded)
 
     def extra_repr(self) -> str:
         return f"margin={self.margin}"
@@ -59,6 +61,7 @@ class PooledUShape(UShape):
             those after them.
         up: channels that each step up gives to the decoder, finest first.
         padded: convolutions see zeros around their maps, and the logits have the image's size.
+        attention: gates on the skip connections.
         dropout: share of numbers that the two coarsest stages lose while training.
     """
 
@@ -69,13 +72,15 @@ class PooledUShape(UShape):
         out_channels: int,
         *,
         convolved: list[tuple[int, int]],
-        up: Iterable[int],
+        up: Sequence[int],
         padded: bool,
+        attention: bool,
         dropout: float,
         layers: LayerSettings,
     ) -> None:
         features = tuple(after for _, after in convolved)
         stages, bare = len(features), layers.normalisation == "none"
+        margins = [0 if padded else 2 * margin_of(stages - n - 1) for n in range(stages - 1)]
         encoder = [
             nn.Sequential(
                 *([pooling(dims, 2)] if stage else []),
@@ -88,13 +93,11 @@ class PooledUShape(UShape):
         ]
         decoder = [
             UpStage(
-                None if padded else Crop(2 * margin_of(stages - stage - 1)),
+                _way_across(dims, fine, risen, lost, layers if attention else None),
                 upsampling(dims, coarse, risen, 2, bias=bare),
                 nn.Sequential(*_convolutions(dims, (fine + risen, fine, fine), padded, layers)),
             )
-            for stage, ((fine, coarse), risen) in enumerate(
-                zip(pairwise(features), up, strict=True)
-            )
+            for (fine, coarse), risen, lost in zip(pairwise(features), up, margins, strict=True)
         ]
         head = convolution(dims, features[0], out_channels, 1, bias=True)
         steps = [per_axis(1 if stage == 0 else 2, dims) for stage in range(stages)]
@@ -122,6 +125,7 @@ class OriginalUNet(PooledUShape):
     Args:
         features: channels of each stage, finest first.
         padded: convolutions see zeros around their maps, and the logits have the image's size.
+        attention: gates on the skip connections, which the paper has not.
         dropout: share of numbers lost while training at the end of the contracting path: after its
             two last stages, a half of them, as the authors' files have it.
 
@@ -138,6 +142,7 @@ class OriginalUNet(PooledUShape):
         *,
         features: tuple[int, ...] = (64, 128, 256, 512, 1024),
         padded: bool = False,
+        attention: bool = False,
         dropout: float = 0.5,
     ) -> None:
         _check_features(features, least=1)
@@ -148,6 +153,7 @@ class OriginalUNet(PooledUShape):
             convolved=[(channels, channels) for channels in features],
             up=features[:-1],
             padded=padded,
+            attention=attention,
             dropout=dropout,
             layers=PAPER_2015,
         )
@@ -164,6 +170,7 @@ class CicekUNet(PooledUShape):
     Args:
         features: channels that each stage gives, finest first; its first convolution gives half.
         padded: convolutions see zeros around their maps, and the logits have the image's size.
+        attention: gates on the skip connections, which the paper has not.
 
     Raises:
         ShapeError: there are fewer than two stages, one has a single channel, or the image has a
@@ -178,6 +185,7 @@ class CicekUNet(PooledUShape):
         *,
         features: tuple[int, ...] = (64, 128, 256, 512),
         padded: bool = False,
+        attention: bool = False,
     ) -> None:
         _check_features(features, least=2)
         super().__init__(
@@ -187,6 +195,7 @@ class CicekUNet(PooledUShape):
             convolved=[(channels // 2, channels) for channels in features],
             up=features[1:],
             padded=padded,
+            attention=attention,
             dropout=0.0,
             layers=PAPER_2016,
         )
@@ -218,6 +227,14 @@ def draw_weights(net: nn.Module) -> None:
             nn.init.normal_(layer.weight, std=(2 / incoming) ** 0.5)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def _way_across(
+    dims: int, fine: int, risen: int, lost: int, layers: LayerSettings | None
+) -> nn.Module | None:
+    """What a skip connection goes through: a gate where it has layers, cropped where it must be."""
+    gate = None if layers is None else AttentionGate(dims, fine, decoded=risen, layers=layers)
+    return Crop(lost, gate) if lost else gate
 
 
 def _convolutions(

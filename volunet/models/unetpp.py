@@ -13,10 +13,12 @@ nodes; each sees all nodes before it in its row, and the one below its left neig
 
 The first of each row are the encoder. Each diagonal that runs up from one of them is the decoder of
 a U-Net of that depth, which the next one sees; the longest one is what deep supervision sees. The
-paper's own supervision, of the whole first row, is left out.
+paper's own supervision, of the whole first row, is left out. With attention, a gate at each node
+dims what stands left of it, all at once.
 
-Source: Zhou et al. 2018 (arXiv:1807.10165). Normalisation and activation are this package's usual
-ones; the paper has ReLU.
+Sources: Zhou et al. 2018 (arXiv:1807.10165); with gates, Li et al. 2020 (Attention UNet++,
+10.1109/ICIP40778.2020.9190761). Normalisation and activation are this package's usual ones; the
+papers have ReLU.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from volunet.models.blocks import PlainBlock
+from volunet.models.blocks import AttentionGate, PlainBlock
 from volunet.models.layer_settings import USUAL, LayerSettings
 from volunet.models.layers import Size, convolution, per_axis, pooling, upsampling
 from volunet.models.unet import UShape, check_stages, factors_of
@@ -35,12 +37,15 @@ from volunet.models.unet import UShape, check_stages, factors_of
 class DenseStage(nn.Module):
     """A node: (B, c_below, *S) and what stands left of it, (B, C, *S * stride) each, to C again."""
 
-    def __init__(self, up: nn.Module, block: nn.Module) -> None:
+    def __init__(self, gate: nn.Module | None, up: nn.Module, block: nn.Module) -> None:
         super().__init__()
-        self.up, self.block = up, block
+        self.gate, self.up, self.block = gate, up, block
 
     def forward(self, below: Tensor, *left: Tensor) -> Tensor:
-        out: Tensor = self.block(torch.cat((*left, self.up(below)), dim=1))
+        x = self.up(below)
+        if self.gate is not None:
+            left = (self.gate(torch.cat(left, dim=1), x),)
+        out: Tensor = self.block(torch.cat((*left, x), dim=1))
         return out
 
 
@@ -51,6 +56,7 @@ class UNetPlusPlus(UShape):
         features: channels of each stage, finest first.
         strides: what each stage after the first divides S by, by max pooling.
         kernels: side of the convolutions, for all stages or one for each.
+        attention: gates on the skip connections.
         layers: normalisation, activation, dropout and first weights.
 
     Attributes:
@@ -60,7 +66,7 @@ class UNetPlusPlus(UShape):
         ShapeError: features, strides and kernels do not tell of the same stages.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a plan is given as keywords
         self,
         spatial_dims: int,
         in_channels: int,
@@ -69,6 +75,7 @@ class UNetPlusPlus(UShape):
         features: tuple[int, ...] = (32, 64, 128, 256, 512),
         strides: tuple[Size, ...] = (2, 2, 2, 2),
         kernels: int | tuple[Size, ...] = 3,
+        attention: bool = False,
         layers: LayerSettings = USUAL,
     ) -> None:
         dims = spatial_dims
@@ -85,10 +92,11 @@ class UNetPlusPlus(UShape):
         ]
 
         def node(row: int, left: int) -> DenseStage:
-            fine, coarse = features[row : row + 2]
+            seen, fine, coarse = left * features[row], *features[row : row + 2]
             return DenseStage(
+                AttentionGate(dims, seen, decoded=fine, layers=layers) if attention else None,
                 upsampling(dims, coarse, fine, steps[row + 1]),
-                PlainBlock(dims, (left + 1) * fine, fine, kernel=sides[row], layers=layers),
+                PlainBlock(dims, seen + fine, fine, kernel=sides[row], layers=layers),
             )
 
         diagonals = [

@@ -12,7 +12,7 @@ from volunet.errors import ConfigError, ShapeError
 from volunet.models.families import family_of
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.machine import GB, Machine
-from volunet.planning.memory import training_bytes
+from volunet.planning.memory import check_learnable, training_bytes
 from volunet.planning.network_plan import Size
 from volunet.planning.plan import Plan
 from volunet.planning.rules import (
@@ -70,7 +70,8 @@ def make_plan(
         fixed: fields of `Plan` that the user wants so; the rules choose the rest to fit.
 
     Raises:
-        ConfigError: a fixed value does not fit, or not even one patch fits the memory.
+        ConfigError: a fixed value does not fit, not even one patch fits the memory, or nothing can
+            be learnt from such patches.
     """
     fixed = check_wanted(fixed or {})
     if targets:
@@ -99,7 +100,9 @@ def make_plan(
     values["batch"] = largest_batch(patch, fingerprint, spacing, machine)
     made = build(Plan, {**values, **fixed}, at="plan")
     open_ones = {name for name in ("batch", "recompute") if name not in fixed}
-    return fit_memory(made, machine, free=open_ones)
+    fitting = fit_memory(made, machine, free=open_ones)
+    check_learnable(fitting)
+    return fitting
 
 
 def _intensities(

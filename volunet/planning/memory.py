@@ -13,7 +13,7 @@ from math import prod
 import torch
 from torch import nn
 
-from volunet.errors import ConfigError, VolunetError
+from volunet.errors import ConfigError, ShapeError, VolunetError
 from volunet.models.cost import Cost, count
 from volunet.planning.any_plan import AnyPlan
 from volunet.planning.nnunet_plan import NnunetPlan
@@ -83,6 +83,26 @@ def _ghost(text: str, kind: Kind) -> tuple[AnyPlan, nn.Module]:
     plan = kind.model_validate_json(text)
     with torch.device("meta"):
         return plan, plan.build_network()
+
+
+def check_learnable(plan: Plan) -> None:
+    """Nothing, where a training step of the plan's patches and batch can be made.
+
+    Raises:
+        ConfigError: at the coarsest stage a batch is a single voxel, and the network normalises it.
+    """
+    if prod(plan.patch) > prod(map(prod, plan.strides)):
+        return
+    _, network = _ghost(plan.model_dump_json(), Plan)
+    seen = (p + 2 * around for p, around in zip(plan.patch, plan.margin, strict=True))
+    try:
+        network.train()(torch.empty(plan.batch, len(plan.channels), *seen, device="meta"))
+    except (ShapeError, ValueError) as error:
+        raise ConfigError(
+            f"Nothing can be learnt from patches of {plan.patch} in batches of {plan.batch}: they "
+            f"come down to one voxel, which normalisation leaves nothing of ({error}). Set a "
+            "larger plan.patch, fewer stages (plan.features, plan.strides) or a larger plan.batch."
+        ) from error
 
 
 def training_bytes(plan: Plan, *, half: bool = True) -> float:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from volunet.config import Settings
 from volunet.data.augmentation import Augmentation
+from volunet.models.inflation import Inflation
 from volunet.training.losses.settings import LossSettings
 from volunet.training.optim import Optimisation
 
@@ -25,6 +26,10 @@ class Training(Settings):
         average_power: how fast old weights fade from the average that is given away.
         validations: how often whole cases are scored, evenly over the run; the last time at its
             end.
+        inflate: how an encoder's weights of two dimensions go into three, as in
+            `volunet.models.inflation`.
+        inflate_axis: the axis of a scan (R, A, S) that they did not see; the last, S, where they
+            are for axial slices.
         checkpoint_s: seconds between checkpoints, at least.
         log_steps: steps between lines of the history.
     """
@@ -36,5 +41,7 @@ class Training(Settings):
     rare_below: Annotated[float, Field(ge=0, le=1)] = 0.1
     average_power: Annotated[float, Field(ge=1)] = 10.0
     validations: Annotated[int, Field(ge=1)] = 5
+    inflate: Inflation = "centre"
+    inflate_axis: Literal[0, 1, 2] = 2
     checkpoint_s: Annotated[float, Field(gt=0)] = 30.0
     log_steps: Annotated[int, Field(ge=1)] = 10

@@ -176,7 +176,7 @@ def _train(
 
 
 def _score(job: Job, run: Run, report: handlers.Report) -> Score:
-    """Scores held-out cases with the averaged weights, writes a line, keeps the best state."""
+    """Scores held-out cases with the averaged weights, and writes a line."""
     # Where time is up before all are scored, those scored are not the first by name.
     order = np.random.default_rng(0).permutation(len(job.validation))
     with run.parts.average.in_place() as network:
@@ -200,9 +200,6 @@ def _score(job: Job, run: Run, report: handlers.Report) -> Score:
     if drift is not None and not any(note.startswith(DRIFT) for note in run.notes):
         run.note(drift)
     handlers.write_line(run, history, report, score=score)
-    if score.mean > run.best:
-        run.best = score.mean
-        handlers.save(run, job.folder / "checkpoints" / "best")
     return score
 
 
@@ -263,7 +260,10 @@ def _begin_network(job: Job) -> tuple[nn.Module, LoadReport | None]:
     if job.encoder_weights is None:
         return network, None
     (net,) = (m for m in network.modules() if isinstance(m, EncoderUNet))
-    return network, load_pretrained(net.encoder, job.encoder_weights)
+    how = job.settings
+    return network, load_pretrained(
+        net.encoder, job.encoder_weights, inflate=how.inflate, depth_axis=how.inflate_axis
+    )
 
 
 def scoring_s(budget: Budget, settings: Training) -> float:

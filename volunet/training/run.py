@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import inf, isfinite
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,6 @@ class Run:
         train: the prepared cases it learns from.
         rng: draws patches and changes; each process has its own.
         now: the time, which all processes agree on after each step.
-        best: the highest mean score of a validation so far, -inf before the first.
         drawing_s: seconds spent on drawing, cutting and changing patches.
         stepping_s: seconds spent on steps, drawing included.
         scored_s: seconds spent on validations between steps.
@@ -55,7 +54,6 @@ class Run:
     train: list[Prepared]
     rng: np.random.Generator
     now: SharedTime
-    best: float = -inf
     drawing_s: float = 0.0
     stepping_s: float = 0.0
     scored_s: float = 0.0
@@ -175,7 +173,6 @@ class Run:
             "step": self.clock.step,
             "spent_s": self.clock.spent_s,
             "reserved_s": self.clock.reserved_s,
-            "best": self.best,
             "validated": self.validated,
             "drawing_s": self.drawing_s,
             "stepping_s": self.stepping_s,
@@ -205,7 +202,7 @@ class Run:
             self.clock.budget, step=state["step"], spent_s=state["spent_s"], now=self.now
         )
         self.clock.reserve(state["reserved_s"])
-        self.best, self.validated = state["best"], state["validated"]
+        self.validated = state["validated"]
         self.drawing_s, self.stepping_s = state["drawing_s"], state["stepping_s"]
         self.scored_s = state.get("scored_s", 0.0)  # not kept by versions before 0.1.0
         self.notes, self.told = list(state["notes"]), len(state["notes"])

@@ -87,3 +87,11 @@ def test_the_mean_over_structures_leaves_out_what_no_case_drew():
     merged = torch.stack([logits[:, [0, 2, 3]].logsumexp(dim=1), logits[:, 1]], dim=1)
     found = loss_of(4, "dice")([logits], label, drawn=some((1,), (1,)))
     torch.testing.assert_close(found, loss_of(2, "dice")([merged], label))
+
+
+@pytest.mark.parametrize("term", ["hausdorff", "boundary"])
+def test_a_case_that_drew_nothing_does_not_thin_what_another_one_counts(term):
+    logits, label = draw(5, 4)
+    both = loss_of(4, term)([logits], label, drawn=some((1, 2, 3), ()))
+    alone = loss_of(4, term)([logits[:1]], label[:1], drawn=some((1, 2, 3)))
+    torch.testing.assert_close(both, alone)

@@ -88,17 +88,16 @@ def hausdorff(judged: Judged, settings: LossSettings) -> Tensor:
     from monai.losses.hausdorff_loss import HausdorffDTLoss
 
     # Structures go alone: MONAI calls one channel background and warns of what it then does not do.
-    loss = HausdorffDTLoss(include_background=True, batch=settings.batch, reduction="none")
+    loss = HausdorffDTLoss(include_background=True, reduction="none")
     values: Tensor = loss(judged.share, judged.truth.float())
-    shape = values.shape[:2]  # with batch=True the first is 1
-    return judged.mean_of_structures(values.reshape(shape)[0 if settings.batch else slice(None)])
+    return judged.mean_of_structures(values.reshape(values.shape[:2]))
 
 
 def boundary(judged: Judged, settings: LossSettings) -> Tensor:
     """The mean of probability times signed distance to the true boundary in voxels; may be < 0."""
     from monai.losses.boundary_loss import BoundaryLoss
 
-    loss = BoundaryLoss(batch=settings.batch, reduction="none")
+    loss = BoundaryLoss(reduction="none")
     values: Tensor = loss(judged.share, judged.truth.float())
     return judged.mean_of_structures(values)
 

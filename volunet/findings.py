@@ -10,6 +10,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
 from volunet.codes import CODES
 from volunet.errors import VolunetError
@@ -74,6 +75,16 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message} {self.advice}".strip()
+
+
+def as_data(findings: Iterable[Finding]) -> list[dict[str, Any]]:
+    """Findings as a JSON file holds them."""
+    return [json.loads(found.to_json()) for found in findings]
+
+
+def from_data(rows: Iterable[Mapping[str, Any]]) -> tuple[Finding, ...]:
+    """The findings of a JSON file."""
+    return tuple(Finding(**{**row, "severity": Severity(row["severity"])}) for row in rows)
 
 
 def finding(

@@ -79,6 +79,9 @@ def check_model(done, dataset) -> None:
     """The model holds the networks of both folds, and is run as one."""
     model = read_model_file(done.model)
     assert (model.training.cases, model.training.steps) == (CASES, 8)
+    assert (model.training.scored, model.training.held_out) == (CASES, CASES)
+    means = done.validated.summary["labels"]
+    assert model.training.validation_dice == {"ball": means["ball"]["dice"]["mean"]}
     each = {path.name for run in done.runs for path in run.model.glob("weights_*.safetensors")}
     assert set(model.weights) == each == {p.name for p in done.model.glob("weights_*")}
     assert len(each) == 2

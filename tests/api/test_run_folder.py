@@ -1,10 +1,17 @@
 """A run goes on with what it was started with, also by a version that knows more settings."""
 
+import json
+import shutil
+from dataclasses import replace
+
 import pytest
 
+from tests.cli.command import SAMPLE
 from tests.training.tiny import PLAN
 from volunet.api.run_folder import RunFolder
+from volunet.api.training import train
 from volunet.errors import ConfigError
+from volunet.findings import as_data, finding
 from volunet.recipe import Recipe
 
 
@@ -34,3 +41,32 @@ def test_what_cannot_be_read_any_more_is_a_difference(tmp_path):
     run.write_record({"made_from": before})
     with pytest.raises(ConfigError, match=r"recipe\.training\.speed"):
         run.check_unchanged(made_from())
+
+
+def test_what_was_found_is_told_again(tmp_path):
+    found = finding("IO-TRUNC", "Half of it is missing.", wanted=8, got=4).at(
+        case="a", file="a.nii"
+    )
+    waived = replace(finding("SET-LEAK", "One image is on both sides."), accepted=True)
+    RunFolder(tmp_path).write_record({"findings": as_data([found, waived])})
+    assert RunFolder(tmp_path).findings == (found, waived)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["training.augmentation.mirror=[0]"],
+        ["training.optimisation.freeze_encoder=true"],
+        ["training.inflate='average'"],
+    ],
+)
+def test_a_mistake_that_is_found_before_the_first_step_leaves_the_folder_free(tmp_path, changes):
+    data = tmp_path / "data"
+    shutil.copytree(SAMPLE / "mr", data)
+    names = json.loads((data / "labels.json").read_text())
+    del names["pairs"]
+    (data / "labels.json").write_text(json.dumps(names))
+    with pytest.raises(ConfigError, match=r"kidney_left|Give --from|are given"):
+        train(data, tmp_path / "run", Recipe.default(changes=changes))
+    assert not (tmp_path / "run" / "plan.json").exists()
+    assert not (tmp_path / "run" / "run.json").exists()

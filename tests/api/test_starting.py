@@ -10,7 +10,7 @@ from tests.planning.drawing import SMALL
 from tests.planning.test_rules import HIPPOCAMPUS, noise_facts
 from tests.training.tiny import PLAN
 from volunet.api.asked import Wanted
-from volunet.api.preparation import _start
+from volunet.api.preparation import check_start
 from volunet.api.starting import Starting
 from volunet.errors import ConfigError, ModelError
 from volunet.models.families import FAMILIES
@@ -56,15 +56,21 @@ def test_what_does_not_fit_is_told(folder, tmp_path):
 def test_an_encoder_of_random_weights_is_not_frozen(folder):
     frozen = Recipe.default(changes=["training.optimisation.freeze_encoder=true"])
     with pytest.raises(ConfigError, match="Give --from"):
-        _start(frozen, Wanted(), PLAN)
-    assert _start(frozen, Wanted(start=folder), PLAN) is not None
-    assert _start(Recipe.default(), Wanted(), PLAN) is None
+        check_start(frozen, Wanted(), PLAN)
+    check_start(frozen, Wanted(start=folder), PLAN)
+    check_start(Recipe.default(), Wanted(), PLAN)
+
+
+def test_a_way_to_inflate_is_for_weights_of_an_encoder():
+    recipe = Recipe.default(changes=["training.inflate_axis=0"])
+    with pytest.raises(ConfigError, match="say how --encoder-weights of two dimensions"):
+        check_start(recipe, Wanted(), PLAN)
 
 
 def test_weights_of_an_encoder_are_for_networks_that_have_one(folder):
     wanted = Wanted(encoder_weights=folder / "resnet34.pth")
     with pytest.raises(ConfigError, match="the plan's network is unet"):
-        _start(Recipe.default(), wanted, PLAN)
+        check_start(Recipe.default(), wanted, PLAN)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -113,4 +119,4 @@ def test_a_fixed_size_is_taken_over(tmp_path):
 def test_two_starts_at_once_are_refused(folder):
     wanted = Wanted(start=folder, encoder_weights=folder / "resnet34.pth")
     with pytest.raises(ConfigError, match="Give one of them"):
-        _start(Recipe.default(), wanted, PLAN)
+        check_start(Recipe.default(), wanted, PLAN)

@@ -38,6 +38,8 @@ def test_a_model_whose_cases_have_stray_parts_is_taught_to_drop_them(tmp_path):
     with (tmp_path / "validation" / "metrics.csv").open() as file:
         dice = [float(row["dice"]) for row in csv.DictReader(file)]
     assert np.mean(dice) == pytest.approx(gain.before)
+    assert model.training.validation_dice == {"ball": pytest.approx(np.mean(dice))}
+    assert (model.training.scored, model.training.held_out) == (6, 6)
     told = json.loads((tmp_path / "validation" / "tidy.json").read_text())
     assert told["structures"]["ball"]["chosen"]["largest"] is True
     segment = vn.load(tmp_path, device="cpu", engine="torch", precision="fp32")

@@ -74,7 +74,7 @@ def test_structures_by_name_a_mask_by_its_file_and_an_unknown_name(home, run, sc
     assert set(np.unique(mask_of(out))) <= {0, value}
     image = nib.load(scan)
     roi = np.zeros(image.shape, dtype=np.uint8)
-    roi[tuple(slice(n // 2, n // 2 + 4) for n in image.shape)] = 1
+    roi[tuple(slice(n // 2, n // 2 + 4) for n in image.shape)] = 255
     nib.save(nib.Nifti1Image(roi, image.affine), home / "roi.nii.gz")
     place, _, out = predict(home, run, scan, "place", "--everywhere", "--roi", home / "roi.nii.gz")
     assert place.returncode == 0, place.stderr

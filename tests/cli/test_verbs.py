@@ -200,6 +200,8 @@ def test_info_tells_what_a_thing_is(what, says, run, home):
         (("plan", SAMPLE / "mr", "-r", "nowhere.toml"), "cannot be read"),
         (("evaluate", "-p", "nowhere", "-r", SAMPLE, "-o", "out"), "nowhere"),
         (("info", "nowhere"), "is not there"),
+        (("info", SAMPLE / "mr", "--engines"), "--engines is for a model"),
+        (("info", SAMPLE / "mr", "-d", "cpu"), "Give both, or leave -d out"),
         (("nonsense",), "No such command"),
     ],
 )

@@ -12,7 +12,8 @@ from tests.data.on_disk import AFFINE, SHAPE, touch, write_label, write_nifti, w
 from volunet.data.layouts import find_dataset
 from volunet.data.read_case import read_case
 from volunet.data.survey import survey
-from volunet.errors import DatasetError, Stopped
+from volunet.errors import Stopped
+from volunet.findings import Refused
 from volunet.planning.fingerprint import Fingerprint, take_facts
 from volunet.space.labels import Labels
 
@@ -51,7 +52,7 @@ def test_a_case_that_is_refused_is_named_and_the_others_are_counted(root):
 
 
 def test_cases_with_other_channels_are_refused(root):
-    with pytest.raises(DatasetError, match=r"None of the 6 cases can be used.*2 are needed"):
+    with pytest.raises(Refused, match=r"(?s)None of the 6 cases can be used.*2 are needed"):
         survey(cases(root), LABELS, 2)
 
 
@@ -87,5 +88,5 @@ def test_who_stops_the_survey_does_not_wait_for_all_the_other_cases(root):
 
 
 def test_no_case_at_all_is_refused():
-    with pytest.raises(DatasetError, match="None of the 0 cases"):
+    with pytest.raises(Refused, match="None of the 0 cases"):
         survey((), LABELS, 1)

@@ -114,6 +114,19 @@ def test_the_command_writes_what_it_says(tmp_path):
     assert (float(kept["gain"]), kept["n"], kept["wins"]) == (pytest.approx(0.15), "2", "2")
 
 
+def test_a_table_that_went_through_a_spreadsheet_is_read_or_told(tmp_path):
+    table = write(tmp_path / "own", [0.7, 0.7, 0.7]) / "metrics.csv"
+    read = read_metrics(table)
+    table.write_text(table.read_text(), encoding="utf-8-sig")
+    assert read_metrics(table).rows == read.rows
+    table.write_text("case_id,label\nFran\xe7ois,liver\n", encoding="cp1252")
+    with pytest.raises(ConfigError, match="holds no scores"):
+        read_metrics(table)
+    table.write_bytes(b"case_id,label\n\x00\x1f\x8b,liver\n")
+    with pytest.raises(ConfigError, match="holds no scores"):
+        read_metrics(table)
+
+
 def test_a_folder_without_scores_is_told(tmp_path):
     with pytest.raises(ConfigError, match=r"no metrics\.csv"):
         read_metrics(tmp_path)

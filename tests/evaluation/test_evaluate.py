@@ -171,6 +171,21 @@ def test_references_without_any_label_are_refused(folders):
         evaluate(*folders)
 
 
+def test_why_no_reference_could_be_read_is_told(folders):
+    (folders[1].parent / "labels.json").unlink()
+    for path in folders[1].rglob("*.nii*"):
+        save(path, ball(radius=3, value=255))
+    with pytest.raises(Refused, match="LBL-255") as refused:
+        evaluate(*folders)
+    assert {found.case for found in refused.value.findings} == {"a", "b", "site__c"}
+
+
+def test_no_prediction_at_all_is_told_where_only_those_count(folders, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(Refused, match="empty holds no mask of a reference"):
+        evaluate(tmp_path / "empty", folders[1], only_predicted=True)
+
+
 def test_a_negative_tolerance_is_a_usage_error(folders):
     with pytest.raises(ConfigError, match="0 mm or more"):
         evaluate(*folders, tolerance_mm=-1)

@@ -89,6 +89,18 @@ def test_means_of_cases_leave_out_what_has_no_score():
     assert np.isnan(means["d"])
 
 
+def test_the_interval_of_a_mean_over_labels_is_of_all_of_them_though_one_is_rare():
+    """0.9 in 20 cases and 0.2 in two of them: no resample has a mean of 0.9 alone."""
+    values = np.full((20, 2), 0.9)
+    values[:, 1] = np.nan
+    values[3:5, 1] = 0.2
+    found = mean_interval(values, rng())
+    assert (found.mean, found.low, found.high) == pytest.approx((0.55, 0.55, 0.55))
+    values[3, 1] = 0.4
+    found = mean_interval(values, rng())
+    assert (found.mean, found.low, found.high) == pytest.approx((0.6, 0.55, 0.65))
+
+
 def test_the_interval_is_that_of_scipy():
     values = rng(1).beta(8, 2, size=40)
     ours = mean_interval(values, rng())

@@ -60,6 +60,18 @@ def test_surface_dice_agrees_with_deepmind(masks, spacing, tolerance_mm):
     )
 
 
+@pytest.mark.parametrize(
+    ("spacing_mm", "tolerance_mm"), [(1.00000002, 1.0), (float(np.float32(0.2)), 1.0), (0.8, 0.8)]
+)
+def test_a_distance_of_just_the_tolerance_is_within_it(spacing_mm, tolerance_mm):
+    """A tilted grid of 1 mm has 1.00000002 mm, and NIfTI keeps 0.2 mm as a little more."""
+    cube = np.zeros((16, 16, 16), dtype=bool)
+    cube[4:9, 4:9, 4:9] = True
+    moved = np.roll(cube, round(tolerance_mm / spacing_mm), axis=2)
+    found = surface_distances(cube, moved, (float(np.float32(spacing_mm)),) * 3)
+    assert found.surface_dice(tolerance_mm) == 1.0
+
+
 def test_agrees_with_deepmind_on_an_organ_sized_pair():
     grid = np.indices((40, 48, 20))
     ball = (

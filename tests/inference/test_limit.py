@@ -101,3 +101,11 @@ def test_a_small_scan_has_no_more_strips_than_columns():
     least = foresee(plan, thin, ["torch fp32"], Effort()).demand.total
     with pytest.raises(Refused):
         foresee(plan, thin, ["torch fp32"], Effort(), limit=0.5 * least)
+
+
+def test_an_engine_of_ones_own_is_taken_for_torch():
+    own, known = (
+        foresee(PLAN, SCAN, [engine], Effort()).demand
+        for engine in (lambda windows: windows, "torch fp32")
+    )
+    assert own == known

@@ -116,6 +116,18 @@ def test_a_structure_that_goes_on_beyond_the_box_is_told():
     assert 8 < len(rows) < 100
 
 
+def test_what_the_quick_look_does_not_find_is_not_in_the_mask_either():
+    volume = long_scan()
+    volume.voxels[volume.voxels == 200] = 55  # dim, and still tells windows apart
+    plan, effort, listens = plan_of(CT, patch=(24, 24, 24)), LESS, Listens()
+    segmenter(plan, CT_SET, effort.quick, listens)(volume)
+    sees = segmenter(plan, CT_SET, effort, Brighter(tuple(listens.heard)))
+    assert (sees(volume).labels.voxels == 5).any()
+    found = sees.only(["organ", "stone"])(volume)
+    assert [f.code for f in found.findings if "ROI" in f.code] == ["ROI-ABSENT"]
+    assert set(np.unique(found.labels.voxels)) == {0, 1}
+
+
 def test_a_structure_at_the_edge_of_the_scan_is_not_cut():
     volume = scan()
     volume.voxels[0, :12, 30:40, 25:35] = 200

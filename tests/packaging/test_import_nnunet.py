@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -161,6 +162,41 @@ def test_a_damaged_checkpoint_is_told(tmp_path):
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(ModelError, match=r"damaged"):
         import_nnunet(folder, tmp_path / "model")
+
+
+def test_a_checkpoint_whose_pickle_is_damaged_is_told(tmp_path):
+    """Of what is damaged inside, unpickling raises anything, such as a KeyError here."""
+    folder = write_folder(tmp_path / "trained", "slices")
+    with zipfile.ZipFile(folder / "fold_0" / "checkpoint_final.pth", "w") as file:
+        file.writestr("archive/data.pkl", b"\x80\x02h\x05.")
+        file.writestr("archive/version", "3")
+    with pytest.raises(ModelError, match="may be damaged"):
+        import_nnunet(folder, tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("dataset.json", {"numTraining": None}),
+        ("dataset_fingerprint.json", {"shapes_after_crop": [[3, 2, 1]], "spacings": []}),
+        ("plans.json", {"configurations": ["2d"]}),
+    ],
+)
+def test_facts_that_are_not_as_nnunet_writes_them_are_told(tmp_path, name, says):
+    folder = write_folder(tmp_path / "trained", "slices")
+    path = folder / name
+    before = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(before | says))
+    with pytest.raises(ModelError, match=r"not as nnU-Net v2 writes it|no configuration"):
+        import_nnunet(folder, tmp_path / "model")
+
+
+def test_scores_that_cannot_be_read_stop_nothing(tmp_path):
+    folder = write_folder(tmp_path / "trained", "slices")
+    (folder / "fold_0" / "validation").mkdir()
+    (folder / "fold_0" / "validation" / "summary.json").write_text('{"mean": [')
+    model = read_model_file(import_nnunet(folder, tmp_path / "model").parent)
+    assert model.training.validation_dice == {}
 
 
 def test_a_pickle_that_is_no_checkpoint_is_told(tmp_path):

@@ -82,6 +82,26 @@ def test_sums_and_maps_lie_on_the_gpu_where_there_is_one():
     assert there.largest == there.gpu
 
 
+def test_an_engine_is_tried_against_torch_though_it_was_asked_for_by_name():
+    plan, small = plan_for(patch=(96, 96, 96), features=(32, 64, 64)), scan((96, 96, 96))
+    named = inference_demand(plan, small, Way(engines=("openvino bf16",), tried=True))
+    alone = inference_demand(plan, small, Way(engines=("torch fp32",)))
+    known = inference_demand(plan, small, Way(engines=("openvino bf16",)))
+    assert named.network > alone.network > known.network
+
+
+def test_what_is_compared_and_what_onnx_answers_lie_beside_the_gpu():
+    plan, large = plan_for(patch=(64, 64, 64), labels=classes(100)), scan((200, 200, 200))
+    logits = 4 * 100 * 64**3
+    tried = inference_demand(plan, scan((64, 64, 64)), Way(tried=True, on_gpu=True))
+    assert tried.network == pytest.approx(7 * logits)  # two windows, thrice, and the last answer
+    here, there = (
+        inference_demand(plan, large, Way(engines=("onnx fp32",), on_gpu=on_gpu))
+        for on_gpu in (False, True)
+    )
+    assert there.sums == here.sums > 0
+
+
 def test_the_weights_of_all_networks_lie_on_the_gpu():
     plan = plan_for(patch=(32, 32, 32))
     one, five = (

@@ -25,7 +25,7 @@ from volunet.data.cases import Dataset
 from volunet.data.content import sums_of_images
 from volunet.data.splits import Split, find_leaks, fold_splits
 from volunet.errors import ConfigError
-from volunet.findings import Finding, refuse_if_needed
+from volunet.findings import Finding, as_data, refuse_if_needed
 from volunet.inference.calibration import Calibration, merge_calibrations
 from volunet.io.atomic import write_bytes
 from volunet.packaging.model_file import (
@@ -128,7 +128,7 @@ def _cross_validate(
     run.check_unchanged(made_from)
     if run.finished:
         watch.say(f"{run.path} has ended already; its model is in {run.path / 'model'}.")
-        return CrossValidated(run.path)
+        return CrossValidated(run.path, findings=run.findings)
     plan, fingerprint, found = plan_run(run, opened, together, recipe, wanted, watch)
     made_from["plan"] = plan.model_dump(mode="json")
     run.check_unchanged(made_from)
@@ -146,11 +146,11 @@ def _cross_validate(
     validated = _gather(run, runs, splits, opened, recipe, wanted, watch)
     known = [read_model_file(done.model).calibration for done in runs]
     calibration = merge_calibrations([c for c in known if c is not None], networks=folds)
-    tidy = validated.choice.tidy if isinstance(validated, Validated) else None
-    amend_model(run.path, tidy=tidy, calibration=calibration)
-    run.write_record({"status": "finished"})
-    seen = [*unreadable, *found, *validated.findings, *(f for done in runs for f in done.findings)]
-    return CrossValidated(run.path, tuple(runs), validated, once(seen), calibration)
+    amend_model(run.path, calibration=calibration)
+    told = (unreadable, found, validated.findings, *(done.findings for done in runs))
+    seen = once([finding for some in told for finding in some])
+    run.write_record({"status": "finished", "findings": as_data(seen)})
+    return CrossValidated(run.path, tuple(runs), validated, seen, calibration)
 
 
 def _unite(

@@ -9,17 +9,18 @@ from pathlib import Path
 import torch
 
 from volunet.api.planning import Counted, quiet
+from volunet.api.validation import counts_of
 from volunet.data.cases import Case
 from volunet.data.read_case import findings_of, read_images
 from volunet.data.read_target import TargetReading, place_target, read_target_case
 from volunet.errors import Stopped, WriteError
-from volunet.evaluation.summary import to_json
+from volunet.evaluation.summary import means_of, to_json
 from volunet.evaluation.value_summary import summarise_values, values_to_csv
 from volunet.evaluation.values import ValueScore, score_values, unscored
 from volunet.findings import Finding
 from volunet.io.atomic import write_text
 from volunet.io.write import write
-from volunet.packaging.model_file import load_model, read_model_file
+from volunet.packaging.model_file import amend_model, load_model, read_model_file
 from volunet.planning.any_plan import AnyPlan
 from volunet.space.volume import Volume
 
@@ -98,10 +99,12 @@ def judge_estimates(
 
 
 def keep_scores(folder: Path, validated: ValidatedValues) -> None:
-    """Writes scores and summary."""
+    """Writes scores and summary; mean PSNR goes into the model too."""
     out = folder / "validation"
     write_text(out / "metrics.csv", values_to_csv(validated.scores))
     write_text(out / "summary.json", to_json(validated.summary))
+    means = means_of(validated.summary, "psnr_db")
+    amend_model(folder, training={"validation_psnr_db": means, **counts_of(validated.scores)})
 
 
 def _judge(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from volunet.errors import ConfigError
@@ -18,6 +18,7 @@ def narrow(
     roi: Sequence[str] = (),
     deadline: str | None = None,
     everywhere: bool = False,
+    accept: Collection[str] = (),
 ) -> Segmenter:
     """The model as it was asked for.
 
@@ -25,6 +26,7 @@ def narrow(
         roi: names of structures, or one file with a mask.
         deadline: time for a scan, from its voxels to its labels, such as "60s" or "2m".
         everywhere: look at air too.
+        accept: codes of refusals of the mask to waive; it may hold 255 for 1 in any case.
 
     Raises:
         ConfigError: the model finds no structure of a name, the mask is empty, or the time is none.
@@ -33,7 +35,7 @@ def narrow(
     if everywhere:
         segment = segment.everywhere()
     if roi:
-        segment = segment.only(_mask_in(roi, segment) or roi)
+        segment = segment.only(_mask_in(roi, segment, (*accept, "LBL-255")) or roi)
     if deadline is not None:
         segment = segment.by(_seconds(deadline))
     return segment
@@ -49,9 +51,9 @@ def _seconds(deadline: str) -> float:
     return seconds
 
 
-def _mask_in(roi: Sequence[str], segment: Segmenter) -> Volume | None:
+def _mask_in(roi: Sequence[str], segment: Segmenter, accept: Collection[str]) -> Volume | None:
     """The mask in the one file that is named; a structure of the same name comes first."""
     labels, path = segment.plan.labels, Path(roi[0])
     if len(roi) > 1 or roi[0] in (*labels.names, *labels.regions) or not path.is_file():
         return None
-    return read_mask(path).volume
+    return read_mask(path, accept=accept).volume

@@ -80,7 +80,7 @@ def plan_for(
     """The plan that the rules make from these cases of a dataset, for the machine at hand.
 
     Raises:
-        DatasetError: none of the cases can be used.
+        Refused: none of the cases can be used.
         ConfigError: what the recipe wants does not fit together, or not the memory.
         Refused: the label maps together are in doubt (LBL-ALL-EMPTY).
     """
@@ -123,7 +123,7 @@ def plan(
         accept: codes of refusals to waive.
 
     Raises:
-        DatasetError: there is no such dataset, or none of its cases can be used.
+        DatasetError: there is no such dataset.
         ConfigError: what the recipe wants does not fit together, or not the memory.
         Refused: the dataset is in doubt; the findings say why.
     """

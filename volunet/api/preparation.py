@@ -12,14 +12,19 @@ from volunet.data.cache import PreparedCases
 from volunet.data.cases import Dataset
 from volunet.data.occurrence import find_untrained
 from volunet.data.splits import Split
-from volunet.errors import ConfigError, DatasetError
-from volunet.findings import Finding
+from volunet.errors import ConfigError
+from volunet.findings import Finding, Refused, finding
 from volunet.io.user_cache import cache_folder
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.machine import find_device
+from volunet.planning.memory import check_learnable
 from volunet.planning.plan import Plan
 from volunet.recipe import Recipe
-from volunet.training.fit import Job, Start
+from volunet.space.labels import Labels
+from volunet.training.fit import Job
+
+MEANING = ("structures", "pairs", "regions", "ignore")
+"""Fields of labels that decide what is learnt."""
 
 
 def plan_run(
@@ -28,12 +33,18 @@ def plan_run(
     """The plan in the run's folder (a person may have put it there), or the one the rules make.
 
     Raises:
-        ConfigError: a plan that lies there is for other channels or labels, or the model to start
-            from does not fit the dataset or the recipe.
+        ConfigError: a plan that lies there is for other channels or labels, or nothing can be
+            learnt by it; the model to start from does not fit the dataset or the recipe; left would
+            be learnt for right; or there is nothing that a setting of the start is about. The
+            folder is as it was, so that the mended command can begin in it.
     """
+    assert dataset.labels is not None, "open_dataset declares labels"
+    refuse_to_mix_sides(dataset.labels, recipe)
     kept, fingerprint = run.read_plan(), run.read_fingerprint()
     if kept is not None:
-        _check_fits(kept, dataset)
+        _check_fits(kept, dataset, dataset.labels)
+        check_learnable(kept)
+        check_start(recipe, wanted, kept)
         if fingerprint is not None:
             return kept, fingerprint, ()
         watch.say(f"The plan is the one in {run.path / 'plan.json'}.")
@@ -52,15 +63,15 @@ def plan_run(
     if kept is None:
         watch.say(f"The network sees {planned.slices.reason}.")
     plan, fingerprint = kept or planned.plan, planned.survey.fingerprint
+    check_start(recipe, wanted, plan)
     run.write_plan(plan, fingerprint)
     return plan, fingerprint, planned.survey.findings
 
 
-def _check_fits(plan: Plan, dataset: Dataset) -> None:
-    assert dataset.labels is not None, "open_dataset declares labels"
+def _check_fits(plan: Plan, dataset: Dataset, labels: Labels) -> None:
     for what, planned, found in (
         ("channels", plan.channels, dataset.channels),
-        ("labels", plan.labels.structures, dataset.labels.structures),
+        *((f"labels.{n}", getattr(plan.labels, n), getattr(labels, n)) for n in MEANING),
         ("targets", plan.targets.names if plan.targets else (), dataset.targets),
     ):
         if planned != found:
@@ -82,10 +93,9 @@ def prepare_job(
     """The job of a run, its cases prepared now or earlier, and what was found about them.
 
     Raises:
-        DatasetError: not one training case could be prepared.
-        ConfigError: the encoder is to be frozen, and there is no model to start from.
+        Refused: not one training case could be prepared.
     """
-    start = _start(recipe, wanted, plan)
+    start = None if wanted.start is None else Starting(wanted.start).start()
     cache = wanted.cache or cache_folder("prepared")
     watch.say(f"Prepared cases are kept in {cache}.")
     prepared = PreparedCases(cache, plan, accept=wanted.accept)
@@ -102,7 +112,7 @@ def prepare_job(
     train, held_out = ({values[c - 1] for case in side for c in case.foreground} for side in sides)
     findings += find_untrained(train, held_out, plan.labels)
     if not sides[0]:
-        raise DatasetError(f"No case is left to train on. {'; '.join(map(str, findings[:3]))}")
+        raise Refused([finding("SET-EMPTY", "No case is left to train on."), *findings])
     job = Job(
         plan=plan,
         settings=recipe.training,
@@ -118,14 +128,14 @@ def prepare_job(
     return job, tuple(findings)
 
 
-def refuse_to_mix_sides(plan: Plan, recipe: Recipe) -> None:
+def refuse_to_mix_sides(labels: Labels, recipe: Recipe) -> None:
     """Sees to it that left is not learnt for right.
 
     Raises:
         ConfigError: patches would be mirrored, and labels that tell sides apart are no pairs.
     """
-    if 0 in recipe.training.augmentation.mirror and plan.labels.sides:
-        pairs = json.dumps(plan.labels.sides)
+    if 0 in recipe.training.augmentation.mirror and labels.sides:
+        pairs = json.dumps(labels.sides)
         raise ConfigError(
             "training.augmentation.mirror holds 0, which turns left into right, and labels tell "
             f"these apart by their names. Declare labels.pairs = {pairs}, and they are swapped "
@@ -133,8 +143,13 @@ def refuse_to_mix_sides(plan: Plan, recipe: Recipe) -> None:
         )
 
 
-def _start(recipe: Recipe, wanted: Wanted, plan: Plan) -> Start | None:
-    """What the network begins with; None for weights drawn at random."""
+def check_start(recipe: Recipe, wanted: Wanted, plan: Plan) -> None:
+    """Sees to it that what is said of the weights a network begins with goes together.
+
+    Raises:
+        ConfigError: it does not, or a setting is about weights that are not given.
+    """
+    told = recipe.training.model_dump(exclude_defaults=True).keys()
     if wanted.encoder_weights is not None and wanted.start is not None:
         raise ConfigError(
             "--from and --encoder-weights both say what the encoder begins with. Give one of them."
@@ -144,12 +159,15 @@ def _start(recipe: Recipe, wanted: Wanted, plan: Plan) -> Start | None:
             f'--encoder-weights are for plan.family = "encoder", and the plan\'s network is '
             f"{plan.family}. Name an encoder in plan.options, or give --from for a whole network."
         )
-    if wanted.start is not None:
-        return Starting(wanted.start).start()
-    if recipe.training.optimisation.freeze_encoder and wanted.encoder_weights is None:
+    if wanted.encoder_weights is None and {"inflate", "inflate_axis"} & told:
+        raise ConfigError(
+            "training.inflate and training.inflate_axis say how --encoder-weights of two "
+            "dimensions go into three, and none are given. Give them, or take the keys out."
+        )
+    given = (wanted.start, wanted.encoder_weights)
+    if recipe.training.optimisation.freeze_encoder and given == (None, None):
         raise ConfigError(
             "training.optimisation.freeze_encoder keeps an encoder as it is, and without a model "
             "to start from that is one of random weights. Give --from or --encoder-weights, or "
             "take the key out."
         )
-    return None

@@ -11,6 +11,7 @@ from typing import Any
 
 from volunet.config import Settings, build, read_config, read_values, to_json
 from volunet.errors import ConfigError
+from volunet.findings import Finding, from_data
 from volunet.io.atomic import write_text
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.plan import Plan
@@ -44,6 +45,11 @@ class RunFolder:
         """Whether training ended and its model was written."""
         done = self.record.get("status") == "finished"
         return done and (self.path / "model" / "model.json").is_file()
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What `run.json` says was found about the cases of a run that ended."""
+        return from_data(self.record.get("findings", ()))
 
     def write_record(self, facts: Mapping[str, Any]) -> None:
         """Adds facts to `run.json`."""

@@ -16,7 +16,7 @@ from volunet.api.asked import Wanted, Watch
 from volunet.api.calibration import SHARE, calibrate_run
 from volunet.api.estimates import ValidatedValues, validate_estimates
 from volunet.api.planning import open_dataset
-from volunet.api.preparation import plan_run, prepare_job, refuse_to_mix_sides
+from volunet.api.preparation import plan_run, prepare_job
 from volunet.api.run_folder import RunFolder
 from volunet.api.starting import Starting
 from volunet.api.validation import Validated, validate_run
@@ -25,7 +25,7 @@ from volunet.data.cases import Case, Dataset
 from volunet.data.content import sum_of_files, sums_of_images
 from volunet.data.splits import Split, find_leaks, read_splits, split_cases
 from volunet.errors import MissingExtra
-from volunet.findings import Finding, Refused, refuse_if_needed
+from volunet.findings import Finding, Refused, as_data, refuse_if_needed
 from volunet.inference.calibration import Calibration
 from volunet.models.weight_files import read_weights
 from volunet.packaging import model_file
@@ -112,7 +112,7 @@ def _train(
     run.check_unchanged(asked)
     if run.finished:
         watch.say(f"{run.path} has ended already; its model is in {run.path / 'model'}.")
-        return TrainedRun(run.path)
+        return TrainedRun(run.path, findings=run.findings)
     with processes.first_before_others():  # what the first one has made the others find
         job, fingerprint, found = _begin(run, opened, split, asked, recipe, wanted, watch)
     job = replace(job, processes=processes, device=own_device(job.device))
@@ -147,7 +147,6 @@ def _begin(
 ) -> tuple[Job, Fingerprint, tuple[Finding, ...]]:
     """The job of a run, what its plan was made from, and what was found about its cases."""
     plan, fingerprint, found = plan_run(run, opened, split, recipe, wanted, watch)
-    refuse_to_mix_sides(plan, recipe)
     made_from = {**asked, "plan": plan.model_dump(mode="json")}
     run.check_unchanged(made_from)
     run.write_splits(split.model_dump_json(indent=2))
@@ -273,6 +272,8 @@ def _keep_model(
             seed=job.seed,
             validation_dice={} if of_values else scores,
             validation_psnr_db=scores if of_values else {},
+            held_out=len(job.validation),
+            scored=trained.score.cases,
         ),
         licence=recipe.licence,
         intended_use=recipe.intended_use,
@@ -293,5 +294,5 @@ def _facts(trained: Trained, findings: Collection[Finding]) -> dict[str, Any]:
         "drawing_share": round(trained.drawing_share, 4),
         "threads": torch.get_num_threads(),
         "notes": list(trained.notes),
-        "findings": [json.loads(found.to_json()) for found in findings],
+        "findings": as_data(findings),
     }

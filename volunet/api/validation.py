@@ -17,7 +17,8 @@ from volunet.data.cases import Case
 from volunet.data.read_case import CaseReading, findings_of, read_case
 from volunet.errors import Stopped, WriteError
 from volunet.evaluation.score import Score, refused_rows, score_case
-from volunet.evaluation.summary import summarise, to_csv, to_json
+from volunet.evaluation.summary import means_of, summarise, to_csv, to_json
+from volunet.evaluation.values import ValueScore
 from volunet.findings import Finding
 from volunet.inference.postprocess import UNTIDIED
 from volunet.io.atomic import write_text
@@ -108,12 +109,19 @@ def judge_masks(
 
 
 def keep_validation(folder: Path, validated: Validated) -> None:
-    """Writes scores, summary and tidying, and puts the last into the model."""
+    """Writes scores, summary and tidying; mean Dice and tidying go into the model too."""
     out = folder / "validation"
     write_text(out / "metrics.csv", to_csv(validated.scores))
     write_text(out / "summary.json", to_json(validated.summary))
     write_text(out / "tidy.json", config.to_json(validated.choice))
-    amend_model(folder, tidy=validated.choice.tidy)
+    told = {"validation_dice": means_of(validated.summary, "dice"), **counts_of(validated.scores)}
+    amend_model(folder, tidy=validated.choice.tidy, training=told)
+
+
+def counts_of(scores: Sequence[Score | ValueScore]) -> dict[str, int]:
+    """How many cases were held out, and how many of them could be scored."""
+    scored = {score.case_id for score in scores if score.status != "refused"}
+    return {"held_out": len({score.case_id for score in scores}), "scored": len(scored)}
 
 
 Look = Callable[[Case, CaseReading], tuple[Volume, tuple[Finding, ...]]]

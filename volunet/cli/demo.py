@@ -40,7 +40,7 @@ def demo(
         sample = sample_folder()
         _train(speaker, sample, output / "run", device, stop)
         masks, scores = output / "masks", output / "scores"
-        run_predict(
+        outcome = run_predict(
             speaker,
             sample / "test" / "images",
             output / "run",
@@ -57,6 +57,8 @@ def demo(
         for picture in pictures:
             speaker.show(f"Picture: {picture}")
         speaker.say(f"The demo took {time.monotonic() - started:.0f} s.")
+        if outcome.exit_code:
+            raise typer.Exit(outcome.exit_code)
 
 
 def _train(speaker: Speaker, sample: Path, folder: Path, device: str | None, stop: Stop) -> None:
@@ -75,7 +77,10 @@ def _draw(speaker: Speaker, test: Path, masks: Path, output: Path) -> list[Path]
     from volunet.reporting.pictures import draw_curves, draw_overlay
     from volunet.space.labels import read_labels
 
-    scan = min((test / "images").glob("*.nii.gz"))
+    scans = sorted((test / "images").glob("*.nii.gz"))
+    scan = next((scan for scan in scans if (masks / f"{stem(scan)}.nii.gz").is_file()), None)
+    if scan is None:
+        return []
     name = f"{stem(scan)}.nii.gz"
     labels = read_labels(test.parent / "labels.json")
     overlay, curves = output / "overlay.png", output / "curves.png"

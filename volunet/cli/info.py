@@ -15,6 +15,7 @@ from volunet.cli.speaker import Speaker
 if TYPE_CHECKING:
     from volunet.findings import Finding
     from volunet.inference.calibration import Calibration
+    from volunet.packaging.model_file import Training
 
 Row = tuple[str, str]
 
@@ -37,8 +38,14 @@ def info(
     speaker = Speaker(quiet, verbose, as_json)
     with exits(speaker):
         from volunet.data.layouts import is_dataset
+        from volunet.errors import ConfigError
 
-        if any((place / "model.json").is_file() for place in (path, path / "model")):
+        is_model = any((place / "model.json").is_file() for place in (path, path / "model"))
+        if device is not None and not engines:
+            raise ConfigError("-d is where --engines tries a model. Give both, or leave -d out.")
+        if engines and not is_model:
+            raise ConfigError(f"--engines is for a model, and {path} is none. Leave it out.")
+        if is_model:
             _tell(speaker, "model", _model(path))
             if engines:
                 _tell_engines(speaker, path, device)
@@ -81,6 +88,7 @@ def _model(path: Path) -> dict[str, Any]:
             if plan.targets is None
             else {"validation_psnr_db": training.validation_psnr_db}
         ),
+        "scored_on": _scored_on(training),
         "tidying": {name: model.tidy.say(name) for name in model.tidy.structures},
         "calibration": _calibration(model.calibration),
         "weights_sha256": list(model.weights.values()),
@@ -88,6 +96,13 @@ def _model(path: Path) -> dict[str, Any]:
         "intended_use": model.intended_use or "not stated",
         "versions": model.versions,
     }
+
+
+def _scored_on(training: Training) -> str:
+    """How many held-out cases the scores are of."""
+    if training.held_out is None:
+        return "not stated"
+    return f"{training.scored} of {training.held_out} held-out cases"
 
 
 def _calibration(measured: Calibration | None) -> dict[str, str] | str:

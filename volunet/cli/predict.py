@@ -95,7 +95,7 @@ def run_predict(
     from volunet.planning.machine import GB
 
     asks = asks or {}
-    segment = narrow(load(model, **how, tell=speaker.say), **asks)
+    segment = narrow(load(model, **how, tell=speaker.say), **asks, accept=accept)
     found = find_scans(scans, names=segment.plan.channels)
     segment, outlook = look_ahead(found, segment, accept=accept)
     speaker.say(str(outlook))

@@ -11,8 +11,7 @@ from volunet.data.cases import Case
 from volunet.data.occurrence import judge_occurrence
 from volunet.data.read_case import findings_of, read_case
 from volunet.data.read_target import read_target_case
-from volunet.errors import DatasetError
-from volunet.findings import Finding
+from volunet.findings import Finding, Refused, finding
 from volunet.findings import accept as waive
 from volunet.planning.fingerprint import CaseFacts, Fingerprint, take_facts, take_target_facts
 from volunet.space.labels import Labels
@@ -58,7 +57,7 @@ def survey(
         progress: called after each case with the number done and of how many.
 
     Raises:
-        DatasetError: not one case could be used.
+        Refused: not one case could be used.
     """
 
     facts: dict[str, CaseFacts] = {}
@@ -79,8 +78,8 @@ def survey(
     finally:  # whoever stops here does not wait for all the other cases
         pool.shutdown(cancel_futures=True)
     if not facts:
-        reasons = "; ".join(str(f) for f in findings[:3])
-        raise DatasetError(f"None of the {len(cases)} cases can be used. {reasons}")
+        none = finding("SET-EMPTY", f"None of the {len(cases)} cases can be used.")
+        raise Refused([none, *findings])
     refused = tuple(case.case_id for case in cases if case.case_id not in facts)
     fingerprint = Fingerprint(cases=facts)
     if not targets:

@@ -102,16 +102,16 @@ def read_metrics(folder: Path) -> Metrics:
             f"There is no metrics.csv in {folder}. Give a folder that `volunet evaluate -o` wrote, "
             "or a run of `volunet train`."
         )
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
     try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
         kind: Literal["label", "target"] = "target" if rows and "target" in rows[0] else "label"
         scores = {
             (row["case_id"], row[kind]): {m: _number(row[m]) for m in MEASURES_OF[kind]}
             for row in rows
         }
         tolerances = {nan if kind == "target" else _number(row[TOLERANCE]) for row in rows}
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise ConfigError(
             f"{path} holds no scores as `volunet evaluate` writes them: {error}."
         ) from None

@@ -73,7 +73,8 @@ def evaluate(
     Raises:
         ConfigError: a folder is not there, a prediction has no reference, the tolerance is
             negative, or labels.json says that something was drawn which is no label.
-        Refused: there is no reference, two files have one case id, or no label is known.
+        Refused: there is no reference, or no prediction where only those count; two files have one
+            case id; or no label is known.
         WriteError: the files could not be written.
     """
     if not tolerance_mm >= 0:
@@ -81,6 +82,8 @@ def evaluate(
     found = pair_masks(Path(predictions), Path(references))
     pairs = [pair for pair in found if pair.prediction or not only_predicted]
     drawn: dict[str, tuple[str, ...]] = {}
+    if not pairs:
+        raise Refused([finding("SET-EMPTY", f"{predictions} holds no mask of a reference.")])
     if labels is None:
         labels = _labels_of(Path(references), pairs)
         drawn = _drawn(Path(references), labels)
@@ -149,15 +152,18 @@ def _labels_of(references: Path, pairs: Iterable[Pair]) -> Labels:
     if declared.is_file():
         return read_labels(declared)
     values: set[int] = set()
+    findings: list[Finding] = []
     for pair in pairs:
         try:
             voxels = read_mask(pair.reference).volume.voxels
-        except Refused:
-            continue  # Told when the case is scored.
+        except Refused as refused:  # told when the case is scored, if any can be
+            findings += [found.at(case=pair.case_id) for found in refused.findings]
+            continue
         values.update(value for value in label_counts(voxels) if value)
     if not values:
         message = f"No reference in {references} holds a label, and there is no labels.json."
-        raise Refused([finding("LBL-ALL-EMPTY", message, advice="Check the references.")])
+        empty = finding("LBL-ALL-EMPTY", message, advice="Check the references.")
+        raise Refused(findings or [empty])
     return Labels.of_values(values)
 
 

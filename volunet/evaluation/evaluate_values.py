@@ -14,7 +14,7 @@ from volunet.evaluation.pairs import Pair, pair_values
 from volunet.evaluation.summary import to_json
 from volunet.evaluation.value_summary import summarise_values, values_to_csv
 from volunet.evaluation.values import ValueScore, score_values, unscored
-from volunet.findings import Finding, Refused
+from volunet.findings import Finding, Refused, finding
 from volunet.io.atomic import write_text
 from volunet.io.names import is_picture
 from volunet.io.scan import inspect, read_header
@@ -70,11 +70,14 @@ def evaluate_values(
     Raises:
         ConfigError: a folder is not there, a prediction has no reference, or labels.json names
             targets in a way that is not understood.
-        Refused: there is no reference, or two files have one case id.
+        Refused: there is no reference, or no prediction where only those count; or two files have
+            one case id.
         WriteError: the files could not be written.
     """
     found = pair_values(Path(predictions), Path(references))
     pairs = [pair for pair in found if pair.prediction or not only_predicted]
+    if not pairs:
+        raise Refused([finding("SET-EMPTY", f"{predictions} holds no file of a reference.")])
     names = tuple(targets or _declared(Path(references)) or _counted(pairs))
     scores: list[ValueScore] = []
     findings: list[Finding] = []

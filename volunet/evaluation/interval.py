@@ -89,15 +89,19 @@ def _bootstrap(table: NDArray[np.float64], rng: np.random.Generator) -> tuple[fl
         drawn = rng.multinomial(cases, np.full(cases, 1 / cases), size=size)
         means.append(_mean_of_means(table, drawn.astype(np.float64)))
     tail = 50 * (1 - CONFIDENCE)
-    low, high = np.nanpercentile(np.concatenate(means), [tail, 100 - tail])
+    low, high = np.percentile(np.concatenate(means), [tail, 100 - tail])
     return float(low), float(high)
 
 
 def _mean_of_means(table: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(B,) from values (N, L) and how often each case counts (B, N): over cases, then labels."""
+    """(B,) from values (N, L) and how often each case counts (B, N): over cases, then labels.
+
+    A label that none of the cases that count has keeps its mean over all of them; one that no case
+    has is left out.
+    """
+    table = table[:, ~np.isnan(table).all(axis=0)]
     known = ~np.isnan(table)
     sums = weights @ np.where(known, table, 0)
     counts = weights @ known
-    measured = counts > 0
-    means = np.divide(sums, counts, out=np.zeros_like(sums), where=measured)
-    return np.asarray(means.sum(axis=1) / np.maximum(measured.sum(axis=1), 1))
+    usual = np.broadcast_to(np.nanmean(table, axis=0), sums.shape).copy()
+    return np.asarray(np.divide(sums, counts, out=usual, where=counts > 0).mean(axis=1))

@@ -31,7 +31,8 @@ RULES = {
     "unless it was left out on request.",
     "refused": "A case with a file that could not be used is counted and enters no mean.",
     "undrawn": "A structure that was not drawn in a case is counted and enters no mean.",
-    "interval": "Percentile bootstrap over cases, all labels of a case drawn together.",
+    "interval": "Percentile bootstrap over cases, all labels of a case drawn together; "
+    "a label that is in none of those drawn keeps its mean over all cases.",
     "mean_over_labels": "Mean over the labels of their means over cases; regions are apart.",
 }
 
@@ -79,6 +80,13 @@ def csv_of(columns: Sequence[str], rows: Iterable[object]) -> str:
 def to_json(summary: Mapping[str, Any]) -> str:
     """The summary as the text of `summary.json`."""
     return json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def means_of(summary: Mapping[str, Any], measure: str) -> dict[str, float | None]:
+    """Each structure's, region's or target's mean over cases, as a summary has it, by name."""
+    kinds = ("labels", "regions", "targets")
+    rows = {name: row for kind in kinds for name, row in summary.get(kind, {}).items()}
+    return {name: row[measure]["mean"] for name, row in rows.items()}
 
 
 def case_means(scores: Iterable[Score], measure: str = "dice") -> dict[str, float]:

@@ -25,6 +25,8 @@ from volunet.evaluation.empty import measured
 from volunet.space.box import Box
 
 ALL_INSIDE = 255
+ROUNDING = 1e-5
+"""Share by which a distance may pass a tolerance: spacings come from affines in float32."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +67,8 @@ class SurfaceDistances:
         """
 
         def measure() -> float:
-            near = sum(float(areas[d <= tolerance_mm].sum()) for d, areas in self._directions())
+            most = tolerance_mm * (1 + ROUNDING)
+            near = sum(float(areas[d <= most].sum()) for d, areas in self._directions())
             return near / float(self.reference_areas.sum() + self.prediction_areas.sum())
 
         return self._measured(worst=0.0, measure=measure)

@@ -29,12 +29,14 @@ class Made:
         labels: (I, J, K) class indices on the scan's grid.
         labelling: of what was looked at.
         sure: share of a first look's doubt that was looked at again; 1 without a limit.
+        only: label values that were asked for and found; None for all.
     """
 
     labels: NDArray[Any]
     labelling: Labelling
     findings: tuple[Finding, ...] = ()
     sure: float = 1.0
+    only: tuple[int, ...] | None = None
 
 
 def label_as_asked(
@@ -58,10 +60,10 @@ def label_as_asked(
     findings: tuple[Finding, ...] = ()
     if isinstance(roi, Structures):
         quick = at_first_sight(labelling, effort, watch)
-        box, findings = roi.find(quick, effort, labelling.plan.labels)
+        box, roi, findings = roi.find(quick, effort, labelling.plan.labels)
         if box is None:
             kind = np.min_scalar_type(labelling.plan.labels.classes - 1)
-            return Made(np.zeros(labelling.native.shape, dtype=kind), labelling, findings)
+            return Made(np.zeros(labelling.native.shape, dtype=kind), labelling, findings, only=())
         plan, shape = labelling.plan, labelling.view.seen.grid.shape
         box = at_least(with_margin(box, plan.patch, shape), plan.patch, shape)
         labelling = replace(labelling, view=labelling.view.part(box, plan))
@@ -77,4 +79,5 @@ def label_as_asked(
             f"within {watch.limit_s:.3g} s."
         )
         findings += (finding("RUN-HURRIED", message, sure=round(made.sure, 4)),)
-    return Made(made.labels, labelling, findings, made.sure)
+    only = roi.values if isinstance(roi, Structures) else None
+    return Made(made.labels, labelling, findings, made.sure, only)

@@ -168,7 +168,8 @@ def classify(
 def _padded(image: NDArray[np.float32], frame: Frame) -> Tensor:
     """The image, with 0 around it where it is smaller than the patch."""
     if frame.tiling.shape == frame.shape:
-        return torch.from_numpy(np.require(image, requirements=("C", "W")))
+        turned = any(step < 0 for step in image.strides)  # else a part of a scan is not copied
+        return torch.from_numpy(np.require(image, requirements=("C", "W") if turned else "W"))
     padded = torch.zeros(image.shape[0], *frame.tiling.shape)
     padded.numpy()[Box.whole(frame.shape).moved(frame.low).index] = image
     return padded

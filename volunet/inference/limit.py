@@ -1,8 +1,9 @@
 """Memory as a contract: what segmenting a scan will take, and how to look at it within a limit.
 
 Three levers shrink the sums of logits, which are most of it: sums of two bytes, strips, and single
-windows. Two bytes cost an error of about 2^-11 of a logit; strips cost windows that are looked at
-twice, and change nothing, so a few of them come first. The cheapest setting that fits is taken.
+windows. Two bytes cost an error of about 2^-11 of a logit, which estimates of values are spared;
+strips cost windows that are looked at twice, and change nothing, so a few of them come first. The
+cheapest setting that fits is taken.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from volunet.inference.engines.engine import Engine
 from volunet.inference.windows import Tiling
 from volunet.io.header import Header
 from volunet.planning.any_plan import AnyPlan
-from volunet.planning.foresight import Demand, Way, inference_demand
+from volunet.planning.foresight import MAPS, Demand, Way, inference_demand
 from volunet.planning.machine import GB
 
 STRIPS = (1, 2, 3, 4, 6, 8, 12, 16)
@@ -99,8 +100,8 @@ def _options(plan: AnyPlan, scan: Header, effort: Effort) -> list[Effort]:
     shape = plan.grid_for(scan.grid).shape
     padded = tuple(map(max, shape, plan.patch))
     starts = Tiling.regular(padded, plan.patch, effort.overlap).starts[1]
-    half = effort.accumulator.itemsize == 2
-    kinds = (effort.accumulator,) if half else (effort.accumulator, torch.float16)
+    fixed = effort.accumulator.itemsize == 2 or plan.targets is not None
+    kinds = (effort.accumulator,) if fixed else (effort.accumulator, torch.float16)
     options = []
     for strips, kind, batch in product(STRIPS, kinds, sorted({effort.batch, 1}, reverse=True)):
         if strips > shape[1]:
@@ -130,8 +131,8 @@ def _way(engines: Sequence[Engine | str], effort: Effort, tried: bool) -> Way:
         if isinstance(engine, AutoEngine):
             trial = trial or (tried and engine.needs_trial)
             possible |= {str(REFERENCE)} if engine.needs_trial and not tried else {*engine.possible}
-        else:
-            possible.add(str(engine))
+        else:  # one of a caller's own is taken for torch
+            possible.add(str(engine) if str(engine) in MAPS else str(REFERENCE))
         on_gpu = on_gpu or getattr(engine, "device", torch.device("cpu")).type == "cuda"
     return Way(
         engines=tuple(sorted(possible)),

@@ -65,8 +65,8 @@ class Structures:
 
     def find(
         self, labelling: Labelling, effort: Effort, labels: Labels
-    ) -> tuple[Box | None, tuple[Finding, ...]]:
-        """The box around all of them on the prepared scan's grid, and which were not found.
+    ) -> tuple[Box | None, Structures, tuple[Finding, ...]]:
+        """The box around those that are found, on the prepared scan's grid; these; and the others.
 
         Args:
             labelling: of the prepared scan, by as many networks as the quick look takes.
@@ -76,7 +76,7 @@ class Structures:
         """
         grid = labelling.view.seen.grid
         index = replace(labelling, native=grid).run(effort.quick)
-        around, absent = [], []
+        around, seen, absent = list[Box](), list[tuple[int, float]](), list[Finding]()
         for value, speck_ml in zip(self.values, self.specks_ml, strict=True):
             runs = _runs_of(index, value, labels)
             large = int(np.count_nonzero(runs.sizes * grid.voxel_ml >= speck_ml))
@@ -87,11 +87,13 @@ class Structures:
                 absent.append(finding("ROI-ABSENT", message, structure=name))
             else:
                 around.append(box)
+                seen.append((value, speck_ml))
+        found = Structures(tuple(v for v, _ in seen), tuple(ml for _, ml in seen))
         if not around:
-            return None, tuple(absent)
+            return None, found, tuple(absent)
         low = (min(sides) for sides in zip(*(box.start for box in around), strict=True))
         high = (max(sides) for sides in zip(*(box.stop for box in around), strict=True))
-        return Box(tuple(low), tuple(high)), tuple(absent)
+        return Box(tuple(low), tuple(high)), found, tuple(absent)
 
     def find_cut(self, index: NDArray[Any], labelling: Labelling) -> tuple[Finding, ...]:
         """Which structures reach the edge of what was looked at, inside the scan.
@@ -113,13 +115,6 @@ class Structures:
                 message = f"{name} reaches the edge of the box that was looked at."
                 cut.append(finding("ROI-CUT", message, structure=name))
         return tuple(cut)
-
-    def keep(self, labels: NDArray[Any]) -> NDArray[Any]:
-        """Label values, of these structures alone."""
-        kept = np.zeros_like(labels)
-        for value in self.values:
-            np.copyto(kept, value, where=labels == value, casting="unsafe")
-        return kept
 
 
 Roi = Structures | Place

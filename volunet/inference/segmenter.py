@@ -222,9 +222,7 @@ class Segmenter:
         with clock.step("tidy"):
             voxel_ml = scan.grid.voxel_ml
             tidied = tidy_labels(made.labels, self.tidy, self.plan.labels, voxel_ml=voxel_ml)
-            values = self.plan.labels.to_values(made.labels)
-            if isinstance(self.roi, Structures):
-                values = self.roi.keep(values)
+            values = self.plan.labels.to_values(made.labels, only=made.only)
         how = {
             **self._tell(made.labelling.view, foreseen),
             "windows_skipped": made.labelling.skipped(effort) * len(engines) * len(effort.mirrors),

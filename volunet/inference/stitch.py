@@ -80,6 +80,7 @@ class _Ring:
         self.first, self.window = region.start[0], 0
         self.blank = self.first
         self._row: Tensor | None = None
+        self.shares = tiling.shares_on(tile.device)  # else each window would wait for its weights
         size = (self.length, *region.shape[1:])
         if tile.ndim > 1 and tile.stride(0) == 1 and len(tile) > 1:
             self.total = torch.empty((*size, len(tile)), dtype=dtype, device=tile.device)
@@ -94,7 +95,7 @@ class _Ring:
         high = [min(a, b) for a, b in zip(box.stop, self.region.stop, strict=True)]
         if any(a >= b for a, b in zip(low, high, strict=True)):
             return
-        weights = self.tiling.weights(box).to(tile.device)
+        weights = self.tiling.weights(box, self.shares)
         here = [slice(a - s, b - s) for a, b, s in zip(low, high, box.start, strict=True)][1:]
         there = [slice(a - s, b - s) for a, b, s in zip(low, high, self.region.start, strict=True)]
         self._clear(high[0])

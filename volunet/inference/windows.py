@@ -19,6 +19,7 @@ from volunet.errors import ShapeError
 from volunet.inference.engines.engine import Engine
 from volunet.space.box import Box
 
+Shares = tuple[dict[int, Tensor], ...]
 Tile = tuple[Box, Tensor]
 """A window, and (classes, *window) of what the network says of it."""
 
@@ -86,16 +87,23 @@ class Tiling:
             for at in product(*self.starts)
         ]
 
-    def weights(self, box: Box) -> Tensor:
+    def weights(self, box: Box, shares: Shares | None = None) -> Tensor:
         """What each voxel of a window is worth, (*patch) float32 in (0, 1].
 
         At every voxel of the image the weights of all windows add up to 1.
+
+        Args:
+            shares: `Tiling.shares`, on the device where the weights are wanted.
         """
-        lines = (by[start] for by, start in zip(self._shares, box.start, strict=True))
+        lines = (by[start] for by, start in zip(shares or self.shares, box.start, strict=True))
         return reduce(lambda grown, side: grown[..., None] * side, lines)
 
+    def shares_on(self, device: torch.device) -> Shares:
+        """`Tiling.shares` on a device."""
+        return tuple({start: side.to(device) for start, side in by.items()} for by in self.shares)
+
     @cached_property
-    def _shares(self) -> tuple[dict[int, Tensor], ...]:
+    def shares(self) -> Shares:
         """For each axis, the weights of a window's side by the window's start."""
         shares = []
         for length, patch, starts in zip(self.shape, self.patch, self.starts, strict=True):

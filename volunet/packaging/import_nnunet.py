@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from volunet.errors import ModelError
 from volunet.models.nnunet_keys import translate
 from volunet.packaging.model_file import Training, save_model
 from volunet.packaging.nnunet_folder import NnunetFolder, Which, read_nnunet_folder
@@ -36,8 +37,9 @@ def import_nnunet(
     weights = [translate(checkpoint.weights, network) for checkpoint in found.checkpoints]
     folds_told = ", ".join(checkpoint.fold for checkpoint in found.checkpoints)
     epochs = max(checkpoint.epochs for checkpoint in found.checkpoints)
+    cases, fingerprint = _what_was_kept(found)
     training = Training(
-        cases=int(found.dataset.get("numTraining", 0)),
+        cases=cases,
         validation_dice=_mean_dice(found, plan.labels),
         elsewhere=f"{epochs} epochs of {first.trainer}, fold {folds_told}",
     )
@@ -46,10 +48,21 @@ def import_nnunet(
         weights[0],
         name=f"{found.plans.get('dataset_name', folder.name)} {first.configuration}",
         plan=plan,
-        fingerprint=convert_fingerprint(found.fingerprint),
+        fingerprint=fingerprint,
         training=training,
         others=weights[1:],
     )
+
+
+def _what_was_kept(found: NnunetFolder) -> tuple[int, Fingerprint]:
+    """How many cases were trained on, and what is known of them."""
+    try:
+        cases = int(found.dataset.get("numTraining", 0))
+        return cases, convert_fingerprint(found.fingerprint)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"dataset.json or dataset_fingerprint.json is not as nnU-Net v2 writes it: {error}."
+        ) from error
 
 
 def convert_fingerprint(facts: Mapping[str, Any]) -> Fingerprint:

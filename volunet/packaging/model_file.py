@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -47,8 +47,10 @@ class Training(Settings):
         steps: taken; None where nobody kept it.
         seconds: of the budget spent; None where nobody kept it.
         seed: of weights and draws; None where nobody kept it.
-        validation_dice: of each structure on the cases held out, by name.
-        validation_psnr_db: of each target on the cases held out, by name.
+        validation_dice: mean of each structure over the cases held out, by name.
+        validation_psnr_db: mean of each target over the cases held out, by name.
+        held_out: number of cases held out; None where nobody kept it.
+        scored: how many of them the means are of; the others were refused, or time was up.
         elsewhere: for a model trained by another program: by which, and for how long.
     """
 
@@ -58,6 +60,8 @@ class Training(Settings):
     seed: int | None = None
     validation_dice: dict[str, float | None]
     validation_psnr_db: dict[str, float | None] = Field(default_factory=dict)
+    held_out: int | None = None
+    scored: int | None = None
     elsewhere: str = ""
 
     def __str__(self) -> str:
@@ -147,22 +151,30 @@ def _write_weights(folder: Path, weights: Mapping[str, Tensor]) -> tuple[str, st
 
 
 def amend_model(
-    folder: Path, *, tidy: Tidy | None = None, calibration: Calibration | None = None
+    folder: Path,
+    *,
+    tidy: Tidy | None = None,
+    calibration: Calibration | None = None,
+    training: Mapping[str, Any] | None = None,
 ) -> None:
     """Adds to `model.json` what was learnt about the model once it was written.
 
     Args:
         tidy: in place of what is there; None leaves that.
         calibration: in place of what is there; None leaves that.
+        training: fields of `Training`, in place of what is there.
 
     Raises:
+        ConfigError: `training` has what is none of its fields.
         ModelError: there is no model here.
         WriteError: it could not be written; the model is as it was.
     """
+    model = read_model_file(folder)
+    said = {**model.training.model_dump(), **(training or {})}
     learnt = {"tidy": tidy, "calibration": calibration}
-    known = {key: value for key, value in learnt.items() if value is not None}
-    model = read_model_file(folder).model_copy(update=known)
-    write_text(find_model(folder) / "model.json", to_json(model))
+    known: dict[str, Any] = {key: value for key, value in learnt.items() if value is not None}
+    known["training"] = build(Training, said, at="training")
+    write_text(find_model(folder) / "model.json", to_json(model.model_copy(update=known)))
 
 
 def read_model_file(folder: Path) -> ModelFile:
@@ -217,7 +229,7 @@ def _read_weights(folder: Path, name: str, digest: str) -> dict[str, Tensor]:
         )
     try:
         weights: dict[str, Tensor] = load_tensors(content)
-    except SafetensorError as error:
+    except (SafetensorError, KeyError) as error:
         raise ModelError(f"{name} is not a safetensors file: {error}") from error
     return weights
 
@@ -272,8 +284,10 @@ def make_segmenter(
 
 
 def _network(plan: AnyPlan, weights: Mapping[str, Tensor], digest: str) -> Network:
-    network = plan.build_network()
     try:
+        with torch.device("meta"):  # a plan that does not fit takes no memory to find that out
+            plan.build_network().load_state_dict({n: w.to("meta") for n, w in weights.items()})
+        network = plan.build_network()
         network.load_state_dict(dict(weights))
     except RuntimeError as error:
         raise ModelError(f"The weights do not fit the plan in model.json: {error}") from error

@@ -120,12 +120,12 @@ def _read_fold(folder: Path, fold: str, which: Which) -> Checkpoint:
         configuration = str(content["init_args"]["configuration"])
         trainer = str(content.get("trainer_name", "an unnamed trainer"))
         mirror = content.get("inference_allowed_mirroring_axes") or ()
+        axes = tuple(int(axis) for axis in mirror)
         epochs = int(content.get("current_epoch", 0))
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path} is not a checkpoint of nnU-Net v2: no {error}.") from error
     if not all(isinstance(value, Tensor) for value in weights.values()):
         raise ModelError(f"{path} has weights that are not tensors.")
-    axes = tuple(int(axis) for axis in mirror)
     return Checkpoint(fold, weights, configuration, axes, trainer, epochs, _read_dice(folder))
 
 
@@ -149,7 +149,7 @@ def load_data_only(path: Path) -> Any:
             f"{path.name} of {path.parent.name} holds {what}; opening it could run code, so it was "
             "not opened. Save it again with nothing but tensors, numbers and text in it."
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # what is damaged makes unpickling raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(f"{path} cannot be read; it may be damaged: {reason}") from error
 
@@ -162,6 +162,9 @@ def _read_dice(folder: Path) -> dict[str, float]:
     path = folder / "validation" / "summary.json"
     if not path.is_file():
         return {}
-    mean = read_values(path).get("mean", {})
-    dice = {key: float(of["Dice"]) for key, of in mean.items() if "Dice" in of}
+    try:
+        mean = read_values(path).get("mean", {})
+        dice = {key: float(of["Dice"]) for key, of in mean.items() if "Dice" in of}
+    except (ConfigError, AttributeError, TypeError, ValueError):
+        return {}  # they are told, and nothing rests on them
     return {key: value for key, value in dice.items() if math.isfinite(value)}

@@ -87,7 +87,7 @@ def convert_plans(
 def _resolve(plans: Mapping[str, Any], name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
     """A configuration with what it inherits."""
     known = plans.get("configurations", {})
-    if name not in known or name in seen:
+    if not isinstance(known, Mapping) or name not in known or name in seen:
         raise ModelError(f"plans.json has no configuration {name!r}; it has {sorted(known)}.")
     own = dict(known[name])
     parent = own.pop("inherits_from", None)

@@ -27,6 +27,8 @@ WEIGHT_COPIES = {"torch": 1, "openvino": 4, "onnx": 4}
 MAPS = {"torch fp32": 10.0, "torch bf16": 4.6, "torch fp16": 4.6}
 MAPS |= {"openvino fp32": 3.9, "openvino bf16": 1.8, "onnx fp32": 5.0}
 """Feature maps of the finest stage, counted in float32, that a window takes at its peak."""
+REFERENCE = "torch fp32"
+"""What other engines are tried against, also where one was asked for by name."""
 HEAD_SHARE = 0.45
 """Part of the maps that is still there at the last layer."""
 ANSWERS = {"torch": 1.4, "openvino": 2.9, "onnx": 2.9}
@@ -57,7 +59,7 @@ class Way:
         hurried: there is a deadline: labels are made anew beside those of the first look.
     """
 
-    engines: tuple[str, ...] = ("torch fp32",)
+    engines: tuple[str, ...] = (REFERENCE,)
     tried: bool = False
     accumulator: int = 4
     strips: int = 1
@@ -128,7 +130,7 @@ def inference_demand(
             1,
         )
     slab, sums = _ring_bytes(plan, grid, scan.grid, way)
-    network, trial = _network_bytes(plan, way)
+    network, trial, answers = _network_bytes(plan, way)
     # One after another: reading, preparing, trying engines, looking, and tidying the labels.
     steps = [
         (scan.reading_bytes - scan.nbytes, 0.0, 0.0, 0.0),
@@ -142,6 +144,9 @@ def inference_demand(
         weights = 4.0 * count_weights(plan) * way.networks
         gpu = CUDA_BYTES + weights + max(network + sums + slab, trial)
         steps = [(image, labels, 0.0, 0.0) for image, labels, *_ in steps]
+        steps.append((image, 0.0, answers, 0.0))  # which are compared in the machine's memory
+        if any(name.startswith("onnx") for name in way.engines):  # whose answers come back
+            steps.append((image, labels + slab, network, sums))
     most = max(steps, key=sum)
     process = _process_bytes(plan, way) + BLOCKS_BYTES
     return Demand(process, scan.nbytes, *most, beside=beside, gpu=gpu)
@@ -162,17 +167,20 @@ def _ring_bytes(plan: AnyPlan, grid: Grid, native: Grid, way: Way) -> tuple[floa
     return slab, float(heads * rows * across * way.accumulator)
 
 
-def _network_bytes(plan: AnyPlan, way: Way) -> tuple[float, float]:
-    """Feature maps and logits of the windows at hand, and those of a trial of engines."""
+def _network_bytes(plan: AnyPlan, way: Way) -> tuple[float, float, float]:
+    """Feature maps and logits of the windows at hand, those of a trial, and logits it compares."""
     logits = plan.network["out_channels"] * 4.0 * prod(plan.patch)
     several = 2 * logits * (way.networks * way.looks > 1)
     maps = 4.0 * widest_maps(plan)
-    network = way.batch * max(
-        _window_bytes(name, maps, logits, several, way.networks) for name in way.engines
-    )
-    windows = 2 if 2 * logits <= TRIAL_BYTES else 1
-    trial = network + (1 + TRIAL_ANSWERS * windows) * logits
-    return network, trial if way.tried else 0.0
+    each = {
+        name: _window_bytes(name, maps, logits, several, way.networks)
+        for name in {*way.engines, REFERENCE}
+    }
+    network = way.batch * max(each[name] for name in way.engines)
+    if not way.tried:
+        return network, 0.0, 0.0
+    answers = (1 + TRIAL_ANSWERS * (2 if 2 * logits <= TRIAL_BYTES else 1)) * logits
+    return network, max(network, each[REFERENCE]) + answers, answers
 
 
 def _window_bytes(engine: str, maps: float, logits: float, several: float, networks: int) -> float:

@@ -7,7 +7,7 @@ the order of their values, and the ignore value, where there is one, comes last.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -211,10 +211,18 @@ class Labels(Settings):
         index = np.array([meaning[value] for value in known.tolist()], dtype=kind)
         return np.asarray(index[np.searchsorted(known, voxels)])
 
-    def to_values(self, index: NDArray[Any]) -> NDArray[Any]:
-        """Label values of class indices, in the smallest unsigned type that holds them all."""
+    def to_values(
+        self, index: NDArray[Any], *, only: Collection[int] | None = None
+    ) -> NDArray[Any]:
+        """Label values of class indices, in the smallest unsigned type that holds them all.
+
+        Args:
+            only: values of structures; the others become background.
+        """
         ignored = () if self.ignore is None else (self.ignore,)
-        table = np.array((0, *self.values, *ignored), dtype=self.dtype)
+        known = (0, *self.values, *ignored)
+        kept = (value if only is None or value in only else 0 for value in known)
+        table = np.fromiter(kept, dtype=self.dtype, count=len(known))
         return np.asarray(table[index])
 
 

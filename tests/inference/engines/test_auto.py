@@ -153,6 +153,10 @@ def test_another_model_patch_or_number_of_threads_is_another_choice(tmp_path, sc
 def test_a_choice_made_on_noise_holds_until_a_scan_is_seen(tmp_path, scan):
     engine, said = engine_of(blobs(), tmp_path, engine="onnx")
     assert engine.settle().seen == "noise"
+    assert engine.settle(scan).seen == "scan"
+    engine, said = engine_of(blobs(), tmp_path / "other", engine="onnx")
+    assert engine.settle().seen == "noise"
+    tmp_path /= "other"
     again, said = engine_of(blobs(), tmp_path, engine="onnx")
     assert again.settle().seen == "noise"
     assert not was_tried(said)

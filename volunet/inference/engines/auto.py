@@ -79,7 +79,7 @@ class AutoEngine:
         self._tell = tell or (lambda text: None)
         self._engine: Engine | None = None
         self._stand_in: Engine | None = None
-        self._failure: ModelError | None = None
+        self._failure: str | None = None
         self._has_looked = False
         self._choice: Choice | None = None
         self._lock = threading.RLock()
@@ -161,14 +161,15 @@ class AutoEngine:
     def _settle_on(self, images: Tensor | None) -> Choice:
         with self._lock:
             if self._failure is not None:
-                raise self._failure
-            if self._choice is None:
+                raise ModelError(self._failure)
+            on_noise = self._choice is not None and self._choice.seen == "noise"
+            if self._choice is None or (on_noise and images is not None):
                 bench = Bench(self._network, self.device)
                 try:
                     self._settled(*self._decide(bench, images))
                 except ModelError as error:
                     if not bench.hindered:  # else memory may be there for the next scan
-                        self._failure = error
+                        self._failure = str(error)  # the error itself would keep the scan
                     raise
             assert self._choice is not None
             return self._choice
@@ -179,8 +180,10 @@ class AutoEngine:
 
     @cached_property
     def _is_small(self) -> bool:
-        auto = self._asked[0].startswith("auto")
-        return auto and multiply_adds(self._network) < SMALL
+        open_to_torch = self._asked[0] == "auto" and any(
+            candidate.engine == "torch" for candidate in self._candidates
+        )
+        return open_to_torch and multiply_adds(self._network) < SMALL
 
     def _decide(self, bench: Bench, images: Tensor | None) -> tuple[Choice, Engine]:
         only = self._candidates[0]

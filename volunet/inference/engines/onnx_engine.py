@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from volunet.errors import MissingExtra
+from volunet.errors import MissingExtra, ModelError
 from volunet.inference.engines.engine import Network
 
 OPSET = 20
@@ -90,6 +90,7 @@ class OnnxEngine:
 
     Raises:
         MissingExtra: ONNX Runtime is not installed.
+        ModelError: a GPU is wanted, and ONNX Runtime finds no CUDA there to run on.
     """
 
     def __init__(self, content: bytes, *, device: torch.device | str = "cpu") -> None:
@@ -103,7 +104,14 @@ class OnnxEngine:
         providers: list[Any] = ["CPUExecutionProvider"]
         if place.type == "cuda":
             providers = [("CUDAExecutionProvider", {"device_id": place.index or 0, "use_tf32": 0})]
-        self._session = ort.InferenceSession(content, options, providers=providers)
+        self._session = ort.InferenceSession(
+            content, options, providers=providers, enable_fallback=0
+        )
+        if place.type == "cuda" and "CUDAExecutionProvider" not in self._session.get_providers():
+            raise ModelError(
+                "ONNX Runtime does not start on this GPU, and would have used the CPU: its CUDA or "
+                "cuDNN is of another version, or missing. Mend that, or take the engine torch."
+            )
         self._lock = threading.Lock()
 
     def __str__(self) -> str:

@@ -182,7 +182,7 @@ def test_why_no_reference_could_be_read_is_told(folders):
 
 def test_no_prediction_at_all_is_told_where_only_those_count(folders, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(Refused, match="empty holds no mask of a reference"):
+    with pytest.raises(Refused, match="empty holds no prediction of a reference"):
         evaluate(tmp_path / "empty", folders[1], only_predicted=True)
 
 

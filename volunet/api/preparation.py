@@ -12,8 +12,9 @@ from volunet.data.cache import PreparedCases
 from volunet.data.cases import Dataset
 from volunet.data.occurrence import find_untrained
 from volunet.data.splits import Split
+from volunet.data.survey import none_left
 from volunet.errors import ConfigError
-from volunet.findings import Finding, Refused, finding
+from volunet.findings import Finding
 from volunet.io.user_cache import cache_folder
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.machine import find_device
@@ -112,7 +113,7 @@ def prepare_job(
     train, held_out = ({values[c - 1] for case in side for c in case.foreground} for side in sides)
     findings += find_untrained(train, held_out, plan.labels)
     if not sides[0]:
-        raise Refused([finding("SET-EMPTY", "No case is left to train on."), *findings])
+        raise none_left("No case is left to train on.", findings)
     job = Job(
         plan=plan,
         settings=recipe.training,

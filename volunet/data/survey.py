@@ -39,6 +39,12 @@ class Survey:
         return tuple(found for found in self.findings if not found.case)
 
 
+def none_left(message: str, findings: Sequence[Finding]) -> Refused:
+    """That not one case is left, and why."""
+    none = finding("SET-EMPTY", message, advice="Mend what is told of each.")
+    return Refused([none, *findings])
+
+
 def survey(
     cases: Sequence[Case],
     labels: Labels,
@@ -78,8 +84,7 @@ def survey(
     finally:  # whoever stops here does not wait for all the other cases
         pool.shutdown(cancel_futures=True)
     if not facts:
-        none = finding("SET-EMPTY", f"None of the {len(cases)} cases can be used.")
-        raise Refused([none, *findings])
+        raise none_left(f"None of the {len(cases)} cases can be used.", findings)
     refused = tuple(case.case_id for case in cases if case.case_id not in facts)
     fingerprint = Fingerprint(cases=facts)
     if not targets:

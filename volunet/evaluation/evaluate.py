@@ -83,7 +83,7 @@ def evaluate(
     pairs = [pair for pair in found if pair.prediction or not only_predicted]
     drawn: dict[str, tuple[str, ...]] = {}
     if not pairs:
-        raise Refused([finding("SET-EMPTY", f"{predictions} holds no mask of a reference.")])
+        raise Refused([none_predicted(Path(predictions))])
     if labels is None:
         labels = _labels_of(Path(references), pairs)
         drawn = _drawn(Path(references), labels)
@@ -119,6 +119,13 @@ def _score_pair(
         return score_case(pair.case_id, reference, prediction, labels, **told), ()
     except VolunetError as error:
         return refused_rows(pair.case_id, labels, tolerance_mm), refusal_of(error, pair.case_id)
+
+
+def none_predicted(predictions: Path) -> Finding:
+    """That not one reference has a prediction, where only those with one count."""
+    advice = "Call predictions as their references are called."
+    message = f"{predictions} holds no prediction of a reference."
+    return finding("SET-EMPTY", message, advice=advice)
 
 
 def refusal_of(error: VolunetError, case_id: str) -> tuple[Finding, ...]:

@@ -9,12 +9,12 @@ from typing import Any
 
 from volunet.config import read_values
 from volunet.errors import ConfigError, VolunetError
-from volunet.evaluation.evaluate import beside, cases_of, refusal_of
+from volunet.evaluation.evaluate import beside, cases_of, none_predicted, refusal_of
 from volunet.evaluation.pairs import Pair, pair_values
 from volunet.evaluation.summary import to_json
 from volunet.evaluation.value_summary import summarise_values, values_to_csv
 from volunet.evaluation.values import ValueScore, score_values, unscored
-from volunet.findings import Finding, Refused, finding
+from volunet.findings import Finding, Refused
 from volunet.io.atomic import write_text
 from volunet.io.names import is_picture
 from volunet.io.scan import inspect, read_header
@@ -77,7 +77,7 @@ def evaluate_values(
     found = pair_values(Path(predictions), Path(references))
     pairs = [pair for pair in found if pair.prediction or not only_predicted]
     if not pairs:
-        raise Refused([finding("SET-EMPTY", f"{predictions} holds no file of a reference.")])
+        raise Refused([none_predicted(Path(predictions))])
     names = tuple(targets or _declared(Path(references)) or _counted(pairs))
     scores: list[ValueScore] = []
     findings: list[Finding] = []

@@ -431,3 +431,10 @@ def test_noise_that_is_asked_for_is_in_the_image_and_not_in_the_target():
     seen, truth = apply_change(drawn, image, image.clone(), SIZE)
     assert torch.equal(truth, image)
     assert (seen != image).any(dim=1).float().mean() > 0.9
+
+
+def test_slices_are_not_mirrored_across_so_that_left_stays_left():
+    always = Augmentation(mirror=(0, 1, 2), turn_share=0.0)
+    drawn = draw_change(always, 200, (3.0, 1.0, 1.0), np.random.default_rng(0), flat=0)
+    assert (drawn.matrix[:, 0, 0] == 1).all()
+    assert {float(m) for m in drawn.matrix[:, 1, 1]} == {-1.0, 1.0}

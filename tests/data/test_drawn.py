@@ -7,7 +7,7 @@ from tests.data.on_disk import write_image, write_json, write_label, write_pairs
 from tests.training.tiny import PLAN as TINY
 from volunet.data.cache import PreparedCases
 from volunet.data.cases import Case
-from volunet.data.drawn import drawn_classes
+from volunet.data.drawn import drawn_classes, with_drawn
 from volunet.data.layouts import find_dataset
 from volunet.data.read_case import read_case
 from volunet.data.survey import survey
@@ -83,6 +83,15 @@ def test_a_name_that_is_no_label_is_told_with_its_line(tmp_path):
     write_json(tmp_path / "labels.json", {"labels": NAMES})
     with pytest.raises(DatasetError, match=r"line 2: labelled names 'lever'.*Nearest: 'liver'"):
         find_dataset(written(tmp_path, "lever"))
+
+
+def test_ids_are_compared_in_one_form(tmp_path):
+    """A name typed on a Mac comes in two parts, and is the same name."""
+    write_json(tmp_path / "labels.json", {"labels": NAMES, "labelled": {"a\u0308": ["liver"]}})
+    case, labels = Case(case_id="\u00e4", images=(tmp_path,)), Labels(structures=NAMES)
+    (told,), strange = with_drawn([case], {"a\u0308": ("liver",)}, labels)
+    assert told.labelled == ("liver",)
+    assert not strange
 
 
 def a_case(tmp_path, labelled) -> Case:

@@ -50,6 +50,31 @@ def test_the_decathlon_lists_its_cases(tmp_path):
     assert dataset.labels.structures == {"Anterior": 1, "Posterior": 2}
 
 
+@pytest.mark.parametrize("make", [msd, nnunet])
+def test_a_labels_json_beside_it_says_more(tmp_path, make):
+    root = make(tmp_path)
+    first = find_dataset(root).cases[0].case_id
+    said = {"labels": {"one": 1, "two": 2}, "pairs": [["one", "two"]], "labelled": {first: ["one"]}}
+    write_json(root / "labels.json", said)
+    dataset = find_dataset(root)
+    assert dataset.labels.pairs == (("one", "two"),)
+    assert [case.labelled for case in dataset.cases] == [("one",), None]
+    assert dataset.channels == find_dataset(make(tmp_path / "plain")).channels
+
+
+def test_two_files_for_one_channel_of_an_older_task_are_refused(tmp_path):
+    root = msd(tmp_path)
+    for name in ("h_1.nii.gz",):
+        (root / "imagesTr" / name).unlink()
+    for name in ("h_1_0000.nii.gz", "h_1_0000.nii"):
+        touch(root / "imagesTr" / name)
+    with pytest.raises(Refused, match="SET-DUPLICATE-ID"):
+        find_dataset(root)
+    touch(root / "imagesTr" / "h_1_0000.png")
+    (root / "imagesTr" / "h_1_0000.nii").unlink()
+    assert find_dataset(root).cases[0].images[0].name == "h_1_0000.nii.gz"
+
+
 def test_a_dataset_json_may_be_named_itself(tmp_path):
     assert find_dataset(msd(tmp_path) / "dataset.json").layout == "msd"
 

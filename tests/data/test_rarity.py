@@ -24,7 +24,19 @@ def test_a_case_is_repeated_as_its_rarest_structure():
 
 @given(sets)
 def test_nothing_is_rare_below_nothing(cases):
-    assert count_repeats(cases, rare_below=0) is EVEN
+    repeats = count_repeats(cases, rare_below=0)
+    assert not repeats.structures
+    assert (repeats is EVEN) == (all(cases) or not any(cases))
+
+
+def test_cases_that_show_nothing_are_not_drawn_for_a_structure():
+    repeats = count_repeats([{1}, set(), {1, 2}, set()], rare_below=0)
+    assert repeats.cases.tolist() == [0.5, 0, 0.5, 0]
+    cases = [case((8, 8, 8), found) for found in ([(1, (4, 4, 4))], [])]
+    told = {"foreground_share": 0.5, "rng": np.random.default_rng(0)}
+    repeats = count_repeats([{1}, set()], rare_below=0)
+    draws = draw_patches(cases, (3, 3, 3), 4000, **told, repeats=repeats)
+    assert np.mean([d.start == (3, 3, 3) for d in draws]) > 0.5
 
 
 @given(sets, st.floats(0, 1))

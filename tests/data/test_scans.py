@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from tests.data.on_disk import touch, write_image
+from tests.data.on_disk import META, touch, write_image
 from volunet.data.layouts import find_dataset
 from volunet.data.scans import find_scans
 from volunet.errors import DatasetError
@@ -137,7 +137,18 @@ def test_two_inputs_with_one_id_are_refused(tmp_path, pair):
 
 def test_two_files_for_one_channel_are_refused(tmp_path):
     with pytest.raises(Refused):
-        find_scans(named(tmp_path, "a_0000.nii", "a_0000.nii.gz"))
+        find_scans(named(tmp_path / "alone", "a_0000.nii", "a_0000.nii.gz"))
+    for channels in (1, 2):
+        folder = named(tmp_path / f"{channels}", "a_0000.nii", "a_0000.nii.gz", "b_0000.nii.gz")
+        with pytest.raises(Refused, match=r"'a_0000\.nii' and .* would be one channel"):
+            find_scans(folder, channels=channels)
+
+
+def test_voxels_that_lie_beside_a_header_under_another_name_are_no_scan(tmp_path):
+    head = META.replace(b"a.raw", b"voxels of a.RAW")
+    touch(tmp_path / "a.mhd", head)
+    touch(tmp_path / "voxels of a.RAW")
+    assert ids(find_scans(tmp_path)) == ["a"]
 
 
 def test_a_table_lists_scans(tmp_path):
@@ -182,8 +193,11 @@ def test_a_folder_that_cannot_be_listed_is_a_refused_entry(tmp_path):
 
 def test_a_dataset_is_not_taken_for_scans(tmp_path):
     named(tmp_path, "images/a.nii", "labels/a.nii")
-    with pytest.raises(DatasetError, match=r"To segment its scans give .*images"):
+    with pytest.raises(DatasetError, match=r"For its scans alone give .*images"):
         find_scans(tmp_path)
+    named(tmp_path / "aims", "images/a.nii", "targets/a.nii")
+    with pytest.raises(DatasetError, match=r"is a dataset, with targets/ beside its scans"):
+        find_scans(tmp_path / "aims")
     assert find_dataset(tmp_path).case_ids == tuple(ids(find_scans(tmp_path / "images")))
 
 

@@ -1,9 +1,11 @@
 import pytest
 
 from tests.data.on_disk import touch, write_json
+from volunet.api.planning import open_dataset
 from volunet.data.layouts import find_dataset
-from volunet.errors import DatasetError
+from volunet.errors import ConfigError, DatasetError
 from volunet.findings import Refused
+from volunet.recipe import Recipe
 
 
 def table(root, text, files=("a", "b", "la", "lb"), **how):
@@ -98,8 +100,19 @@ def test_a_table_in_another_encoding_is_told(tmp_path):
 def test_a_table_and_a_labels_json_that_disagree_on_channels_are_told(tmp_path):
     write_json(tmp_path / "labels.json", {"channels": ["T1", "T2", "T3"], "labels": {"x": 1}})
     text = "case_id,image:T1,image:T2,label\na,scans/a.nii.gz,scans/b.nii.gz,scans/la.nii.gz\n"
-    with pytest.raises(DatasetError, match="names 3 channels"):
+    with pytest.raises(DatasetError, match="names the channels T1, T2, T3, and the table has"):
         find_dataset(table(tmp_path, text))
+
+
+def test_columns_that_name_their_channels_are_brought_into_the_order_of_labels_json(tmp_path):
+    write_json(tmp_path / "labels.json", {"channels": ["T2", "T1"], "labels": {"x": 1}})
+    text = "case_id,image:T1,image:T2,label\na,scans/a.nii.gz,scans/b.nii.gz,scans/la.nii.gz\n"
+    dataset = find_dataset(table(tmp_path, text))
+    assert dataset.channels == ("T2", "T1")
+    assert [path.name for path in dataset.cases[0].images] == ["b.nii.gz", "a.nii.gz"]
+    recipe = Recipe(channels=("T1", "T2"))
+    with pytest.raises(ConfigError, match="the same in another order"):
+        open_dataset(tmp_path / "list.csv", recipe)
 
 
 def test_files_of_a_table_that_are_missing_are_refused_with_the_nearest_names(tmp_path):

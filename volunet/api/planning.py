@@ -61,9 +61,16 @@ def open_dataset(
             f"The recipe estimates {list(recipe.targets)}, and the cases of {Path(path).name} have "
             "label maps. Give a dataset with targets/, or take targets out of the recipe."
         )
+    wanted = recipe.channels or dataset.channels
+    if wanted != dataset.channels and sorted(wanted) == sorted(dataset.channels):
+        raise ConfigError(
+            f"The recipe has the channels {list(wanted)}, and the dataset "
+            f"{list(dataset.channels)}, which are the same in another order. Write them in the "
+            "dataset's, or leave them out of the recipe."
+        )
     return replace(
         dataset,
-        channels=recipe.channels or dataset.channels,
+        channels=wanted,
         targets=recipe.targets or dataset.targets,
     )
 
@@ -91,6 +98,7 @@ def plan_for(
         len(dataset.channels),
         targets=len(dataset.targets),
         accept=accept,
+        whole=len(cases) == len(dataset.cases),
         progress=lambda a, b: counted("looking at cases", a, b),
     )
     refuse_if_needed(seen.of_all)

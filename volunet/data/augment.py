@@ -162,6 +162,8 @@ def _matrix(
     angles = np.deg2rad(rng.uniform(-settings.turn_deg, settings.turn_deg, 3))
     size = np.exp(rng.uniform(*log_scale))
     flips = np.where((rng.random(3) < 0.5) & np.isin(range(3), settings.mirror), -1.0, 1.0)
+    if flat is not None:
+        flips[flat] = 1.0  # a mirrored slice is itself, and its left is still left
     matrix = np.eye(3)
     if turned:
         for axis, angle in enumerate(angles):

@@ -27,6 +27,7 @@ from volunet.data.read_target import TargetReading, other_fineness, read_target_
 from volunet.errors import Stopped, WriteError
 from volunet.findings import Finding, Refused, Severity
 from volunet.io.atomic import sweep
+from volunet.planning.machine import allow_open_files
 from volunet.planning.plan import Plan
 from volunet.space.grid import Grid
 from volunet.space.labels import Labels
@@ -113,8 +114,10 @@ class PreparedCases:
             progress: called after each case with the number done and of how many.
 
         Raises:
+            ConfigError: the process may not have so many files open.
             WriteError: an entry cannot be written, which concerns all cases.
         """
+        allow_open_files(len(self._open) + len(cases))
         ready: list[Prepared] = []
         found: list[Finding] = []
         for done, case in enumerate(cases, start=1):

@@ -17,6 +17,7 @@ from volunet.data.cases import Case, near
 from volunet.errors import DatasetError
 from volunet.findings import Finding, finding
 from volunet.io.masks import label_counts
+from volunet.io.names import composed
 from volunet.space.labels import Labels
 
 AT = "labels.json: labelled"
@@ -59,7 +60,7 @@ def with_drawn(
     Raises:
         DatasetError: a name is no label.
     """
-    cases = tuple(cases)
+    cases, said = tuple(cases), {composed(name): names for name, names in said.items()}
     ids = [case.case_id for case in cases]
     findings = [
         finding("SET-LABELLED", f"{AT} names {name!r}, which is no case here.{near(name, ids)}")

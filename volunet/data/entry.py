@@ -7,6 +7,7 @@ Integers are little-endian; arrays begin at multiples of 64 bytes, so that they 
 
 from __future__ import annotations
 
+import errno
 import json
 import struct
 from collections.abc import Iterator, Mapping
@@ -64,14 +65,23 @@ def write_entry(path: Path, facts: Mapping[str, Any], arrays: Mapping[str, NDArr
 def read_entry(path: Path, key: str) -> Entry | None:
     """The entry under `path` if each of its bytes is as written and its fact "key" is `key`.
 
+    A map holds its file open, as long as one of its arrays is in use.
+
     Returns:
         None where the file is missing, cut, changed in any bit, or another entry's.
+
+    Raises:
+        OSError: the process has as many files open as it may.
     """
     try:
         with path.open("rb") as file:
             whole: NDArray[np.uint8] = np.memmap(file, dtype=np.uint8, mode="r")
         return _checked(whole, key)
-    except (OSError, ValueError, KeyError, struct.error):
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
+        return None
+    except (ValueError, KeyError, struct.error):
         return None
 
 

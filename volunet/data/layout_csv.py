@@ -10,12 +10,13 @@ table's folder declares the labels.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from volunet.data.cases import Case, Dataset, Side, find_clashes
 from volunet.data.drawn import check_drawn, with_drawn
 from volunet.data.layout_folders import name_channels, name_targets, read_declared
-from volunet.data.pairs import missing_file
+from volunet.data.pairs import missing_files
 from volunet.data.table import CHANNEL, Row, Table, read_table
 from volunet.errors import DatasetError
 from volunet.io.names import composed
@@ -34,14 +35,14 @@ def read_csv_dataset(path: Path, labels: Labels | None) -> Dataset:
     table = read_table(path, known=COLUMNS, needed=("case_id",), either=("label", "target"))
     aims = "target" in table.rows[0].cells
     declared = read_declared(path.parent).of(estimates=aims)
+    table = replace(table, channels=_in_order(table.channels, declared.channels))
     labels = Labels(structures={}) if aims else labels or declared.labels
     cases = [_case(table, row, labels) for row in table.rows]
     findings = find_clashes((row.case_id, row.place) for row in table.rows)
-    whole = []
-    for case in cases:
-        missing = [file for file in case.files if not file.is_file()]
-        findings += [missing_file(file, case.case_id) for file in missing]
-        whole += [] if missing else [case]
+    lost = [(file, case.case_id) for case in cases for file in case.files if not file.is_file()]
+    findings += missing_files(lost)
+    torn = {case_id for _, case_id in lost}
+    whole = [case for case in cases if case.case_id not in torn]
     told, strange = with_drawn(whole, declared.labelled, labels)
     return Dataset(
         root=path.parent,
@@ -85,6 +86,19 @@ def _fold(row: Row) -> int | None:
 def _drawn(row: Row, labels: Labels | None) -> tuple[str, ...] | None:
     names = [name.strip() for name in row.cells.get("labelled", "").split(";") if name.strip()]
     return check_drawn(names, labels, at=f"{row.place}: labelled") if names else None
+
+
+def _in_order(columns: tuple[str, ...], declared: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns of images as labels.json has the channels, where all of them have names."""
+    if not declared or not all(column.startswith(CHANNEL) for column in columns):
+        return columns
+    wanted = tuple(f"{CHANNEL}{name}" for name in declared)
+    if set(columns) != set(wanted):
+        raise DatasetError(
+            f"labels.json names the channels {', '.join(declared)}, and the table has the columns "
+            f"{', '.join(columns)}. Make them agree."
+        )
+    return wanted
 
 
 def _channel_names(

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from volunet.config import build
-from volunet.data.cases import Case, Dataset
-from volunet.data.layout_folders import name_channels
+from volunet.data.cases import Case, Dataset, find_clashes
+from volunet.data.drawn import with_drawn
+from volunet.data.layout_folders import name_channels, read_declared
 from volunet.data.layout_nnunet import labels_of_nnunet, read_channel_names
 from volunet.data.listing import split_channel
-from volunet.data.pairs import find_gaps, in_order, missing_file
+from volunet.data.pairs import find_gaps, in_order, missing_files
 from volunet.errors import ConfigError
 from volunet.findings import Finding
-from volunet.io.names import stem
+from volunet.io.names import named_as_scans, stem
 from volunet.space.labels import Labels
 
 
@@ -32,24 +33,31 @@ def read_msd(root: Path, values: Mapping[str, Any], labels: Labels | None) -> Da
     channels = read_channel_names(values.get("modality", {}))
     cases: list[Case] = []
     findings: list[Finding] = []
+    lost: list[tuple[Path, str]] = []
     for entry in values["training"]:
         image, label = _entry(root, entry)
-        files = _channels_of(image)
         case_id = stem(label)
+        files, twice = _channels_of(image)
+        if twice:
+            findings += find_clashes((case_id, path.name) for path in twice)
+            continue
         missing = [path for path in (*files.values(), label) if not path.is_file()]
-        findings += [missing_file(path, case_id) for path in missing]
+        lost += [(path, case_id) for path in missing]
         whole = {case_id} if files == {0: image} else set()
         wrong = find_gaps({case_id: files}, len(channels) or None, whole=whole)
         findings += wrong.values()
         if not missing and not wrong:
             cases.append(Case(case_id=case_id, images=in_order(files), label=label))
+    declared = read_declared(root)
+    labels = labels or declared.labels or _labels(values.get("labels", {}))
+    told, strange = with_drawn(cases, declared.labelled, labels)
     return Dataset(
         root=root,
-        cases=tuple(cases),
-        channels=channels or name_channels(cases),
-        labels=labels or _labels(values.get("labels", {})),
+        cases=told,
+        channels=channels or declared.channels or name_channels(cases),
+        labels=labels,
         layout="msd",
-        findings=tuple(findings),
+        findings=(*findings, *missing_files(lost), *strange),
     )
 
 
@@ -64,16 +72,21 @@ def _entry(root: Path, entry: Any) -> tuple[Path, Path]:
     return root / image, root / label
 
 
-def _channels_of(image: Path) -> dict[int, Path]:
-    """The files of a listed image by channel: itself, or those with "_0000" added to its name."""
+def _channels_of(image: Path) -> tuple[dict[int, Path], list[Path]]:
+    """The files of a listed image by channel: itself, or those with "_0000" added to its name.
+
+    And files that are one channel, where there are several.
+    """
     if image.is_file() or not image.parent.is_dir():
-        return {0: image}
-    found = {}
-    for path in image.parent.glob("*_[0-9][0-9][0-9][0-9].*"):
+        return {0: image}, []
+    found: dict[int, Path] = {}
+    twice: list[Path] = []
+    for path in sorted(named_as_scans(image.parent.glob("*_[0-9][0-9][0-9][0-9].*"))):
         split = split_channel(stem(path))
         if split is not None and split[0] == stem(image):
+            twice += [found[split[1]], path] if split[1] in found else []
             found[split[1]] = path
-    return found or {0: image}
+    return found or {0: image}, twice
 
 
 def _labels(table: Any) -> Labels:

@@ -12,8 +12,9 @@ from typing import Any
 
 from volunet.config import build
 from volunet.data.cases import Case, Dataset
-from volunet.data.layout_folders import name_channels
-from volunet.data.pairs import in_order, missing_file, pair_folders
+from volunet.data.drawn import with_drawn
+from volunet.data.layout_folders import name_channels, read_declared
+from volunet.data.pairs import in_order, missing_files, pair_folders
 from volunet.errors import ConfigError, DatasetError
 from volunet.findings import Finding
 from volunet.io.names import can_name_a_file, composed
@@ -40,13 +41,16 @@ def read_nnunet(root: Path, values: Mapping[str, Any], labels: Labels | None) ->
         cases, findings = pair_folders(root / "imagesTr", root / "labelsTr", channels=count)
     else:
         cases, findings = _listed(root, listed)
+    declared = read_declared(root)
+    labels = labels or declared.labels or labels_of_nnunet(values.get("labels", {}))
+    told, strange = with_drawn(cases, declared.labelled, labels)
     return Dataset(
         root=root,
-        cases=tuple(cases),
-        channels=channels or name_channels(cases),
-        labels=labels or labels_of_nnunet(values.get("labels", {})),
+        cases=told,
+        channels=channels or declared.channels or name_channels(cases),
+        labels=labels,
         layout="nnunet",
-        findings=tuple(findings),
+        findings=(*findings, *strange),
     )
 
 
@@ -94,7 +98,7 @@ def labels_of_nnunet(table: Any) -> Labels:
 
 def _listed(root: Path, listed: Any) -> tuple[list[Case], list[Finding]]:
     """The cases of a "dataset" table, whose paths are relative to the folder."""
-    cases, findings = [], []
+    cases, lost = list[Case](), list[tuple[Path, str]]()
     for case_id, entry in listed.items() if isinstance(listed, dict) else [("", listed)]:
         images = entry.get("images") if isinstance(entry, dict) else None
         label = entry.get("label") if isinstance(entry, dict) else None
@@ -109,8 +113,8 @@ def _listed(root: Path, listed: Any) -> tuple[list[Case], list[Finding]]:
             )
         files = {channel: root / str(name) for channel, name in enumerate(images)}
         missing = [path for path in (*files.values(), root / label) if not path.is_file()]
-        findings += [missing_file(path, case_id) for path in missing]
+        lost += [(path, case_id) for path in missing]
         if not missing:
             case = Case(case_id=composed(case_id), images=in_order(files), label=root / label)
             cases.append(case)
-    return cases, findings
+    return cases, missing_files(lost)

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from volunet.errors import DatasetError
+from volunet.io.itk_headers import voxels_beside
 from volunet.io.names import suffix
 
 CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})", re.DOTALL)
@@ -52,8 +53,23 @@ def list_files(folder: Path, *, unlisted: list[Path] | None = None) -> list[Path
 def without_voxel_files(files: Iterable[Path]) -> list[Path]:
     """The files without those that hold the voxels of a header (.mhd, .hdr) beside them."""
     files = list(files)
-    headers = {path.with_suffix("") for path in files if suffix(path) in (".mhd", ".hdr")}
-    return [p for p in files if p.suffix not in VOXELS or p.with_suffix("") not in headers]
+    headers = [path for path in files if suffix(path) in (".mhd", ".hdr")]
+    stems = {path.with_suffix("") for path in headers}
+    beside = set(map(_beside, headers))
+    return [
+        path
+        for path in files
+        if path not in beside
+        and (path.suffix.lower() not in VOXELS or path.with_suffix("") not in stems)
+    ]
+
+
+def _beside(header: Path) -> Path | None:
+    """The file that a header says its voxels lie in, whatever it is called."""
+    try:
+        return voxels_beside(header)
+    except OSError:
+        return None
 
 
 def split_channel(name: str) -> tuple[str, int] | None:

@@ -116,10 +116,15 @@ def left_out(path: Path) -> Finding:
     return finding("SET-NAME", f"{shown!r} is not named as a scan.").at(file=shown)
 
 
-def missing_file(path: Path, case_id: str) -> Finding:
+def missing_files(lost: Iterable[tuple[Path, str]]) -> list[Finding]:
+    """A refusal SET-UNPAIRED for each listed file of a case that is not there."""
+    return [_missing(*one, hints=place < MOST_HINTS) for place, one in enumerate(lost)]
+
+
+def _missing(path: Path, case_id: str, *, hints: bool) -> Finding:
     """A refusal SET-UNPAIRED for a listed file that is not there, with the nearest names."""
     folder = path.parent
-    known = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    known = [p.name for p in folder.iterdir()] if hints and folder.is_dir() else []
     what = f"{path.name!r} of case {case_id!r} is listed but not in {folder.name!r}."
     return unpaired(case_id, what, [n for n in known if not n.startswith(".")]).at(file=path.name)
 

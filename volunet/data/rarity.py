@@ -43,19 +43,19 @@ EVEN = Repeats()
 
 
 def count_repeats(structures: Sequence[set[int]], *, rare_below: float) -> Repeats:
-    """How often to draw cases and structures.
+    """How often to draw cases and structures; cases that show none are not drawn for one.
 
     Args:
         structures: the classes of each case, background left out.
         rare_below: the share of cases, in [0, 1], below which a structure is rare; 0 for none.
 
     Returns:
-        `EVEN` where nothing is rare, or where there is no case.
+        `EVEN` where nothing is rare and all cases show something, or none does.
     """
     has = Counter(c for classes in structures for c in classes)
     often = {c: (rare_below * len(structures) / n) ** 0.5 for c, n in has.items()}
     rare = {c: times for c, times in often.items() if times > 1}
-    if not rare:
+    if not has or (not rare and all(structures)):
         return EVEN
-    times = np.array([max([1.0, *(rare.get(c, 1.0) for c in each)]) for each in structures])
+    times = np.array([max((rare.get(c, 1.0) for c in each), default=0.0) for each in structures])
     return Repeats(times / times.sum(), rare)

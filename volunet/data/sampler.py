@@ -87,8 +87,8 @@ def draw_patches(
 
     Args:
         size: voxels of a patch along each axis.
-        foreground_share: share of patches centred on a structure, in [0, 1]; the first patches of
-            a batch are those, so that every batch sees some.
+        foreground_share: share of patches centred on a structure, in [0, 1], over many batches;
+            the first patches of a batch are those.
         repeats: how often cases and structures are drawn for these.
     """
     on_structure = int(np.floor(batch * foreground_share + rng.random()))

@@ -102,11 +102,11 @@ def _in_order_of(names: Sequence[str], columns: tuple[str, ...], table: str) -> 
 
 
 def _from_folder(root: Path, channels: int | None) -> list[Scan]:
-    for images, masks in (("images", "labels"), ("imagesTr", "labelsTr")):
+    for images, masks in (("images", "labels"), ("images", "targets"), ("imagesTr", "labelsTr")):
         if (root / images).is_dir() and (root / masks).is_dir():
             raise DatasetError(
-                f"{root} is a dataset, with label maps beside its scans. To segment its scans "
-                f"give {root / images}."
+                f"{root} is a dataset, with {masks}/ beside its scans. For its scans alone give "
+                f"{root / images}."
             )
     folders: dict[Path, list[Path]] = {}
     unlisted: list[Path] = []
@@ -189,9 +189,11 @@ def _kind(path: Path) -> str:
 
 def _group(root: Path, files: list[Path], channels: int | None) -> list[Scan]:
     """The scans of one folder: each file, or the channels of each case in nnU-Net's naming."""
-    plain, files_of = _by_channel(root, files)
+    plain, files_of, twice = _by_channel(root, files)
     if not _is_by_channel(len(plain), files_of, channels):
         return [Scan(case_id=id_below(root, path), images=(path,)) for path in files]
+    if twice:
+        raise Refused([_twice(case_id, path, files_of) for case_id, path in twice])
     wanted = channels or max(max(found) + 1 for found in files_of.values())
     wrong = find_gaps(files_of, wanted)
     scans = [
@@ -209,17 +211,29 @@ def _group(root: Path, files: list[Path], channels: int | None) -> list[Scan]:
     return scans
 
 
-def _by_channel(root: Path, files: Iterable[Path]) -> tuple[list[Path], dict[str, Channels]]:
-    """Files without a channel in their names, and the others by case and channel."""
+def _by_channel(
+    root: Path, files: Iterable[Path]
+) -> tuple[list[Path], dict[str, Channels], list[tuple[str, Path]]]:
+    """Files without a channel in their names, the others by case and channel, and second ones."""
     plain: list[Path] = []
     files_of: dict[str, Channels] = {}
+    twice: list[tuple[str, Path]] = []
     for path in files:
         case_id, channel = split_channel(id_below(root, path)) or ("", -1)
-        if channel < 0 or channel in files_of.get(case_id, {}):
+        if channel < 0:
             plain.append(path)
+        elif channel in files_of.get(case_id, {}):
+            twice.append((case_id, path))
         else:
             files_of.setdefault(case_id, {})[channel] = path
-    return plain, files_of
+    return plain, files_of, twice
+
+
+def _twice(case_id: str, path: Path, files_of: dict[str, Channels]) -> Finding:
+    """Two files for one channel of a case."""
+    first = next(p for p in files_of[case_id].values() if stem(p) == stem(path))
+    names = f"{composed(first.name)!r} and {composed(path.name)!r}"
+    return finding("SET-DUPLICATE-ID", f"{names} would be one channel of case {case_id!r}.")
 
 
 def _is_by_channel(plain: int, files_of: dict[str, Channels], channels: int | None) -> bool:

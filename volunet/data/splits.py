@@ -18,6 +18,7 @@ from volunet.config import Settings
 from volunet.data.cases import Case, near
 from volunet.errors import ConfigError, DatasetError
 from volunet.findings import Finding, finding, refuse_if_needed
+from volunet.io.names import composed
 
 
 class Split(Settings):
@@ -72,7 +73,7 @@ def read_splits(path: Path, cases: Sequence[Case], fold: int = 0) -> Split:
     listed = _listed(path)
     if not 0 <= fold < len(listed):
         raise ConfigError(f"{path.name} has the folds 0 to {len(listed) - 1}, and no {fold}.")
-    sides = listed[fold]
+    sides = {side: list(map(composed, names)) for side, names in listed[fold].items()}
     if set(sides) != {"train", "val"}:
         raise ConfigError(f"{path.name}: fold {fold} needs 'train' and 'val', got {list(sides)}.")
     known = {case.case_id for case in cases}

@@ -52,12 +52,14 @@ def survey(
     *,
     targets: int = 0,
     accept: Collection[str] = (),
+    whole: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Survey:
     """The fingerprint of labelled cases; one that is refused does not stop the others.
 
     Args:
         channels: how many each image must have.
+        whole: these are all cases of a dataset, so that its own splits are judged too.
         targets: how many each case must have, in place of labels.
         accept: codes of refusals to waive.
         progress: called after each case with the number done and of how many.
@@ -88,7 +90,7 @@ def survey(
     refused = tuple(case.case_id for case in cases if case.case_id not in facts)
     fingerprint = Fingerprint(cases=facts)
     if not targets:
-        findings += waive(judge_survey(fingerprint, labels, cases), accept)
+        findings += waive(judge_survey(fingerprint, labels, cases if whole else ()), accept)
     return Survey(fingerprint, tuple(findings), refused)
 
 

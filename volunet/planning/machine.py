@@ -13,6 +13,13 @@ import torch
 
 from volunet.errors import ConfigError
 
+try:
+    import resource
+except ImportError:
+    resource = None  # type: ignore[assignment]
+
+SPARE_FILES = 256
+"""Files that a process has open beside its prepared cases, libraries and scans that are read."""
 GB = 1e9
 UNITS = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
 UNITS |= {"KIB": 2.0**10, "MIB": 2.0**20, "GIB": 2.0**30, "TIB": 2.0**40}
@@ -113,6 +120,26 @@ def host_memory_bytes() -> int:
     if limit.is_file() and (text := limit.read_text().strip()).isdigit():
         return min(total, int(text))
     return total
+
+
+def allow_open_files(count: int) -> None:
+    """Sees to it that the process may have so many files open, beside those that it needs anyway.
+
+    Raises:
+        ConfigError: the system does not allow it.
+    """
+    if resource is None:
+        return  # Windows, where maps of files are no open files
+    needed, (soft, hard) = count + SPARE_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{count} prepared cases are {count} open files, and this process may have {hard}. "
+            f"Have the limit raised to {needed} (ulimit -Hn), or train on fewer cases."
+        ) from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -24,6 +24,8 @@ BACKGROUND, IGNORED, BLACK = "background", "ignore", "#000000"
 OF_CASES = frozenset({"channels", "labelled", "targets"})
 """Keys of a labels.json that are about images and cases, not about labels."""
 COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+CHUNK = 1 << 20
+"""Voxels that are looked up at a time."""
 SIDE = re.compile(r"(?<![a-z0-9])(?:left|right|l|r)(?![a-z0-9])", re.IGNORECASE)
 
 
@@ -201,15 +203,21 @@ class Labels(Settings):
         if self.ignore is not None:
             meaning[self.ignore] = self.classes
         known = np.array(sorted(meaning))
-        found = np.unique(voxels)
-        if unknown := sorted(set(found.tolist()) - set(meaning)):
-            raise LabelError(
-                f"The label map holds {unknown[:8]}, which are not declared; known are "
-                f"{self.structures}. Declare them in labels.json, or mend the map."
-            )
         kind = np.min_scalar_type(self.classes)
         index = np.array([meaning[value] for value in known.tolist()], dtype=kind)
-        return np.asarray(index[np.searchsorted(known, voxels)])
+        flat, unknown = np.ascontiguousarray(voxels).reshape(-1), set[int]()
+        found = np.empty(flat.shape, dtype=kind)
+        for start in range(0, flat.size, CHUNK):  # places take eight bytes a voxel
+            part = flat[start : start + CHUNK]
+            places = np.searchsorted(known, part).clip(max=len(known) - 1)
+            unknown |= set(part[known[places] != part].tolist())
+            found[start : start + CHUNK] = index[places]
+        if unknown:
+            raise LabelError(
+                f"The label map holds {sorted(unknown)[:8]}, which are not declared; known are "
+                f"{self.structures}. Declare them in labels.json, or mend the map."
+            )
+        return found.reshape(voxels.shape)
 
     def to_values(
         self, index: NDArray[Any], *, only: Collection[int] | None = None

@@ -14,7 +14,18 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import contract, effort, less, models, nnunet, recipes, tidying, training, values
+from benchmarks import (
+    budget,
+    contract,
+    effort,
+    less,
+    models,
+    nnunet,
+    recipes,
+    tidying,
+    training,
+    values,
+)
 from benchmarks import steps as training_steps
 from benchmarks.plots import plot_ct, plot_stitch
 
@@ -246,6 +257,7 @@ TABLES: tuple[tuple[str, str, str, Table], ...] = (
     ("effort_hippocampus", "effort", "hippocampus", effort.table),
     ("effort_head_neck_ct", "effort", "head and neck", effort.table),
     ("steps", "training", "steps", training_steps.table),
+    ("budget", "training", "budget", budget.table),
     ("recipes_hippocampus", "training", "recipes hippocampus", recipes.table),
     ("recipes_sarcoma_pet", "training", "recipes sarcoma", recipes.table),
     ("training", "training", "minutes", training.table),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.training.tiny import PLAN, job
 from volunet.models.unet import UNet
 from volunet.training.fit import fit
-from volunet.training.muon import RMS_OF_ADAMW, Muon, orthogonal
+from volunet.training.muon import FACTORS, RMS_OF_ADAMW, ROUNDS, Muon, orthogonal
 from volunet.training.optim import Optimisation, make_optimizer, rate_at
 
 
@@ -27,6 +27,21 @@ def test_the_singular_values_of_an_update_are_near_one(rows, columns, seed):
     assert made.shape == (rows, columns)
     assert values.min() > 0.5
     assert values.max() < 1.3
+
+
+@pytest.mark.parametrize("shape", [(8, 216), (216, 8), (32, 864)])
+def test_rounds_on_the_square_are_rounds_on_the_matrix(shape):
+    """Of singular values down to a millionth of the largest, against Jordan's rounds in float64."""
+    torch.manual_seed(0)
+    least = min(shape)
+    left, right = (torch.linalg.qr(torch.randn(n, least, dtype=torch.float64))[0] for n in shape)
+    matrix = left @ torch.diag(torch.logspace(0, -6, least, dtype=torch.float64)) @ right.mT
+    x = matrix / matrix.norm()
+    for _ in range(ROUNDS):
+        a, b, c = FACTORS
+        square = x @ x.mT
+        x = a * x + (b * square + c * square @ square) @ x
+    assert torch.allclose(orthogonal(matrix.float()).double(), x, atol=4e-3 * float(x.abs().max()))
 
 
 def test_a_gradient_of_zeros_moves_nothing():

@@ -74,16 +74,25 @@ class Muon(Optimizer):
 def orthogonal(matrix: Tensor) -> Tensor:
     """The matrix with all singular values near 1: (rows, columns), as the one that came.
 
-    A matrix of zeros stays one. On a GPU the rounds are taken in bfloat16, as its author does.
+    A matrix of zeros stays one. Each round multiplies x by a polynomial of x x', from the left. So
+    the rounds are taken on that square alone, and their product meets the long side of x once: a
+    fifth of the work where a kernel has 27 times as many numbers as channels. It is done in
+    float32, in which the square has digits enough (about a thousandth of the largest number).
 
     Source: Jordan 2024, the Newton-Schulz iteration with a quintic polynomial.
     """
-    rounds = matrix.bfloat16() if matrix.is_cuda else matrix
     tall = matrix.shape[0] > matrix.shape[1]
-    x = rounds.mT if tall else rounds
+    x = matrix.mT if tall else matrix
     x = x / (x.norm() + 1e-7)
     a, b, c = FACTORS
-    for _ in range(ROUNDS):
-        gram = x @ x.mT
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return (x.mT if tall else x).to(matrix)
+    square = x @ x.mT
+    together: Tensor | None = None
+    for last in (*[False] * (ROUNDS - 1), True):
+        factor = torch.addmm(square, square, square, beta=b, alpha=c)
+        factor.diagonal().add_(a)
+        together = factor if together is None else factor @ together
+        if not last:
+            square = factor @ square @ factor.mT
+    assert together is not None, "there is a round"
+    x = torch.mm(together, x)
+    return x.mT if tall else x

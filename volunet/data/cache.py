@@ -36,6 +36,9 @@ from volunet.space.resample import resample_labels
 VERSION = 1
 """Goes up when preparation gives other voxels for the same files and plan."""
 
+CHUNK = 1 << 20
+"""Voxels that are looked through at a time."""
+
 MOST_SAMPLES = 5000
 """Voxels of each structure that are kept to centre patches on."""
 
@@ -234,18 +237,26 @@ def sample_foreground(
         Coordinates (n, 3) by class index, in the order of the array; {} for all background.
     """
     flat = np.ascontiguousarray(index).reshape(-1)
-    places = np.flatnonzero(flat)
-    order = np.argsort(flat[places], kind="stable")
-    places, kinds = places[order], flat[places][order]
-    samples = {}
-    for structure in np.unique(kinds[kinds < classes]):
-        first, stop = np.searchsorted(kinds, structure), np.searchsorted(kinds, structure, "right")
-        held = places[first:stop]
-        if held.size > most:
-            held = np.sort(rng.choice(held, most, replace=False))
-        voxels = np.stack(np.unravel_index(held, index.shape), axis=-1)
-        samples[int(structure)] = voxels.astype(np.int32)
-    return samples
+    parts = [(start, flat[start : start + CHUNK]) for start in range(0, flat.size, CHUNK)]
+    counts = sum((np.bincount(part, minlength=classes + 1) for _, part in parts), np.zeros(1, int))
+    ranks = {
+        c: np.arange(n) if n <= most else np.sort(rng.choice(n, most, replace=False))
+        for c, n in enumerate(counts.tolist())
+        if n and 0 < c < classes
+    }
+    places = {c: list[NDArray[np.int64]]() for c in ranks}
+    passed = dict.fromkeys(ranks, 0)
+    for start, part in parts:  # places take eight bytes a voxel
+        for c in ranks.keys() & set(np.flatnonzero(np.bincount(part)).tolist()):
+            inside = np.flatnonzero(part == c)
+            here = ranks[c] - passed[c]
+            chosen = here[(here >= 0) & (here < inside.size)]
+            places[c].append(start + inside[chosen])
+            passed[c] += inside.size
+    return {
+        c: np.stack(np.unravel_index(np.concatenate(found), index.shape), axis=-1).astype(np.int32)
+        for c, found in places.items()
+    }
 
 
 def _prepared(entry: Entry, case: Case, labels: Labels) -> Prepared:

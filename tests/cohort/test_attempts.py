@@ -142,3 +142,14 @@ def test_sides_that_a_scan_does_not_tell_are_not_guessed(tmp_path: Path):
     waived = predict(tmp_path / "scans", tmp_path / "waived", sided, accept=["GEO-NOFORM"])
     assert waived.exit_code == 0
     assert predict(tmp_path / "scans", tmp_path / "out").exit_code == 0
+
+
+def test_a_process_that_ends_between_a_record_and_its_tick_loses_no_try(tmp_path: Path):
+    scans, out = write_scans(tmp_path / "scans", 2), tmp_path / "out"
+    assert predict(scans, out).exit_code == 0
+    Attempts(out / NAME, {}).begin("scan_1", "key")  # and no tick, though the journal has it
+    assert Attempts(out / NAME, {}).lost("scan_1")
+    again = Threshold()
+    assert predict(scans, out, again).exit_code == 0
+    assert again.calls == []
+    assert not (out / NAME).exists()

@@ -59,15 +59,19 @@ class Attempts:
             self._write([{"case": case_id, "attempt": self._attempt(key)}], "a")
             self._begun.add(case_id)
 
-    def done(self, case_id: str) -> None:
+    def done(self, case_id: str, *, kept: bool = False) -> None:
         """Writes down that a case that was begun has ended, however it did.
+
+        Args:
+            kept: an earlier run had done it, and may have ended before it wrote that down here.
 
         Raises:
             OSError: the disk is full or refuses.
         """
         with self._lock:
-            if case_id in self._begun:
-                for known in [known for known in self._lost if known[0] == case_id]:
+            lost = [known for known in self._lost if known[0] == case_id]
+            if case_id in self._begun or (kept and lost):
+                for known in lost:
                     del self._lost[known]
                 self._write([{"case": case_id, "done": True}], "a")
                 self._begun.discard(case_id)

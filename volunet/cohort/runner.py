@@ -186,8 +186,9 @@ def _do_all(scans: Sequence[Scan], work: Work, ledger: Ledger, watcher: Watcher)
 
     def settle(made: Made) -> None:
         record = keep(made, work)
-        ledger.add(record, kept=record is made.found)
-        work.attempts.done(made.scan.case_id)
+        kept = record is made.found
+        ledger.add(record, kept=kept)
+        work.attempts.done(made.scan.case_id, kept=kept)
         watcher.lock.refresh()
         with suppress(OSError, SystemExit):  # nobody listens any more: no reason to stop
             watcher.report(ledger.finished[made.scan.case_id], len(ledger.finished), len(scans))

@@ -269,6 +269,7 @@ class Segmenter:
         return {
             "model": self.identity,
             "engines": [str(engine) for engine in self.engines],
+            "choices": [e.why for e in self.engines if isinstance(e, AutoEngine)],
             "plan_shape": list(seen.shape),
             "plan_spacing_mm": list(seen.spacing),
             "crop": [list(view.box.start), list(view.box.stop)] if view.narrowed else None,

@@ -168,6 +168,13 @@ def test_a_choice_made_on_noise_holds_until_a_scan_is_seen(tmp_path, scan):
     assert not was_tried(said)
 
 
+def test_what_became_of_the_others_is_kept_for_the_records(tmp_path, scan):
+    engine, _ = engine_of(blobs(), tmp_path, engine="onnx")
+    assert engine.why == ""
+    choice = engine.settle(scan)
+    assert engine.why == str(choice) != ""
+
+
 def test_the_first_windows_settle_what_nobody_has_settled(tmp_path, scan):
     engine, said = engine_of(blobs(), tmp_path, engine="onnx")
     logits = engine(torch.from_numpy(scan)[None])

@@ -89,6 +89,11 @@ class AutoEngine:
         return str(engine) if engine is not None else "not chosen yet"
 
     @property
+    def why(self) -> str:
+        """What was chosen, and what became of the others; "" before, and without a trial."""
+        return "" if self._choice is None else str(self._choice)
+
+    @property
     def possible(self) -> tuple[str, ...]:
         """The engine that was chosen, now or on another day; before that, all that may be."""
         self._remember()

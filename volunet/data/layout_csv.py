@@ -10,7 +10,6 @@ table's folder declares the labels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from volunet.data.cases import Case, Dataset, Side, find_clashes
@@ -18,7 +17,6 @@ from volunet.data.drawn import check_drawn, with_drawn
 from volunet.data.layout_folders import name_channels, name_targets, read_declared
 from volunet.data.pairs import missing_files
 from volunet.data.table import CHANNEL, Row, Table, read_table
-from volunet.errors import DatasetError
 from volunet.io.names import composed
 from volunet.space.labels import Labels
 
@@ -35,7 +33,7 @@ def read_csv_dataset(path: Path, labels: Labels | None) -> Dataset:
     table = read_table(path, known=COLUMNS, needed=("case_id",), either=("label", "target"))
     aims = "target" in table.rows[0].cells
     declared = read_declared(path.parent).of(estimates=aims)
-    table = replace(table, channels=_in_order(table.channels, declared.channels))
+    table = table.in_order_of(declared.channels, whose="labels.json's")
     labels = Labels(structures={}) if aims else labels or declared.labels
     cases = [_case(table, row, labels) for row in table.rows]
     findings = find_clashes((row.case_id, row.place) for row in table.rows)
@@ -88,31 +86,12 @@ def _drawn(row: Row, labels: Labels | None) -> tuple[str, ...] | None:
     return check_drawn(names, labels, at=f"{row.place}: labelled") if names else None
 
 
-def _in_order(columns: tuple[str, ...], declared: tuple[str, ...]) -> tuple[str, ...]:
-    """The columns of images as labels.json has the channels, where all of them have names."""
-    if not declared or not all(column.startswith(CHANNEL) for column in columns):
-        return columns
-    wanted = tuple(f"{CHANNEL}{name}" for name in declared)
-    if set(columns) != set(wanted):
-        raise DatasetError(
-            f"labels.json names the channels {', '.join(declared)}, and the table has the columns "
-            f"{', '.join(columns)}. Make them agree."
-        )
-    return wanted
-
-
 def _channel_names(
     table: Table, declared: tuple[str, ...], cases: Sequence[Case]
 ) -> tuple[str, ...]:
-    """The names in the header; a labels.json, or a picture, names the plain column "image"."""
-    named = [column.removeprefix(CHANNEL) for column in table.channels]
-    if not declared and table.channels == ("image",):
-        return name_channels(cases)
-    if declared and len(table.channels) == 1:
+    """The names of a labels.json, or in the header; a picture names the plain column "image"."""
+    if declared:
         return declared
-    if declared and len(declared) != len(named):
-        raise DatasetError(
-            f"labels.json names {len(declared)} channels {list(declared)}, the table has "
-            f"{len(named)}: {list(table.channels)}. Make them agree."
-        )
-    return declared or tuple(named)
+    if table.channels == ("image",):
+        return name_channels(cases)
+    return tuple(column.removeprefix(CHANNEL) for column in table.channels)

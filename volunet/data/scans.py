@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from volunet.data.cases import Scan, clashes, near
@@ -18,7 +17,7 @@ from volunet.data.listing import (
     without_voxel_files,
 )
 from volunet.data.pairs import Channels, find_gaps, in_order
-from volunet.data.table import CHANNEL, read_table
+from volunet.data.table import read_table
 from volunet.errors import DatasetError
 from volunet.findings import Finding, Refused, finding
 from volunet.io.names import composed, id_below, named_as_scans, stem
@@ -72,8 +71,7 @@ def find_scans(
 
 def _from_table(path: Path, names: Sequence[str]) -> list[Scan]:
     table = read_table(path, known=("case_id",), needed=("case_id",))
-    if names:
-        table = replace(table, channels=_in_order_of(names, table.channels, path.name))
+    table = table.in_order_of(names, whose="the model's")
     scans = []
     for row in table.rows:
         files = table.images(row)
@@ -86,19 +84,6 @@ def _from_table(path: Path, names: Sequence[str]) -> list[Scan]:
         )
         scans.append(Scan(case_id=row.case_id, images=files, findings=missing))
     return scans
-
-
-def _in_order_of(names: Sequence[str], columns: tuple[str, ...], table: str) -> tuple[str, ...]:
-    """The columns of images as the model's channels go; a plain column "image" says nothing."""
-    if columns == ("image",):
-        return columns
-    wanted = tuple(f"{CHANNEL}{name}" for name in names)
-    if set(columns) != set(wanted):
-        raise DatasetError(
-            f"{table} has the columns {', '.join(columns)}, and the model's channels are "
-            f"{', '.join(names)}. Name the columns {', '.join(wanted)}."
-        )
-    return wanted
 
 
 def _from_folder(root: Path, channels: int | None) -> list[Scan]:

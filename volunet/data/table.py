@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -51,6 +51,30 @@ class Table:
     def images(self, row: Row) -> tuple[Path, ...]:
         """The image files of a row, one a channel."""
         return tuple(self.folder / row.cells[column] for column in self.channels)
+
+    def in_order_of(self, names: Sequence[str], *, whose: str) -> Table:
+        """The table with its columns of images as channels go.
+
+        A plain "image" is the one that no other column names, or all of them where it is alone.
+
+        Args:
+            names: of the channels; none leave the columns as they are.
+            whose: channels these are, for messages.
+
+        Raises:
+            DatasetError: the columns are of other channels.
+        """
+        if not names or self.channels == ("image",):
+            return self
+        wanted = tuple(f"{CHANNEL}{name}" for name in names)
+        if "image" in self.channels and len(left := set(wanted) - set(self.channels)) == 1:
+            wanted = tuple("image" if name in left else name for name in wanted)
+        if set(self.channels) != set(wanted):
+            raise DatasetError(
+                f"The table has the columns {', '.join(self.channels)}, and {whose} channels are "
+                f"{', '.join(names)}. Name the columns {', '.join(wanted)}."
+            )
+        return replace(self, channels=wanted)
 
 
 def read_table(

@@ -16,7 +16,7 @@ import subprocess
 import sysconfig
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -91,6 +91,8 @@ def measure(run: Run, options: argparse.Namespace) -> dict:
     told = json.loads((out / "run.json").read_text())
     case = (out / "cases.csv").read_text().splitlines()[1].split(",")
     row |= {
+        "date": datetime.now(UTC).date().isoformat(),
+        "processor": processor(),
         "engines": engines_of(out),
         "status": case[1],
         "predicted_gb": told["predicted_peak_gb"],
@@ -161,7 +163,10 @@ def write_result(options: argparse.Namespace) -> None:
         if one != other and all(row.get("status", "").startswith("ok") for row in both):
             share, classes = compare(*(Path(row["mask"]) for row in both))
             rows[other] |= {"against": one, "foreground_equal": share, "classes": classes}
-    told = [{k: v for k, v in row.items() if k != "mask"} for row in rows.values()]
+    rows = earlier(options.out) | rows
+    told = [
+        {k: v for k, v in rows[run.name].items() if k != "mask"} for run in RUNS if run.name in rows
+    ]
     keep(
         options.out,
         {
@@ -174,10 +179,17 @@ def write_result(options: argparse.Namespace) -> None:
     print(table(told))
 
 
+def earlier(out: Path) -> dict[str, dict]:
+    """Rows that an earlier start kept, maybe elsewhere, by the names of their runs."""
+    before = json.loads(out.read_text())["rows"] if out.exists() else []
+    asked = [field.name for field in fields(Run)]
+    return {Run(**{name: row[name] for name in asked}).name: row for row in before}
+
+
 def table(rows: list[dict]) -> str:
     """The rows for the documentation."""
-    lines = ["| classes | scan | limit GB | way | predicted GB | peak GB | minutes | equal |"]
-    lines.append("|" + "---|" * 8)
+    lines = ["| classes | scan | limit GB | way | predicted GB | peak GB | minutes | equal | on |"]
+    lines.append("|" + "---|" * 9)
     for row in rows:
         size = " x ".join(map(str, row["shape"]))
         way = row["said"].rpartition(f"{size}, ")[2].rstrip(").") if row["predicted_gb"] else ""
@@ -192,6 +204,7 @@ def table(rows: list[dict]) -> str:
             row["peak_gb"],
             f"{row['seconds'] / 60:.1f}",
             equal,
+            f"{row['date']}, {row['processor']}",
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)

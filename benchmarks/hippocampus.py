@@ -1,9 +1,9 @@
 """Training on a budget, judged case by case against nnU-Net's own cross-validation.
 
-Trains on fold 0 of nnU-Net's splits by the command, segments the held-out cases by the command,
+Trains on a fold of nnU-Net's splits (0) by the command, segments the held-out cases by the command,
 and compares Dice case by case with nnU-Net's (conv, 1000 epochs on a data-centre GPU).
 
-    python benchmarks/hippocampus.py --data DATASET --reference NNUNET --out RUN --budget 20m
+    python -m benchmarks.hippocampus --data DATASET --reference NNUNET --out RUN --budget 20m
 
 DATASET has images/ and labels/; NNUNET has splits_final.json and per_case_validation.csv.
 """
@@ -14,20 +14,23 @@ import argparse
 import csv
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.peers.measured import processor
 from volunet.evaluation.interval import paired_difference
 
 RESULTS = Path(__file__).parent / "results"
 MODEL = "baseline_ConvolutionalEncoder"
+PARTS = 2
+"""Of the hippocampus: anterior and posterior."""
 
 
 def main() -> None:
@@ -43,14 +46,15 @@ def main() -> None:
 def measure(options: argparse.Namespace) -> dict:
     """Trains, segments and compares; goes on where it stopped."""
     out = options.out
-    held_out = json.loads((options.reference / "splits_final.json").read_text())[0]["val"]
+    folds = json.loads((options.reference / "splits_final.json").read_text())
+    held_out = folds[options.fold]["val"]
     out.mkdir(parents=True, exist_ok=True)
     scans = out / "scans.csv"
     rows = [f"{c},{(options.data / 'images' / c).resolve()}.nii.gz" for c in held_out]
     scans.write_text("\n".join(["case_id,image", *rows]) + "\n")
     splits = options.reference / "splits_final.json"
     run, masks, scores = out / "run", out / "masks", out / "scores"
-    fold = ("--splits", splits, "--fold", "0", "--seed", str(options.seed))
+    fold = ("--splits", splits, "--fold", str(options.fold), "--seed", str(options.seed))
     recipe = ("-r", options.recipe) if options.recipe else ()
     train_s = volunet("train", options.data, "-o", run, "--budget", options.budget, *fold, *recipe)
     train_gb = peak_gb()
@@ -60,7 +64,8 @@ def measure(options: argparse.Namespace) -> dict:
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "cores": len(os.sched_getaffinity(0)),
-        "processor": platform.machine(),
+        "processor": processor(),
+        "fold": options.fold,
         "budget": options.budget,
         "seed": options.seed,
         "train_wall_s": round(train_s, 1),
@@ -79,6 +84,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--recipe", type=Path)
     parser.add_argument("--budget", default="20m")
+    parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", help="name under benchmarks/results")
     return parser.parse_args()
@@ -111,23 +117,38 @@ def means(summary: dict) -> dict:
 
 def compare(metrics: Path, reference: Path, seed: int) -> dict:
     """Mean Dice of both over the same cases, and their paired difference with its interval."""
-    names = {"anterior": "1", "posterior": "2"}
+    mine = dice_of(metrics)
+    return {"cases": len(mine), **against(mine, reference, seed)}
+
+
+def dice_of(metrics: Path) -> dict[str, float]:
+    """Mean Dice of both parts, case by case."""
     with metrics.open() as file:
-        ours = {(r["case_id"], names[r["label"]]): float(r["dice"]) for r in csv.DictReader(file)}
+        return _means((row["case_id"], float(row["dice"])) for row in csv.DictReader(file))
+
+
+def against(mine: dict[str, float], reference: Path, seed: int) -> dict:
+    """Means over the cases of `mine`, of nnU-Net too, and their difference with its interval."""
     with (reference / "per_case_validation.csv").open() as file:
         table = [row for row in csv.DictReader(file) if row["model"] == MODEL]
-    theirs = {(row["case"], row["label"]): float(row["Dice"]) for row in table}
-    cases = sorted({case for case, _ in ours})
-    mine = {c: float(np.mean([ours[c, n] for n in names.values()])) for c in cases}
-    other = {c: float(np.mean([theirs[c, n] for n in names.values()])) for c in cases}
-    difference = paired_difference(mine, other, np.random.default_rng(seed))
+    theirs = _means((row["case"], float(row["Dice"])) for row in table if row["case"] in mine)
+    difference = paired_difference(mine, theirs, np.random.default_rng(seed))
     return {
-        "cases": len(cases),
         "ours": round(float(np.mean(list(mine.values()))), 4),
-        "theirs": round(float(np.mean(list(other.values()))), 4),
+        "theirs": round(float(np.mean(list(theirs.values()))), 4),
         "difference": round(difference.mean, 4),
         "interval": [round(difference.low, 4), round(difference.high, 4)],
     }
+
+
+def _means(told: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """The mean of what is told of each case, of its two parts, in the order of their names."""
+    found: dict[str, list[float]] = {}
+    for case, dice in told:
+        found.setdefault(case, []).append(dice)
+    if any(len(parts) != PARTS for parts in found.values()):
+        raise ValueError(f"Not every case has {PARTS} scores.")
+    return {case: float(np.mean(found[case])) for case in sorted(found)}
 
 
 if __name__ == "__main__":

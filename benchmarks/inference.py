@@ -81,15 +81,18 @@ def run_ct(options: argparse.Namespace) -> None:
         patch = ("--model", options.model, "--patch", options.patch, "--out", model)
         python("benchmarks.volumes", "model", *patch)
     known = settings.help_of_predict()
-    peer = settings.monai_row(
-        [scans["ct"]], model, batch=options.peer_batch, threads=options.threads,
-        runs=options.peer_runs,
-    )  # fmt: skip
+    peers = [
+        settings.monai_row(
+            [scans[kind]], model, batch=options.peer_batch, threads=options.threads,
+            runs=options.peer_runs, name=name,
+        )
+        for name, kind in (("monai", "ct"), ("monai-noisy", "noisy"))
+    ]  # fmt: skip
     ours = [
         settings.volunet_row(s, scans[s.scan], model, known, small=scans["small"])
         for s in settings.CT
     ]
-    rows = [peer, *ours]
+    rows = [*peers, *ours]
     measure_all(chosen(rows, options.only), folder, options.runs)
     if options.agreement:
         agree(scans["ct"], model, folder, options.threads)

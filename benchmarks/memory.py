@@ -93,10 +93,12 @@ def train(plan) -> float:
     from volunet.planning.machine import training_dtype
     from volunet.planning.memory import training_bytes
     from volunet.space.grid import Grid
+    from volunet.training.allocator import keep_freed_memory
     from volunet.training.budget import Budget
     from volunet.training.fit import Job, fit
     from volunet.training.settings import Training
 
+    keep_freed_memory()  # as the command does
     rng = np.random.default_rng(0)
     shape = plan.patch
     label = rng.integers(0, plan.labels.classes, shape).astype(np.uint8)

@@ -18,6 +18,7 @@ from benchmarks import (
     budget,
     contract,
     effort,
+    folds,
     less,
     models,
     nnunet,
@@ -36,6 +37,7 @@ Table = Callable[[Facts], str]
 
 NAMES = {
     "monai": "MONAI",
+    "monai-noisy": "MONAI, over noisy air",
     "monai-4": "MONAI, four windows at a time",
     "torchio": "TorchIO",
     "nnunet": "nnU-Net",
@@ -261,6 +263,7 @@ TABLES: tuple[tuple[str, str, str, Table], ...] = (
     ("recipes_hippocampus", "training", "recipes hippocampus", recipes.table),
     ("recipes_sarcoma_pet", "training", "recipes sarcoma", recipes.table),
     ("training", "training", "minutes", training.table),
+    ("folds", "training", "folds", folds.table),
     ("models", "models", "models", models.table),
     ("denoise", "regression", "denoise", values.table),
     ("superres", "regression", "superres", values.table),

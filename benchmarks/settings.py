@@ -98,12 +98,20 @@ def must_choose(flags: tuple[str, ...]) -> bool:
     return not ({"--engine", "--precision"} <= set(flags))
 
 
-def monai_row(scans: list[Path], model: Path, *, batch: int, threads: int, runs: int | None) -> Row:
+def monai_row(  # noqa: PLR0913 - each is said on the command line
+    scans: list[Path],
+    model: Path,
+    *,
+    batch: int,
+    threads: int,
+    runs: int | None,
+    name: str = "monai",
+) -> Row:
     """The row of MONAI's pipeline."""
     words = ("--scans", *map(str, scans), "--model", str(model), "--out", "{out}")
     more = ("--batch", str(batch), "--threads", str(threads), "--json", "{json}")
     return Row(
-        "monai",
+        name,
         (sys.executable, "-m", "benchmarks.peers.monai_pipeline", *words, *more),
         about="Spacingd, sliding_window_inference in float32, Invertd of the logits, AsDiscreted",
         runs=runs,

@@ -60,6 +60,7 @@ def main() -> None:
     rows = [ours(run, options) for run in options.runs]
     if options.nnunet_python:
         rows.append(theirs(options))
+    rows = sorted([*earlier(rows, options.out), *rows], key=place)
     facts = {"date": datetime.now(UTC).date().isoformat(), "processor": processor()}
     facts |= {"threads": options.threads, "versions": versions(), "rows": rows}
     keep(options.out, facts)
@@ -83,13 +84,26 @@ def read_options() -> argparse.Namespace:
     return options
 
 
+def earlier(rows: list[dict], out: Path) -> list[dict]:
+    """Rows that an earlier start kept, maybe elsewhere, of runs that are not among `rows`."""
+    before = json.loads(out.read_text())["rows"] if out.exists() else []
+    anew = {(row["tool"], row["run"]) for row in rows}
+    return [row for row in before if (row["tool"], row["run"]) not in anew]
+
+
+def place(row: dict) -> tuple[bool, float, str]:
+    """Peers last, then by minutes and seed."""
+    minutes, _, seed = row["run"].partition("m")
+    return row["tool"] != "volunet", float(minutes), seed
+
+
 def ours(run: str, options: argparse.Namespace) -> dict:
     """The row of a budget and a seed."""
     kept = options.work / f"volunet_{run.replace(':', '_')}.json"
     if not kept.exists():
         budget, seed = run.split(":")
         told = {"data": options.data, "reference": options.reference, "recipe": None}
-        told |= {"out": options.work / f"volunet_{budget}_{seed}", "budget": budget}
+        told |= {"out": options.work / f"volunet_{budget}_{seed}", "budget": budget, "fold": 0}
         made = hippocampus.measure(argparse.Namespace(**told, seed=int(seed), keep=None))
         record = made.pop("run")
         keep(
@@ -115,6 +129,7 @@ def theirs(options: argparse.Namespace) -> dict:
         made = score(tool, folder, plans, options)
         seconds = json.loads(ended.read_text())["seconds"]
         told = {"tool": "nnU-Net", "run": f"{options.nnunet_minutes:g}m", "steps": steps * EPOCHS}
+        told |= {"date": datetime.now(UTC).date().isoformat(), "processor": processor()}
         keep(kept, {**told, "seconds": round(seconds, 1), **made})
     return json.loads(kept.read_text())
 
@@ -148,7 +163,7 @@ def score(tool: Tool, folder: Path, plans: str, options: argparse.Namespace) -> 
 def table(facts: dict) -> str:
     """The rows for the documentation."""
     head = ["trained by", "budget, seed", "steps", "anterior", "posterior", "mean Dice"]
-    head += ["difference to nnU-Net, 1000 epochs on a GPU"]
+    head += ["difference to nnU-Net, 1000 epochs on a GPU", "measured on"]
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for row in facts["rows"]:
         told = row["nnunet"]
@@ -157,6 +172,7 @@ def table(facts: dict) -> str:
         cells = [row["tool"], row["run"].replace(":", ", "), row["steps"]]
         cells += [*(f"{dice:.4f}" for dice in parts), f"{told['ours']:.4f}"]
         cells += [f"{told['difference']:+.4f} ({low:.4f} to {high:.4f})"]
+        cells += [f"{row['date']}, {row['processor']}"]
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 

@@ -65,7 +65,9 @@ def _train(speaker: Speaker, sample: Path, folder: Path, device: str | None, sto
     from volunet.api.asked import Wanted
     from volunet.api.training import train
     from volunet.recipe import Recipe
+    from volunet.training.allocator import keep_freed_memory
 
+    keep_freed_memory()
     recipe = Recipe(name="demo", budget=BUDGET)
     train(sample, folder, recipe, wanted=Wanted(device=device), watch=watch_for(speaker, stop))
 

@@ -111,7 +111,9 @@ def run_all(
     from volunet.api.crossval import cross_validate
     from volunet.api.training import train as train_model
     from volunet.errors import ConfigError
+    from volunet.training.allocator import keep_freed_memory
 
+    keep_freed_memory()
     if folds is None:
         run = train_model(dataset, output, recipe, wanted=wanted, watch=watch)
         return run, run.trained

@@ -75,8 +75,11 @@ class _ChannelsLast(torch.autograd.Function):
         weight, bias, y = weight.to(kind), bias.to(kind), torch.empty_like(x)
         moments = [_moments(image) for image in x]
         for image, (mean, variance), place in zip(x, moments, y, strict=True):
-            found = F.batch_norm(image[None], mean, variance, weight, bias, eps=eps)
-            place.copy_(found[0] if slope == 1 else F.leaky_relu_(found[0], slope))
+            found = F.batch_norm(image[None], mean, variance, weight, bias, eps=eps)[0]
+            if slope == 1:
+                place.copy_(found)
+            else:
+                aten.leaky_relu.out(found, slope, out=place)
         means, variances = map(torch.stack, zip(*moments, strict=True))
         ctx.save_for_backward(x, y, weight, means, (variances + eps).rsqrt())
         ctx.slope, ctx.eps = slope, eps

@@ -27,6 +27,8 @@ LOGIT_COPIES = 7
 """Copies of the logits in float32 that the loss makes: scores, shares, truth, their products."""
 KEPT_OF_FINEST = 10
 """Maps of its finest stage that a plain U-Net keeps, for each of that stage's features."""
+HOLES = 1.15
+"""Of memory that freed blocks leave between those in use (`training.allocator`)."""
 WEIGHT_COPIES = 8
 """Weights in float32: themselves, gradient, two moments, the average, and a checkpoint of these."""
 
@@ -115,4 +117,4 @@ def training_bytes(plan: Plan, *, half: bool = True) -> float:
     passing = TRANSIENT_MAPS * widest_maps(plan) * width
     logits = LOGIT_COPIES * voxels * len(plan.heads) * 4
     active = plan.batch * (cost.kept_total * width + passing + logits)
-    return PROCESS_BYTES + active + 4 * WEIGHT_COPIES * cost.parameters
+    return PROCESS_BYTES + HOLES * active + 4 * WEIGHT_COPIES * cost.parameters

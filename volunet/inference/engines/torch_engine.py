@@ -26,7 +26,8 @@ def to_channels_last(module: nn.Module) -> None:
     for parameter in module.parameters():
         if parameter.ndim in (4, 5):
             layout = torch.channels_last if parameter.ndim == 4 else torch.channels_last_3d
-            parameter.data = parameter.data.contiguous(memory_format=layout)
+            laid = torch.empty_like(parameter.data, memory_format=layout)
+            parameter.data = laid.copy_(parameter.data)
 
 
 def name_of(dtype: torch.dtype) -> Precision:

@@ -98,7 +98,7 @@ def must_choose(flags: tuple[str, ...]) -> bool:
     return not ({"--engine", "--precision"} <= set(flags))
 
 
-def monai_row(  # noqa: PLR0913 - each is said on the command line
+def monai_row(
     scans: list[Path],
     model: Path,
     *,

@@ -42,6 +42,16 @@ def test_weights_laid_out_otherwise_are_the_same_weights(dims):
     torch.testing.assert_close(network(windows), wanted, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_what_the_first_convolution_sees_one_channel_of_has_its_channels_last(dims):
+    layout = torch.channels_last if dims == 2 else torch.channels_last_3d
+    network = small(dims)
+    to_channels_last(network)
+    first = network.encoder[0][0].conv(torch.randn(16, 1, *(32,) * dims))  # enough for oneDNN
+    assert first.is_contiguous(memory_format=layout)
+    assert not first.is_contiguous()
+
+
 def test_float32_is_not_tf32_and_what_others_want_of_cudnn_stays():
     class Asks(torch.nn.Module):
         def forward(self, windows):

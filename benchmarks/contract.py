@@ -51,6 +51,7 @@ class Run:
 RUNS = (
     *(Run(23, 600, gb) for gb in (8, 4, 3, 6)),
     *(Run(103, slices, gb) for gb in (8, 4) for slices in (600, 300)),
+    Run(103, 600, 6),
     Run(103, 300, 0, full=True),
 )
 
@@ -157,7 +158,7 @@ def write_result(options: argparse.Namespace) -> None:
     }
     pairs = [("24_600_8gb", name) for name in rows if name.startswith("24_600")]
     pairs += [("104_300_free_fp32", name) for name in rows if name.startswith("104_300")]
-    pairs += [("104_600_8gb", "104_600_4gb")]
+    pairs += [("104_600_8gb", name) for name in rows if name.startswith("104_600")]
     for one, other in pairs:
         both = [rows.get(name, {}) for name in (one, other)]
         if one != other and all(row.get("status", "").startswith("ok") for row in both):

@@ -19,8 +19,8 @@ from volunet.planning.any_plan import AnyPlan
 from volunet.planning.nnunet_plan import NnunetPlan
 from volunet.planning.plan import Plan
 
-PROCESS_BYTES = 0.60e9
-"""A process with torch, MONAI, ignite and nibabel loaded, and its threads' stacks."""
+PROCESS_BYTES = 0.65e9
+"""A process with torch, MONAI, ignite and nibabel loaded, its threads' stacks, and its scores."""
 TRANSIENT_MAPS = 8
 """Full-size maps of the finest stage that come and go in a backward pass, beside what is kept."""
 LOGIT_COPIES = 7

@@ -5,7 +5,7 @@
 Each run is `volunet train` with a budget in minutes. The time is taken from outside: from the
 moment its history is there, before the first step, to the last line of it, when training and its
 validation have ended. In loaded runs two busy processes compete for the same processors in the
-second third of the budget. Started again, it goes on.
+second third of the budget. Started again, it goes on, and rows of earlier days are kept.
 """
 
 from __future__ import annotations
@@ -41,12 +41,13 @@ def main() -> None:
     options = parser.parse_args()
     limit_to(options.threads)
     options.work.mkdir(parents=True, exist_ok=True)
-    rows = [
-        measure(minutes, loaded, options) for minutes in options.minutes for loaded in (False, True)
-    ]
-    facts = {"date": datetime.now(UTC).date().isoformat(), "processor": processor()}
-    facts |= {"threads": options.threads, "versions": versions(), "rows": rows}
-    keep(options.out, facts)
+    before = json.loads(options.out.read_text())["rows"] if options.out.exists() else []
+    rows = {(row["minutes"], row["loaded"]): row for row in before}
+    for minutes in options.minutes:
+        for loaded in (False, True):
+            rows[minutes, loaded] = measure(minutes, loaded, options)
+            facts = {"threads": options.threads, "rows": [rows[run] for run in sorted(rows)]}
+            keep(options.out, facts)
     print(table(facts))
 
 
@@ -79,6 +80,9 @@ def measure(minutes: float, loaded: bool, options: argparse.Namespace) -> dict:
         "off": round(took / (60 * minutes) - 1, 4),
         "steps": told["steps"],
         "says_s": told["budget_spent_s"],
+        "date": datetime.now(UTC).date().isoformat(),
+        "processor": processor(),
+        "versions": versions(),
     }
     kept.write_text(json.dumps(row))
     return row
@@ -99,8 +103,8 @@ def others(count: int) -> Iterator[None]:
 def table(facts: dict) -> str:
     """The rows for the documentation."""
     lines = [
-        "| budget | others in the second third | seconds | off | steps |",
-        "|---|---|---|---|---|",
+        "| budget | others in the second third | seconds | off | steps | measured on |",
+        "|---|---|---|---|---|---|",
     ]
     for row in facts["rows"]:
         cells = [
@@ -109,6 +113,7 @@ def table(facts: dict) -> str:
             f"{row['seconds']:.1f}",
             f"{100 * row['off']:+.1f} %",
             str(row["steps"]),
+            f"{row['date']}, {row['processor']}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

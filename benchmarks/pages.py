@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from benchmarks import (
     contract,
     effort,
     folds,
+    gate_gains,
     less,
     models,
     nnunet,
@@ -34,6 +35,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS, DOCS = ROOT / "benchmarks" / "results", ROOT / "docs" / "benchmarks"
 Facts = dict[str, Any]
 Table = Callable[[Facts], str]
+TableOfMany = Callable[[Sequence[Facts]], str]
 
 NAMES = {
     "monai": "MONAI",
@@ -63,9 +65,10 @@ def main() -> None:
         path = RESULTS / f"{result}.json"
         if path.exists():
             put(DOCS / f"{page}.md", name, table(json.loads(path.read_text())))
-    imported = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("nnunet_*.json"))]
-    if imported:
-        put(DOCS / "nnunet.md", "nnunet", nnunet.table(imported))
+    for results, page, name, table_of in TOGETHER:
+        found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{results}.json"))]
+        if found:
+            put(DOCS / f"{page}.md", name, table_of(found))
     for result, plot in (("inference_ct", plot_ct), ("inference_stitch", plot_stitch)):
         path = RESULTS / f"{result}.json"
         if path.exists():
@@ -270,6 +273,14 @@ TABLES: tuple[tuple[str, str, str, Table], ...] = (
     ("tidying_hippocampus", "effort", "tidying hippocampus", tidying.table),
     ("tidying_head_neck_ct", "effort", "tidying head and neck", tidying.table),
 )
+TOGETHER: tuple[tuple[str, str, str, TableOfMany], ...] = (
+    ("nnunet_*", "nnunet", "nnunet", nnunet.table),
+    ("recipes_gates_hippocampus_*", "gates", "hippocampus dice", gate_gains.dice_table),
+    ("recipes_gates_hippocampus_*", "gates", "hippocampus gains", gate_gains.gain_table),
+    ("recipes_gates_sarcoma_*", "gates", "sarcoma dice", gate_gains.dice_table),
+    ("recipes_gates_sarcoma_*", "gates", "sarcoma gains", gate_gains.gain_table),
+)
+"""Tables that are made of several results."""
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
     python -m benchmarks.recipes --data DATASET --recipe RECIPE --splits SPLITS --work WORK \
         --steps 420 --keep hippocampus
 
-Two groups: optimisers, and attention gates (`--group gates --budget 10m`). Every row is `volunet
-train` with a few settings changed, scored case by case on the held-out scans (native grids, the
-default inference) and compared with the first row, pair by pair. Budgets in steps of the plan's
-batch let other work on the machine change nothing but the seconds; a row with another batch takes
-as many patches. Started again, it goes on where it stopped.
+Groups: optimisers, attention gates (`--group gates --budget 10m`), patches that grow, and a start
+from a trained model (`--group few --from MODEL`, on the table of `benchmarks.few`). Every row is
+`volunet train` with a few settings changed, scored case by case on the held-out scans (native
+grids, the default inference) and compared with the first row, pair by pair. With `--folds 5` every
+case is held out once, and the budget is that of all folds. Budgets in steps of the plan's batch let
+other work on the machine change nothing but the seconds; a row with another batch takes as many
+patches. Started again, it goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -38,11 +40,13 @@ class Experiment:
     Args:
         changes: of the recipe, as `--set` takes them.
         share: of the steps, where a step costs otherwise.
+        tuned: begins with the weights of `--from`.
     """
 
     name: str
     changes: tuple[str, ...] = ()
     share: float = 1.0
+    tuned: bool = False
 
 
 def optimiser(method: str, rate: str, *more: str) -> tuple[str, ...]:
@@ -50,6 +54,7 @@ def optimiser(method: str, rate: str, *more: str) -> tuple[str, ...]:
 
 
 LINE = f'{OPTIM}.decay="linear"'
+GROWTH = "training.growth"
 GATES, RESIDUAL = "plan.attention=true", "plan.residual=true"
 GROUPS = {
     "optimisers": (
@@ -64,6 +69,16 @@ GROUPS = {
         Experiment("Muon, 0.01, linear", optimiser("muon", "0.01", LINE)),
         Experiment("Muon, 0.01, batch 1", (*optimiser("muon", "0.01"), "plan.batch=1"), share=2),
         Experiment("Muon, 0.01, batch 4", (*optimiser("muon", "0.01"), "plan.batch=4"), share=0.5),
+    ),
+    "growth": (
+        Experiment("whole patches"),
+        Experiment("from half the sides, whole after half the time", (f"{GROWTH}.begin=0.5",)),
+        Experiment("mirrored left-right", ("training.augmentation.mirror=[0]",)),
+    ),
+    "few": (
+        Experiment("from scratch"),
+        Experiment("fine-tuned", tuned=True),
+        Experiment("fine-tuned, encoder frozen", (f"{OPTIM}.freeze_encoder=true",), tuned=True),
     ),
     "gates": (
         Experiment("plain"),
@@ -91,6 +106,7 @@ def main() -> None:
     facts = {"date": datetime.now(UTC).date().isoformat(), "processor": processor()}
     facts |= {"cores": len(os.sched_getaffinity(0)), "versions": versions()}
     facts |= {"budget": options.budget or f"{options.steps}steps", "seed": options.seed}
+    facts |= {"folds": options.folds}
     facts |= {"rows": rows}
     keep(RESULTS / f"recipes_{options.keep}.json", facts)
     print(table(facts))
@@ -100,13 +116,16 @@ def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--recipe", type=Path, required=True)
-    parser.add_argument("--splits", type=Path, help="fold 0 of it; else one case in five")
+    held = parser.add_mutually_exclusive_group()
+    held.add_argument("--splits", type=Path, help="fold 0 of it; else one case in five")
+    held.add_argument("--folds", type=int, help="hold out every case once, in so many folds")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--group", choices=GROUPS, default="optimisers")
     parser.add_argument("--steps", type=int, default=420)
     parser.add_argument("--budget", help="a time, such as 10m, instead of steps")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="*", help="beginnings of names")
+    parser.add_argument("--from", type=Path, dest="start", help="a model that is fine-tuned")
     parser.add_argument("--keep", required=True, help="name under benchmarks/results")
     return parser.parse_args()
 
@@ -126,15 +145,21 @@ def measure(experiment: Experiment, options: argparse.Namespace) -> None:
     words = ["train", options.data, "-o", run, "-r", options.recipe, "--budget", budget]
     words += ["--seed", options.seed, "--set", "training.validations=1", "-q"]
     words += [word for change in experiment.changes for word in ("--set", change)]
+    if experiment.tuned:
+        words += ["--from", options.start]
     if options.splits:
         words += ["--splits", options.splits, "--fold", 0]
+    if options.folds:
+        words += ["--folds", options.folds]
     print(f"{experiment.name} ...", flush=True)
     subprocess.run([VOLUNET, *map(str, words)], check=True)
-    told = json.loads((run / "run.json").read_text())
+    ran = [run / f"fold_{n}" for n in range(options.folds)] if options.folds else [run]
+    told = [json.loads((one / "run.json").read_text()) for one in ran]
     dice = dice_of(run)
     mean = round(float(np.mean(list(dice.values()))), 4)
-    row = asdict(experiment) | {"steps": told["steps"], "step_s": told["step_s"]}
-    keep(kept, row | {"threads": told["threads"], "mean": mean, "dice": dice})
+    steps = sum(one["steps"] for one in told)
+    row = asdict(experiment) | {"steps": steps, "step_s": told[0]["step_s"]}
+    keep(kept, row | {"threads": told[0]["threads"], "mean": mean, "dice": dice})
     print(f"  {mean}", flush=True)
 
 

@@ -15,7 +15,7 @@ from pydantic_core import to_jsonable_python
 
 from volunet.config import Settings, build, override, read_values
 from volunet.planning.make import check_wanted
-from volunet.space.labels import Labels, labels_from
+from volunet.space.labels import OF_CASES, Labels, labels_from
 from volunet.training.budget import Budget, read_budget
 from volunet.training.settings import Training
 
@@ -54,6 +54,12 @@ class Recipe(Settings):
     @classmethod
     def _read_labels(cls, values: Any) -> Any:
         if isinstance(values, dict) and isinstance(values.get("labels"), dict):
+            if of_cases := sorted(OF_CASES & set(values["labels"])):
+                raise ValueError(
+                    f"[labels] says what label values mean; {of_cases} are said of cases. Put them "
+                    "into the labels.json beside these; channels and targets also stand at the "
+                    "top of a recipe, and what was drawn in a table's column labelled"
+                )
             return {**values, "labels": labels_from(values["labels"], at="labels")}
         return values
 

@@ -138,3 +138,11 @@ def test_the_plans_own_overlap_is_the_default():
         0.5,
         0.75,
     ]
+
+
+def test_the_order_of_slices_that_are_seen_one_by_one_is_not_mirrored():
+    slices = PLAN.model_copy(
+        update={"dimensions": 2, "patch": (16, 16, 1), "strides": ((2, 2, 1),)}
+        | {"kernels": ((3, 3, 1), (3, 3, 1))}
+    )
+    assert [look.mirror for look in looks_for(slices, (0, 1, 2)) if look.mirror] == [(0, 1)]

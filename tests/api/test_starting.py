@@ -120,3 +120,38 @@ def test_two_starts_at_once_are_refused(folder):
     wanted = Wanted(start=folder, encoder_weights=folder / "resnet34.pth")
     with pytest.raises(ConfigError, match="Give one of them"):
         check_start(Recipe.default(), wanted, PLAN)
+
+
+def test_channels_in_each_others_places_are_not_mixed_up(tmp_path):
+    plan = PLAN.model_copy(update={"channels": ("CT", "PET"), "intensities": PLAN.intensities * 2})
+    told = Training(cases=1, steps=1, seconds=1.0, seed=0, validation_dice={})
+    weights, facts = plan.build_network().state_dict(), noise_facts(HIPPOCAMPUS)
+    save_model(tmp_path, weights, name="two", plan=plan, fingerprint=facts, training=told)
+    starting = Starting(tmp_path)
+    assert starting.recipe_for(Recipe.default(), ("CT", "PET")).plan["intensities"]
+    assert "intensities" not in starting.recipe_for(Recipe.default(), ("T1", "T2")).plan
+    for channels in (("PET", "CT"), ("PET", "CT_venous")):
+        with pytest.raises(ConfigError, match=r"PET.* would be seen in another's place"):
+            starting.recipe_for(Recipe.default(), channels)
+
+
+def test_a_model_that_saw_scans_on_their_own_grids_goes_on_doing_so(tmp_path):
+    plan = PLAN.model_copy(update={"respace": False})
+    told = Training(cases=1, steps=1, seconds=1.0, seed=0, validation_dice={})
+    weights, facts = plan.build_network().state_dict(), noise_facts(HIPPOCAMPUS)
+    save_model(tmp_path, weights, name="own", plan=plan, fingerprint=facts, training=told)
+    kept = Starting(tmp_path).recipe_for(Recipe.default(), plan.channels).plan
+    assert kept["respace"] is False
+    assert "spacing" not in kept
+
+
+def test_a_model_takes_the_place_of_its_own_weights_and_of_nobody_elses(folder):
+    theirs = [folder / "model" / name for name in ("weights_best.safetensors", "weights_1.bin")]
+    for path in theirs:
+        path.write_bytes(b"theirs")
+    before = {p.name for p in (folder / "model").glob("weights_*")}
+    write_run(folder, {name: w + 1 for name, w in noise_weights().items()})
+    after = {p.name for p in (folder / "model").glob("weights_*")}
+    assert all(path.read_bytes() == b"theirs" for path in theirs)
+    assert len(after) == len(before) == 3
+    assert len(after & before) == 2

@@ -11,6 +11,7 @@ from tests.data.on_disk import touch, write_json, write_pairs
 from volunet.cli.exits import code_of
 from volunet.cli.main import app
 from volunet.errors import WriteError
+from volunet.findings import Refused, Severity, finding
 
 
 @pytest.fixture
@@ -31,6 +32,10 @@ def caused(number):
     return error
 
 
+def refused(*codes):
+    return Refused([finding(code, "why", severity=Severity.REFUSE) for code in codes])
+
+
 MASKS = SAMPLE / "mr" / "labels"
 
 
@@ -42,6 +47,11 @@ MASKS = SAMPLE / "mr" / "labels"
         (OSError("a library's own"), 1),
         (caused(errno.EACCES), 2),
         (caused(errno.ENOSPC), 75),
+        (caused(errno.EIO), 75),
+        (OSError(errno.EMFILE, "Too many open files"), 1),
+        (refused("SET-UNPAIRED"), 2),
+        (refused("SET-UNPAIRED", "IO-FORMAT"), 4),
+        (refused("SET-EMPTY"), 4),
         (WriteError("was written and cannot be read back"), 75),
     ],
 )
@@ -130,3 +140,10 @@ def test_the_list_of_verbs_cuts_no_summary(tmp_path):
         line = next(line for line in listed if line.split()[:1] == [verb])
         assert line.endswith(".")
         assert not line.endswith("...")
+
+
+def test_what_refuses_everything_is_told_to_scripts_too(pairs, tmp_path):
+    touch(pairs / "images" / "alone.nii.gz")
+    done = volunet("plan", pairs, "--json", home=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert [line["code"] for line in lines_of(done)] == ["SET-UNPAIRED"]

@@ -214,3 +214,58 @@ def test_what_a_labels_json_says_was_not_drawn_is_not_scored(folders, tmp_path):
     declared.write_text(json.dumps(LABELS | {"labelled": {"b": ["lung"]}}))
     with pytest.raises(ConfigError, match=r"\['lung'\] were drawn in b.*'liver', 'spleen'"):
         evaluate(predictions, references)
+
+
+def without_labels_json(folders):
+    (folders[1].parent / "labels.json").unlink()
+    return folders
+
+
+def test_what_was_invented_everywhere_costs_and_takes_no_case_out_of_the_means(folders):
+    predictions, references = without_labels_json(folders)
+    save(predictions / "b.nii.gz", ball(radius=3) + ball(radius=1, value=3, centre=(1, 1, 1)))
+    found = evaluate(predictions, references)
+    assert found.refused == ()
+    rows = {(s.case_id, s.label): s for s in found.scores}
+    assert rows["b", "3"].dice == 0
+    assert rows["b", "1"].dice == 1
+
+
+def test_a_dataset_json_beside_the_references_names_labels_and_what_is_ignored(folders):
+    predictions, references = without_labels_json(folders)
+    save(references / "b.nii.gz", ball(radius=3) + ball(radius=1, value=7, centre=(1, 1, 1)))
+    labels = {"background": 0, "liver": 1, "spleen": 2, "ignore": 7}
+    (references.parent / "dataset.json").write_text(json.dumps({"labels": labels}))
+    found = evaluate(predictions, references)
+    assert found.refused == ()
+    assert list(found.summary["labels"]) == ["liver", "spleen"]
+
+
+def test_a_labels_json_that_names_channels_alone_leaves_labels_to_their_values(folders):
+    predictions, references = folders
+    (references.parent / "labels.json").write_text(json.dumps({"channels": ["CT"]}))
+    assert list(evaluate(predictions, references).summary["labels"]) == ["1", "2"]
+
+
+def test_what_was_drawn_goes_by_the_composed_id_and_a_stranger_is_told(folders):
+    predictions, references = folders
+    name = "Müller"
+    save(references / f"{name}.nii.gz", ball(radius=3))
+    save(predictions / f"{name}.nii.gz", ball(radius=3) + ball(radius=1, value=2, centre=(1, 1, 1)))
+    drawn = {unicodedata.normalize("NFD", name): ["liver"], "case_7": ["liver"]}
+    (references.parent / "labels.json").write_text(json.dumps(LABELS | {"labelled": drawn}))
+    found = evaluate(predictions, references)
+    status = {s.label: s.status for s in found.scores if s.case_id == name}
+    assert status == {"liver": "ok", "spleen": "undrawn", "both": "undrawn"}
+    assert [f.code for f in found.findings] == ["SET-LABELLED"]
+    assert "'case_7'" in found.findings[0].message
+    assert found.refused == ()
+
+
+@pytest.mark.parametrize("tolerance_mm", [-1, float("nan"), float("inf")])
+def test_a_tolerance_that_is_none_is_refused_before_anything_is_written(
+    folders, tmp_path, tolerance_mm
+):
+    with pytest.raises(ConfigError, match="tolerance of NSD"):
+        evaluate(*folders, tmp_path / "out", tolerance_mm=tolerance_mm)
+    assert not (tmp_path / "out").exists()

@@ -88,8 +88,10 @@ def test_values_that_reading_mended_are_told(folders):
     voxels = scan(0)
     voxels[0, 0, 0] = np.nan
     write_nifti(folders[0] / "a.nii", voxels)
-    (told,) = evaluate_values(*folders).findings
+    found = evaluate_values(*folders)
+    (told,) = found.findings
     assert (told.code, told.case, told.file) == ("IMG-NONFINITE", "a", "a.nii")
+    assert found.summary["cases"]["values_changed"] == {"a": "IMG-NONFINITE"}
 
 
 def test_channels_are_targets_called_by_number_or_by_labels_json(tmp_path):

@@ -183,3 +183,46 @@ def test_a_mask_and_itself_touch_everywhere():
 def test_masks_of_different_shapes_are_refused():
     with pytest.raises(ShapeError, match="one shape"):
         surface_distances(np.ones((2, 2, 2)), np.ones((2, 2, 3)), (1, 1, 1))
+
+
+PLANES = st.tuples(st.integers(2, 9), st.integers(2, 9), st.just(1))
+
+
+@given(pairs(PLANES), SPACINGS, st.sampled_from([0, 1, 2]))
+def test_in_an_image_of_one_slice_contours_are_measured_as_deepmind_does_in_a_plane(
+    masks, spacing, axis
+):
+    thin = [np.moveaxis(mask, 2, axis) for mask in masks]
+    along = [mm for n, mm in enumerate(spacing) if n != axis]
+    ours = surface_distances(*thin, spacing)
+    theirs = surface_distance.compute_surface_distances(*(m[..., 0] for m in masks), along)
+    averages = surface_distance.compute_average_surface_distance(theirs)
+    np.testing.assert_allclose(ours.average_distances, averages, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(
+        ours.hausdorff(100), surface_distance.compute_robust_hausdorff(theirs, 100), rtol=1e-6
+    )
+
+
+def test_two_discs_are_as_far_apart_as_their_rims():
+    far = np.hypot(*(np.indices((120, 120)) - 60))[..., None]
+    found = surface_distances(far <= 50, far <= 40, (1, 1, 1))
+    assert found.hausdorff(95) == pytest.approx(10, abs=1)
+    assert found.assd == pytest.approx(10, abs=0.5)
+    assert found.surface_dice(1) == 0
+
+
+def test_a_mask_of_one_slice_in_a_larger_image_has_two_sides():
+    plate = np.zeros((9, 9, 5), dtype=bool)
+    plate[2:7, 2:7, 2] = True
+    cut = plate[:, :, 2:3]
+    whole, part = (
+        surface_distances(plate, plate, (1, 1, 1)),
+        surface_distances(cut, cut, (1, 1, 1), image=plate.shape),
+    )
+    assert part.reference_areas.sum() == pytest.approx(whole.reference_areas.sum())
+    assert part.diagonal_mm == whole.diagonal_mm
+
+
+def test_an_image_of_one_voxel_is_no_empty_mask():
+    one = np.ones((1, 1, 1), dtype=bool)
+    assert surface_distances(one, one, (1, 1, 1)).assd == 0

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from tests.inference.less import (
@@ -24,7 +25,7 @@ from tests.inference.less import (
     segmenter,
     trained_on,
 )
-from volunet.inference.air import air_level, find_body
+from volunet.inference.air import SUPPORT, _remove_specks, air_level, find_body
 from volunet.inference.effort import Effort
 from volunet.inference.labelling import Labelling
 from volunet.inference.view import view_scan
@@ -217,3 +218,28 @@ def test_a_plain_picture_has_no_air_as_lines_of_a_pixel_would_be_missed():
     voxels[0, 32] = 40
     assert find_body(scan, plan_of(CT), CT_SET) is not None
     assert find_body(picture, plan_of(CT), CT_SET) is None
+
+
+def test_small_animals_are_looked_for_on_a_lattice_of_their_voxels():
+    scan = ct((200, 200, 200), spacing=0.1, body=((100, 100, 100), 8))
+    scan.voxels[0, 100:103, 100:130, 20:180] = 40  # a tail of 0.3 x 3 x 16 mm
+    body = find_body(scan, plan_of(CT, spacing=(0.1, 0.1, 0.1)), CT_SET)
+    assert body.step == (10, 10, 10)
+    assert find_body(ct((60, 60, 60), body=((30, 30, 30), 60)), plan_of(CT), CT_SET).step == (
+        2,
+        2,
+        2,
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_parts_of_a_body_are_those_that_a_plain_count_of_neighbours_finds(seed):
+    mask = np.random.default_rng(seed).random((12, 9, 14)) < 0.12
+    padded = np.pad(mask, 1, mode="edge").astype(int)
+    around = sum(padded[a : a + 12, b : b + 9, c : c + 14] for a, b, c in np.ndindex(3, 3, 3))
+    parts, count = ndimage.label(mask, np.ones((3, 3, 3)))
+    thick = {part for part in range(1, count + 1) if (around[parts == part] >= SUPPORT).any()}
+    kept = mask.copy()
+    _remove_specks(kept)
+    np.testing.assert_array_equal(kept, np.isin(parts, sorted(thick)))
+    assert 0 < kept.sum() < mask.sum()

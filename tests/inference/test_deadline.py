@@ -13,7 +13,7 @@ from torch import nn
 
 from tests.inference.drawing import tilings
 from tests.inference.less import CT, CT_SET, EVERYWHERE, LESS, Bright, Ramp, ct, plan_of, segmenter
-from volunet.errors import OutOfTime
+from volunet.errors import ConfigError, OutOfTime
 from volunet.inference.asked import label_as_asked
 from volunet.inference.cover import Frame
 from volunet.inference.deadline import InTime, Watch, label_in_time
@@ -188,3 +188,26 @@ def test_doubt_is_half_at_a_tie_falls_with_the_margin_and_is_nothing_where_nothi
     torch.testing.assert_close(near, torch.sigmoid(torch.tensor(-2.0)))
     one_region = doubt_of(torch.tensor([[0.1, -5.0]]), regions=True)
     torch.testing.assert_close(one_region, torch.sigmoid(torch.tensor([-0.1, -5.0])))
+
+
+def test_where_no_second_look_fits_nothing_is_tried_out_on_the_first():
+    def ending_s(labels):
+        raise AssertionError("asked for, though no time is left")
+
+    hours, whole, volume = Hours(), model(), scan()
+    view = view_scan(volume, whole.plan, CT_SET, EVERYWHERE)
+    engines = [hours.of(engine) for engine in whole.engines]
+    labelling = Labelling(engines, whole.plan, view, volume.grid)
+    made = label_in_time(labelling, EVERYWHERE, Watch(5.0, now=hours), ending_s=ending_s)
+    assert made.sure == 0
+    assert made.labels.any()
+
+
+def test_no_mirror_swaps_left_and_right():
+    plan = plan_of(CT, patch=PATCH)
+    sided = plan.labels.model_copy(update={"structures": {"kidney_l": 1, "kidney_r": 5}})
+    whole = segmenter(plan.model_copy(update={"labels": sided}), CT_SET, EVERYWHERE, Ramp(PATCH))
+    with pytest.raises(ConfigError, match="Mirror along axes 1 and 2"):
+        whole.with_effort(Effort(mirror=(0, 1)))
+    assert whole.with_effort(Effort(mirror=(1, 2))).effort.mirror == (1, 2)
+    assert model().with_effort(Effort(mirror=(0,))).effort.mirror == (0,)

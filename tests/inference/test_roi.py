@@ -174,3 +174,8 @@ def test_another_region_makes_another_model_to_whoever_keeps_its_masks():
     names = {model().identity, model().only(["stone"]).identity, model().only(["organ"]).identity}
     assert len(names) == 3
     assert model().only(["both"]).identity == model().only(["organ", "stone"]).identity
+
+
+def test_no_name_at_all_is_a_mistake_and_no_mask_of_background():
+    with pytest.raises(ConfigError, match="one structure at least"):
+        model().only([])

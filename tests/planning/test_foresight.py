@@ -142,13 +142,13 @@ def test_reading_may_be_the_peak():
     assert scaled.total > plain.total
 
 
-def test_a_tilted_scan_is_copied_while_it_is_prepared():
-    plan = plan_for(patch=(8, 8, 8), spacing=(0.7, 0.7, 0.7))
-    straight, tilted = (
-        inference_demand(plan, scan((90, 90, 90), channels=1, affine=affine)).total
-        for affine in (np.eye(4), TILTED)
+def test_looking_for_the_body_takes_memory_where_every_voxel_is_looked_at():
+    plan = plan_for(patch=(8, 8, 8), spacing=(8.0, 8.0, 8.0))
+    thin, thick = (
+        inference_demand(plan, scan((300, 300, 300), "u1", affine=np.diag([mm, mm, mm, 1]))).total
+        for mm in (2.0, 2.1)
     )
-    assert tilted >= straight
+    assert thick - thin > 4 * 300**3
 
 
 @pytest.mark.parametrize("engines", [("torch fp32", "openvino bf16"), ("torch fp32",)])

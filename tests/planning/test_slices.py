@@ -153,3 +153,16 @@ def test_a_slice_is_judged_with_its_neighbours_and_mirrored_ones_at_the_end(tmp_
 def test_a_plan_of_two_dimensions_must_be_flat():
     with pytest.raises(ValueError, match="takes a patch and kernels that are 1"):
         plan_for(dimensions=2)
+
+
+@pytest.mark.parametrize("fixed", [{"patch": (256, 256, 1)}, {"batch": 1}, {}])
+def test_pictures_are_seen_as_slices_whatever_else_a_recipe_wants(fixed):
+    plan = make_plan(noise_facts(MICROSCOPE), ("grey",), LABELS, SMALL, fixed=fixed)
+    assert (plan.dimensions, plan.flat) == (2, 2)
+
+
+def test_a_patch_that_is_one_voxel_deep_makes_slices_of_volumes():
+    plan = make_plan(
+        noise_facts(HIPPOCAMPUS), ("T1 MR",), LABELS, SMALL, fixed={"patch": (32, 48, 1)}
+    )
+    assert (plan.dimensions, plan.flat, plan.patch) == (2, 2, (32, 48, 1))

@@ -164,3 +164,14 @@ def test_moments_of_cases_of_unequal_size_worked_out_by_hand():
     # One voxel of 0, and three of 4 each: a mean of 3, a variance of (9 + 3 * 1) / 4.
     pooled = Fingerprint(cases={"a": case(1, 0.0, 0.0), "b": case(3, 4.0, 0.0)})
     assert pooled.target_moments(0) == pytest.approx((3.0, np.sqrt(3)))
+
+
+def test_a_channel_that_is_corrected_is_not_clipped():
+    fingerprint, *_ = seen_targets([1, 2])
+    low, high = fingerprint.image_range(0)
+    told = {"scheme": "set", "mean": 0.0, "sd": 1.0}
+    wide, narrow = ([{**told, "low": low - 1, "high": top}] for top in (high + 1, (low + high) / 2))
+    assert planned(fingerprint, ("MR",), ("MR",), intensities=wide).corrects
+    with pytest.raises(ConfigError, match="bounds that clip nothing"):
+        planned(fingerprint, ("MR",), ("MR",), intensities=narrow)
+    assert planned(fingerprint, ("MR",), ("MR",), intensities=narrow, corrects=False)

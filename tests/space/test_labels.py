@@ -160,6 +160,12 @@ def test_a_mistake_is_named(change, says):
         (("vertebra_L1", "vertebra_L2", "vertebra_T1"), ()),
         (("left_atrium", "aorta"), ()),
         (("brightness", "leftover"), ()),
+        (("LeftParotid", "RightParotid", "Cord"), (("LeftParotid", "RightParotid"),)),
+        (("KidneyL", "KidneyR"), (("KidneyL", "KidneyR"),)),
+        (("Parotid_Lt", "Parotid_Rt"), (("Parotid_Lt", "Parotid_Rt"),)),
+        (("EyeLt", "EyeRt"), (("EyeLt", "EyeRt"),)),
+        (("leftkidney", "rightkidney"), (("leftkidney", "rightkidney"),)),
+        (("LV", "RV", "model", "moder"), ()),
     ],
 )
 def test_sides_are_known_by_names_that_differ_by_them_alone(names, sides):

@@ -23,6 +23,7 @@ from volunet.inference.segmenter import Segmenter
 from volunet.inference.windows import Tiling
 from volunet.packaging.model_file import amend_model
 from volunet.planning.any_plan import AnyPlan
+from volunet.planning.plan import Plan
 from volunet.space.grid import Grid
 
 SHARE = 0.2
@@ -81,12 +82,13 @@ def looks_for(plan: AnyPlan, mirror: Collection[int]) -> list[Look]:
 
     Args:
         mirror: axes that training mirrored; right and left are never swapped where structures of
-            a pair would take each other's place.
+            a pair would take each other's place, nor the order of slices that are seen one by one.
     """
     default = Look(overlap=plan.overlap)
     looks = [default, *(Look(overlap=share) for share in OVERLAPS if share != plan.overlap)]
     looks.append(default.model_copy(update={"skip_air": False}))
-    axes = tuple(sorted(set(mirror) - ({0} if plan.labels.tells_sides else set())))
+    flat = plan.flat if isinstance(plan, Plan) else None
+    axes = tuple(sorted(set(mirror) - {flat, 0 if plan.labels.tells_sides else None}))
     return looks + [default.model_copy(update={"mirror": axes})] * bool(axes)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -62,17 +62,26 @@ def open_dataset(
             "label maps. Give a dataset with targets/, or take targets out of the recipe."
         )
     wanted = recipe.channels or dataset.channels
-    if wanted != dataset.channels and sorted(wanted) == sorted(dataset.channels):
+    if moved_channels(wanted, dataset.channels):
         raise ConfigError(
             f"The recipe has the channels {list(wanted)}, and the dataset "
-            f"{list(dataset.channels)}, which are the same in another order. Write them in the "
-            "dataset's, or leave them out of the recipe."
+            f"{list(dataset.channels)}, in another order. Write them in the dataset's, or leave "
+            "them out of the recipe."
         )
     return replace(
         dataset,
         channels=wanted,
         targets=recipe.targets or dataset.targets,
     )
+
+
+def moved_channels(wanted: Sequence[str], there: Sequence[str]) -> list[str]:
+    """Channels of as many others that have another place there."""
+    if len(wanted) != len(there):
+        return []
+    return [
+        name for name, other in zip(wanted, there, strict=True) if name != other and name in there
+    ]
 
 
 def plan_for(
@@ -123,6 +132,9 @@ def plan(
     accept: Collection[str] = (),
 ) -> Plan:
     """What training will do with a dataset on this machine.
+
+    It is made from all cases, as that of a cross-validation is. A run that holds cases out plans
+    from the others, whose median spacing and shape may differ a little.
 
     Args:
         dataset: a folder or a CSV of labelled cases.

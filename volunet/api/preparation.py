@@ -13,8 +13,9 @@ from volunet.data.cases import Dataset
 from volunet.data.occurrence import find_untrained
 from volunet.data.splits import Split
 from volunet.data.survey import none_left
+from volunet.data.twins import find_twins
 from volunet.errors import ConfigError
-from volunet.findings import Finding
+from volunet.findings import Finding, as_data, refuse_if_needed
 from volunet.io.user_cache import cache_folder
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.machine import find_device
@@ -47,7 +48,7 @@ def plan_run(
         check_learnable(kept)
         check_start(recipe, wanted, kept)
         if fingerprint is not None:
-            return kept, fingerprint, ()
+            return kept, fingerprint, run.surveyed
         watch.say(f"The plan is the one in {run.path / 'plan.json'}.")
     if wanted.start is not None:
         starting = Starting(wanted.start)
@@ -66,6 +67,7 @@ def plan_run(
     plan, fingerprint = kept or planned.plan, planned.survey.fingerprint
     check_start(recipe, wanted, plan)
     run.write_plan(plan, fingerprint)
+    run.write_record({"surveyed": as_data(planned.survey.findings)})
     return plan, fingerprint, planned.survey.findings
 
 
@@ -94,7 +96,8 @@ def prepare_job(
     """The job of a run, its cases prepared now or earlier, and what was found about them.
 
     Raises:
-        Refused: not one training case could be prepared.
+        Refused: not one training case could be prepared, or the same image is on both sides of the
+            split (SET-LEAK).
     """
     start = None if wanted.start is None else Starting(wanted.start).start()
     cache = wanted.cache or cache_folder("prepared")
@@ -112,6 +115,7 @@ def prepare_job(
     values = plan.labels.values
     train, held_out = ({values[c - 1] for case in side for c in case.foreground} for side in sides)
     findings += find_untrained(train, held_out, plan.labels)
+    findings += refuse_if_needed(find_twins(*sides), wanted.accept)
     if not sides[0]:
         raise none_left("No case is left to train on.", findings)
     job = Job(

@@ -51,6 +51,11 @@ class RunFolder:
         """What `run.json` says was found about the cases of a run that ended."""
         return from_data(self.record.get("findings", ()))
 
+    @property
+    def surveyed(self) -> tuple[Finding, ...]:
+        """What `run.json` says was found about the cases when the plan was made."""
+        return from_data(self.record.get("surveyed", ()))
+
     def write_record(self, facts: Mapping[str, Any]) -> None:
         """Adds facts to `run.json`."""
         if not self.writes:

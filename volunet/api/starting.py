@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
+from volunet.api.planning import moved_channels
 from volunet.errors import ConfigError
 from volunet.models.families import family_of, read_options
 from volunet.models.layer_settings import LayerSettings
@@ -24,7 +25,7 @@ NETWORK = (
     *("residual", "attention", "regions"),
 )
 """Fields of a plan that its network is made of: weights fit no others."""
-SEEN = ("spacing", "size", "patch", "interpolation", "overlap", "supervised_scales")
+SEEN = ("spacing", "size", "respace", "patch", "interpolation", "overlap", "supervised_scales")
 """Fields that the network is used to, and that a recipe may still change."""
 
 
@@ -78,8 +79,8 @@ class Starting:
                 estimates too.
 
         Raises:
-            ConfigError: the dataset has other channels in number, or the recipe wants another
-                network.
+            ConfigError: the dataset has other channels in number, or the same ones in other
+                places, or the recipe wants another network.
         """
         if len(channels) != len(self._channels):
             raise ConfigError(
@@ -87,11 +88,13 @@ class Starting:
                 f"{list(self._channels)}, and the dataset has {list(channels)}. Start from a "
                 "model of as many channels, or from none."
             )
+        _refuse_other_places(channels, self._channels, self.model.name)
         _refuse_other_network(recipe.plan, self._told, self.model.name)
         heeds = family_of(self._told["family"]).heeds
         told = (*(f for f in NETWORK if f not in SHAPING or f in heeds), *SEEN)
         kept = {name: self._told[name] for name in told if self._told.get(name) is not None}
-        if "size" in {*kept, *recipe.plan}:  # which decides the spacing, image by image
+        # Sizes decide the spacing image by image; grids of their own have a usual one.
+        if "size" in {*kept, *recipe.plan} or not kept.get("respace", True):
             kept.pop("spacing", None)
         if channels == self._channels:
             kept["intensities"] = self._told["intensities"]
@@ -102,12 +105,9 @@ class Starting:
     def _estimate(self, kept: dict[str, Any], targets: tuple[str, ...]) -> None:
         """Fits what is kept to a network that estimates targets."""
         own = self._told.get("targets") or {"names": ()}
-        for name in ("regions", "supervised_scales", *(["spacing"] * (not own["names"]))):
+        others = () if own["names"] else ("spacing", "respace")
+        for name in ("regions", "supervised_scales", *others):
             kept.pop(name, None)
-        if own["names"]:
-            kept["respace"] = self._told["respace"]
-            if not kept["respace"]:
-                kept.pop("spacing", None)
         if tuple(own["names"]) == targets:
             kept["corrects"] = self._told["corrects"]
         if "intensities" in kept:
@@ -129,6 +129,15 @@ def _unclipped(intensity: Mapping[str, Any]) -> dict[str, Any]:
     """The same mean and spread, for values of any size."""
     opened = {"low": -UNBOUNDED, "high": UNBOUNDED} if intensity["scheme"] == "set" else {}
     return {**intensity, **opened}
+
+
+def _refuse_other_places(channels: tuple[str, ...], own: tuple[str, ...], name: str) -> None:
+    if moved := moved_channels(channels, own):
+        raise ConfigError(
+            f"{name} takes the channels {list(own)}, and the dataset has {list(channels)}: "
+            f"{', '.join(moved)} would be seen in another's place. Bring them into the model's "
+            "order, by the columns of a table or the numbers of the files."
+        )
 
 
 def _refuse_other_network(wanted: Mapping[str, Any], told: Mapping[str, Any], name: str) -> None:

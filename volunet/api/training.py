@@ -208,13 +208,13 @@ def _calibrate(
 def asked_of(
     dataset: Dataset, split: Split, recipe: Recipe, wanted: Wanted
 ) -> tuple[dict[str, Any], list[Finding]]:
-    """What a run is made from, and the findings of cases that cannot be read.
+    """What a run is made from, and what was found: leaks that are waived, cases not to be read.
 
     Raises:
         Refused: the same image is on both sides of the split (SET-LEAK).
     """
     used = [dataset.case(case_id) for case_id in (*split.train, *split.validation)]
-    refuse_if_needed(find_leaks(split, used, sums_of_images(used)), wanted.accept)
+    leaks = refuse_if_needed(find_leaks(split, used, sums_of_images(used)), wanted.accept)
     sums, unreadable = _sums(used)
     asked = {
         "cases": sums,
@@ -227,7 +227,7 @@ def asked_of(
         "accept": sorted(wanted.accept),
         "labels": None if dataset.labels is None else dataset.labels.model_dump(mode="json"),
     }
-    return asked, unreadable
+    return asked, [*leaks, *unreadable]
 
 
 def _sum_of(weights: Path | None) -> str | None:

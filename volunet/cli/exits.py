@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import signal
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,12 @@ from volunet.findings import Refused
 
 FAULT, USAGE, SOME_NOT_OK, NONE_OK, CAN_GO_ON = 1, 2, 3, 4, 75
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+PLACE = (errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL)
+PLACE += (errno.EACCES, errno.EPERM, errno.EROFS, errno.EXDEV, errno.ELOOP)
+"""What a place that cannot be used says; a mistake of whoever gave it."""
+
+LAYOUT = {"SET-UNPAIRED", "SET-LEAK", "SET-DUPLICATE-ID"}
+"""Mistakes in how files are laid out, whatever they hold."""
 
 
 @contextmanager
@@ -37,6 +44,8 @@ def exits(speaker: Speaker) -> Iterator[None]:
         if speaker.verbose:
             speaker.err.print_exception()
         speaker.complain(_message(error))
+        for found in error.findings if isinstance(error, Refused) else ():
+            speaker.give(json.loads(found.to_json()))
         raise typer.Exit(code_of(error)) from None
     finally:
         speaker.end_bar()
@@ -47,7 +56,8 @@ def code_of(error: Exception) -> int:
     if isinstance(error, Stopped):
         return CAN_GO_ON
     if isinstance(error, Refused):
-        return NONE_OK
+        codes = {found.code for found in error.findings if found.refuses}
+        return USAGE if codes and codes <= LAYOUT else NONE_OK
     if isinstance(error, OSError):
         return _code_of_system(error)
     if isinstance(error, VolunetError) and not isinstance(error, TrainingDiverged):
@@ -56,12 +66,12 @@ def code_of(error: Exception) -> int:
 
 
 def _code_of_system(error: OSError) -> int:
-    """A full disk can be mended and gone on with; a place that cannot be used is a mistake."""
+    """A place that cannot be used is a mistake; a full disk, or a share that fails, may pass."""
     cause = error.__cause__ if isinstance(error, WriteError) else error
     number = cause.errno if isinstance(cause, OSError) else None
-    if number is None:
-        return CAN_GO_ON if isinstance(error, WriteError) else FAULT
-    return CAN_GO_ON if number in FULL else USAGE
+    if number in PLACE:
+        return USAGE
+    return CAN_GO_ON if isinstance(error, WriteError) or number in FULL else FAULT
 
 
 def _message(error: Exception) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,13 @@ def sum_of_file(path: Path) -> str:
     Raises:
         OSError: the file is missing or cannot be read.
     """
+    facts = path.stat()
+    return _sum_of(path, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
+
+
+@lru_cache(maxsize=2**16)
+def _sum_of(path: Path, *_facts: int) -> str:
+    """A file is read once in the life of a process, unless what the system says of it changes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

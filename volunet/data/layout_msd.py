@@ -11,16 +11,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from volunet.config import build
 from volunet.data.cases import Case, Dataset, find_clashes
 from volunet.data.drawn import with_drawn
 from volunet.data.layout_folders import name_channels, read_declared
-from volunet.data.layout_nnunet import labels_of_nnunet, read_channel_names
+from volunet.data.layout_nnunet import read_channel_names
 from volunet.data.listing import split_channel
 from volunet.data.pairs import find_gaps, in_order, missing_files
 from volunet.errors import ConfigError
 from volunet.findings import Finding
 from volunet.io.names import named_as_scans, stem
+from volunet.space.dataset_labels import labels_of_msd
 from volunet.space.labels import Labels
 
 
@@ -49,7 +49,7 @@ def read_msd(root: Path, values: Mapping[str, Any], labels: Labels | None) -> Da
         if not missing and not wrong:
             cases.append(Case(case_id=case_id, images=in_order(files), label=label))
     declared = read_declared(root)
-    labels = labels or declared.labels or _labels(values.get("labels", {}))
+    labels = labels or declared.labels or labels_of_msd(values.get("labels", {}))
     told, strange = with_drawn(cases, declared.labelled, labels)
     return Dataset(
         root=root,
@@ -87,15 +87,3 @@ def _channels_of(image: Path) -> tuple[dict[int, Path], list[Path]]:
             twice += [found[split[1]], path] if split[1] in found else []
             found[split[1]] = path
     return found or {0: image}, twice
-
-
-def _labels(table: Any) -> Labels:
-    """Labels from value to name; newer files turn the table round, as nnU-Net does."""
-    if not isinstance(table, dict) or not all(isinstance(name, str) for name in table.values()):
-        return labels_of_nnunet(table)
-    if not all(str(value).isdecimal() for value in table):
-        raise ConfigError(f'dataset.json: labels are like {{"1": "liver"}}, got {table!r}.')
-    structures = {name: int(value) for value, name in table.items()}
-    if len(structures) < len(table):
-        raise ConfigError(f"dataset.json: two labels have the same name in {table!r}.")
-    return build(Labels, {"structures": structures}, at="dataset.json: labels")

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from volunet.config import build
 from volunet.data.cases import Case, Dataset
 from volunet.data.drawn import with_drawn
 from volunet.data.layout_folders import name_channels, read_declared
@@ -18,6 +17,7 @@ from volunet.data.pairs import in_order, missing_files, pair_folders
 from volunet.errors import ConfigError, DatasetError
 from volunet.findings import Finding
 from volunet.io.names import can_name_a_file, composed
+from volunet.space.dataset_labels import labels_of_nnunet
 from volunet.space.labels import Labels
 
 
@@ -65,35 +65,6 @@ def read_channel_names(names: Any) -> tuple[str, ...]:
     if not all(isinstance(name, str) and name for name in named):
         raise ConfigError(f'dataset.json: channels are named like {{"0": "CT"}}, got {names!r}.')
     return tuple(map(str, named))
-
-
-def labels_of_nnunet(table: Any) -> Labels:
-    """Labels from nnU-Net's table of name to value, or name to the values that a region unites.
-
-    A value that occurs in regions only becomes a structure of its own: called by the region that
-    holds it alone, else by its number.
-
-    Raises:
-        ConfigError: something else than whole numbers from 0 up, or lists of them.
-    """
-    if not isinstance(table, dict):
-        raise ConfigError(f'dataset.json: labels are like {{"liver": 1}}, got {table!r}.')
-    structures: dict[str, int] = {}
-    regions: dict[str, tuple[int, ...]] = {}
-    for name, value in table.items():
-        united = value if isinstance(value, list) else [value]
-        if not united or not all(type(v) is int for v in united):
-            raise ConfigError(f"dataset.json: label {name!r} needs whole numbers, got {value!r}.")
-        if len(united) == 1:
-            structures[name] = united[0]
-        else:
-            regions[name] = tuple(united)
-    ignore = structures.pop("ignore", None)
-    named = {0, *structures.values()}
-    for value in sorted({v for region in regions.values() for v in region} - named):
-        structures[str(value)] = value
-    values = {"structures": structures, "regions": regions, "ignore": ignore}
-    return build(Labels, values, at="dataset.json: labels")
 
 
 def _listed(root: Path, listed: Any) -> tuple[list[Case], list[Finding]]:

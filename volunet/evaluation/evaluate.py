@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from volunet.evaluation.values import ValueScore
 from volunet.findings import Finding, Refused, finding
 from volunet.io.atomic import write_text
 from volunet.io.masks import label_counts, read_mask
-from volunet.space.labels import Labels, labelled_from, read_labels
+from volunet.io.names import composed
+from volunet.space.dataset_labels import labels_of_msd
+from volunet.space.labels import OF_CASES, Labels, labelled_from, read_labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,8 @@ class Evaluation:
         summary: what `summary.json` holds.
         missing: ids of cases without a prediction, scored as empty masks.
         refused: ids of cases with a file that could not be used; they enter no mean.
-        findings: why they were refused.
+        findings: why they were refused; and a warning for each case that a labels.json names and
+            that is not here.
     """
 
     scores: tuple[Score, ...]
@@ -63,21 +67,21 @@ def evaluate(
         predictions: folder of masks.
         references: folder of masks of the same names; a suffix may differ.
         out: folder for `metrics.csv` and `summary.json`; nothing is written where it is None.
-        labels: what the values mean. Else `labels.json` beside the references' folder says it, and
-            without one labels are called by the values found in the references. What the
-            `labelled` of that file leaves out of a case is not scored there.
+        labels: what the values mean. Else `labels.json` beside the references' folder says it, or a
+            `dataset.json` there; without either labels are called by the values that are found.
+            What the `labelled` of that labels.json leaves out of a case is not scored there.
         tolerance_mm: of the surface Dice (NSD).
         only_predicted: leave references without a prediction out, instead of scoring them as empty.
         seed: of the bootstrap intervals.
 
     Raises:
         ConfigError: a folder is not there, a prediction has no reference, the tolerance is
-            negative, or labels.json says that something was drawn which is no label.
+            negative or no number, or labels.json says that something was drawn which is no label.
         Refused: there is no reference, or no prediction where only those count; two files have one
             case id; or no label is known.
         WriteError: the files could not be written.
     """
-    if not tolerance_mm >= 0:
+    if not (tolerance_mm >= 0 and isfinite(tolerance_mm)):
         raise ConfigError(f"The tolerance of NSD is 0 mm or more, got {tolerance_mm}.")
     found = pair_masks(Path(predictions), Path(references))
     pairs = [pair for pair in found if pair.prediction or not only_predicted]
@@ -88,12 +92,14 @@ def evaluate(
         labels = _labels_of(Path(references), pairs)
         drawn = _drawn(Path(references), labels)
     scores: list[Score] = []
-    findings: list[Finding] = []
+    findings = _strangers(drawn, found)
     for pair in pairs:
         rows, problems = _score_pair(pair, labels, tolerance_mm, drawn.get(pair.case_id))
         scores += rows
         findings += problems
-    summary = cases_of(found, scores, findings) | {"nsd_tolerance_mm": tolerance_mm}
+    summary = cases_of(found, scores, [f for f in findings if f.refuses]) | {
+        "nsd_tolerance_mm": tolerance_mm
+    }
     summary |= summarise(scores, labels, seed=seed)
     cases = summary["cases"]
     evaluation = Evaluation(
@@ -117,7 +123,7 @@ def _score_pair(
             return [replace(r, status="missing") if r.status == "ok" else r for r in rows], ()
         prediction = read_mask(pair.prediction, labels).volume
         return score_case(pair.case_id, reference, prediction, labels, **told), ()
-    except VolunetError as error:
+    except Exception as error:  # the others are scored
         return refused_rows(pair.case_id, labels, tolerance_mm), refusal_of(error, pair.case_id)
 
 
@@ -128,9 +134,10 @@ def none_predicted(predictions: Path) -> Finding:
     return finding("SET-EMPTY", message, advice=advice)
 
 
-def refusal_of(error: VolunetError, case_id: str) -> tuple[Finding, ...]:
+def refusal_of(error: Exception, case_id: str) -> tuple[Finding, ...]:
     """What an error that stopped the scoring of one case is told as."""
-    told = finding("RUN-FAILED", str(error))
+    kind = "" if isinstance(error, VolunetError) else f"{type(error).__name__}: "
+    told = finding("RUN-FAILED", f"{kind}{error}")
     found = error.findings if isinstance(error, Refused) else (told,)
     return tuple(f.at(case=case_id) for f in found)
 
@@ -150,28 +157,49 @@ def _drawn(references: Path, labels: Labels) -> dict[str, tuple[str, ...]]:
                 f"{path.name}: labelled says that {unknown} were drawn in {case_id}, which are no "
                 f"labels; known are {list(labels.names)}."
             )
-    return said
+    return {composed(case_id): names for case_id, names in said.items()}
+
+
+def _strangers(drawn: Collection[str], pairs: Iterable[Pair]) -> list[Finding]:
+    """A warning for each case of a labels.json that has no reference here."""
+    known = {pair.case_id for pair in pairs}
+    message = "labels.json: labelled names {!r}, which is no reference here."
+    return [finding("SET-LABELLED", message.format(name)) for name in drawn if name not in known]
 
 
 def _labels_of(references: Path, pairs: Iterable[Pair]) -> Labels:
-    """The labels declared beside the references, else those found in them."""
+    """The labels declared beside the references, else those found in references and predictions."""
     declared = beside(references)
-    if declared.is_file():
+    if declared.is_file() and set(read_values(declared)) - OF_CASES:
         return read_labels(declared)
-    values: set[int] = set()
-    findings: list[Finding] = []
-    for pair in pairs:
-        try:
-            voxels = read_mask(pair.reference).volume.voxels
-        except Refused as refused:  # told when the case is scored, if any can be
-            findings += [found.at(case=pair.case_id) for found in refused.findings]
-            continue
-        values.update(value for value in label_counts(voxels) if value)
-    if not values:
+    dataset = declared.with_name("dataset.json")
+    if dataset.is_file() and (table := read_values(dataset).get("labels")):
+        return labels_of_msd(table)
+    pairs = list(pairs)
+    values, findings = _values_of((pair.case_id, pair.reference) for pair in pairs)
+    # What was predicted and is in no reference is wrong everywhere, and scored so.
+    invented = ((pair.case_id, pair.prediction) for pair in pairs if pair.prediction)
+    if values:
+        values |= _values_of(invented)[0]
+    else:
         message = f"No reference in {references} holds a label, and there is no labels.json."
         empty = finding("LBL-ALL-EMPTY", message, advice="Check the references.")
         raise Refused(findings or [empty])
     return Labels.of_values(values)
+
+
+def _values_of(masks: Iterable[tuple[str, Path]]) -> tuple[set[int], list[Finding]]:
+    """The label values in masks by their cases' ids, and why some of them cannot be read."""
+    values: set[int] = set()
+    findings: list[Finding] = []
+    for case_id, path in masks:
+        try:
+            voxels = read_mask(path).volume.voxels
+        except Refused as refused:  # told when the case is scored, if any can be
+            findings += [found.at(case=case_id) for found in refused.findings]
+            continue
+        values.update(value for value in label_counts(voxels) if value)
+    return values, findings
 
 
 def cases_of(
@@ -201,6 +229,7 @@ def cases_of(
 
 
 def _write(out: Path, evaluation: Evaluation) -> None:
+    table, summary = to_csv(evaluation.scores), to_json(evaluation.summary)
     out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "metrics.csv", to_csv(evaluation.scores))
-    write_text(out / "summary.json", to_json(evaluation.summary))
+    write_text(out / "metrics.csv", table)
+    write_text(out / "summary.json", summary)

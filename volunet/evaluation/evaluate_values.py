@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from volunet.config import read_values
-from volunet.errors import ConfigError, VolunetError
+from volunet.errors import ConfigError
 from volunet.evaluation.evaluate import beside, cases_of, none_predicted, refusal_of
 from volunet.evaluation.pairs import Pair, pair_values
 from volunet.evaluation.summary import to_json
@@ -88,6 +88,8 @@ def evaluate_values(
     summary = cases_of(found, scores, [f for f in findings if f.refuses])
     summary = summarise_values(scores, names, seed=seed) | summary
     cases = summary["cases"]
+    changed = {f.case: f.code for f in findings if not f.refuses}
+    cases["values_changed"] = dict(sorted(changed.items()))
     evaluation = ValueEvaluation(
         tuple(scores), summary, tuple(cases["missing"]), tuple(cases["refused"]), tuple(findings)
     )
@@ -104,7 +106,7 @@ def _score_pair(pair: Pair, targets: Sequence[str]) -> tuple[list[ValueScore], t
         right = inspect(pair.reference, channels_in_file=True)
         predicted = inspect(pair.prediction, channels_in_file=True)
         rows = score_values(pair.case_id, right.volume, predicted.volume, targets)
-    except VolunetError as error:
+    except Exception as error:  # the others are scored
         return unscored(pair.case_id, targets, "refused"), refusal_of(error, pair.case_id)
     found = (*right.findings, *predicted.findings)
     return rows, tuple(f.at(case=pair.case_id) for f in found if f.code in CHANGES_VALUES)

@@ -154,7 +154,7 @@ def _surfaces(
         np.isin(reference[index], members),
         np.isin(prediction[index], members),
         grid.spacing,
-        diagonal_mm=float(np.linalg.norm(grid.extent_mm)),
+        image=grid.shape,
     )
 
 

@@ -1,7 +1,8 @@
 """Distances between the surfaces of two masks, in mm, after Nikolov et al. 2018.
 
 A surface element sits at every corner of voxels whose 2 x 2 x 2 neighbours are neither all inside
-nor all outside the mask; beyond the image is outside. Its area in mm^2 is that of the marching
+nor all outside the mask; beyond the image is outside, but for an image of one slice, which has no
+surface across it: there a contour is measured. Its area in mm^2 is that of the marching
 cubes' triangles for these eight neighbours at the scan's spacing, so that distances are weighted by
 how much surface they stand for and neither voxel size nor the direction of a surface biases them.
 
@@ -108,7 +109,7 @@ def surface_distances(
     prediction: NDArray[Any],
     spacing_mm: Sequence[float],
     *,
-    diagonal_mm: float | None = None,
+    image: Sequence[int] | None = None,
 ) -> SurfaceDistances:
     """The distances between the surfaces of two masks.
 
@@ -116,7 +117,7 @@ def surface_distances(
         reference: (I, J, K), nonzero is inside.
         prediction: (I, J, K), nonzero is inside.
         spacing_mm: distance between voxels along i, j and k.
-        diagonal_mm: of the whole image, where the masks are cut from a larger one.
+        image: shape (I, J, K) of the whole image, where the masks are cut from a larger one.
 
     Raises:
         ShapeError: the masks are not three-dimensional, or differ in shape.
@@ -127,12 +128,12 @@ def surface_distances(
             f"got {reference.shape} and {prediction.shape}."
         )
     spacing = np.asarray(spacing_mm, dtype=np.float64)
-    if diagonal_mm is None:
-        diagonal_mm = float(np.linalg.norm(reference.shape * spacing))
+    whole = np.array(reference.shape if image is None else image)
+    thin = tuple(bool(n == 1) for n in whole) if whole.max() > 1 else (False,) * 3
     masks = reference != 0, prediction != 0
     box = Box.around(masks[0] | masks[1]) or Box.whole(reference.shape)
     areas_of_codes, kernel = _tables(spacing)
-    codes = [_neighbour_codes(mask[box.index], kernel) for mask in masks]
+    codes = [_neighbour_codes(mask[box.index], kernel, thin) for mask in masks]
     ours, theirs = ((code != 0) & (code != ALL_INSIDE) for code in codes)
     areas = areas_of_codes[codes[0][ours]], areas_of_codes[codes[1][theirs]]
     there, back = _directed(ours, theirs, spacing), _directed(theirs, ours, spacing)
@@ -140,6 +141,7 @@ def surface_distances(
         _ascending(there, areas[0]),
         _ascending(back, areas[1]),
     )
+    diagonal_mm = float(np.linalg.norm(whole * spacing))
     return SurfaceDistances(there, back, there_areas, back_areas, diagonal_mm)
 
 
@@ -152,9 +154,16 @@ def _tables(spacing: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[
     return areas.double().numpy(), kernel.numpy().reshape(2, 2, 2).astype(np.uint8)
 
 
-def _neighbour_codes(mask: NDArray[np.bool_], kernel: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """One code for each corner of voxels: (I, J, K) to (I + 1, J + 1, K + 1)."""
-    padded = np.pad(mask, 1).astype(np.uint8)
+def _neighbour_codes(
+    mask: NDArray[np.bool_], kernel: NDArray[np.uint8], thin: tuple[bool, ...]
+) -> NDArray[np.uint8]:
+    """One code for each corner of voxels: (I, J, K) to (I + 1, J + 1, K + 1).
+
+    Across axes that are `thin` the mask goes on, so that walls stand there and no lids lie.
+    """
+    lids = [(0, 0) if along else (1, 1) for along in thin]
+    walls = [(1, 1) if along else (0, 0) for along in thin]
+    padded = np.pad(np.pad(mask, lids), walls, mode="edge").astype(np.uint8)
     i, j, k = (n + 1 for n in mask.shape)
     codes = np.zeros((i, j, k), dtype=np.uint8)
     for a, b, c in product((0, 1), repeat=3):

@@ -6,7 +6,8 @@ be darker. In all other channels only padding: the scan's lowest value, exactly,
 most 0.1 % of any training scan's foreground had that scan's lowest value. A voxel is air if it is
 so in every channel.
 
-Air is looked for on a lattice of about 4 mm, so whatever is at least 8 mm thick is found. What is
+Air is looked for on a lattice of about 4 mm, so whatever is at least 8 mm thick is found; in scans
+of voxels below 0.4 mm (of small animals, of specimens) the lattice is one of ten voxels. What is
 found must hold together: a part counts where at least `SUPPORT` of the 27 lattice points around one
 of its points are no air, which specks of noise are not. Air that is closed in by the body within a
 plane of the grid, such as lungs, is not left out, however dark.
@@ -29,10 +30,10 @@ from volunet.planning.any_plan import AnyPlan
 from volunet.planning.fingerprint import Fingerprint
 from volunet.space.box import Box
 from volunet.space.grid import Grid
+from volunet.space.lattice import LATTICE_MM, lattice_step
 from volunet.space.picture import is_picture
 from volunet.space.volume import Volume
 
-LATTICE_MM = 4.0
 SUPPORT = 4
 MARGIN_MM = 8.0
 """What a crop keeps around the body, beyond the reach of the lattice."""
@@ -88,22 +89,29 @@ class Body:
     """What is no air in a scan.
 
     Args:
-        points_mm: (n, 3) RAS+, one at least; a lattice with gaps of up to `step_mm`.
+        lattice: (I, J, K), some of the scan's voxels; one at least is no air.
+        scan: grid of all of them.
+        step: voxels from one point of the lattice to the next, along each axis.
     """
 
-    points_mm: NDArray[np.float64]
-    step_mm: float
+    lattice: NDArray[np.bool_]
+    scan: Grid
+    step: tuple[int, int, int]
 
     def on(self, grid: Grid) -> Cells:
         """The cells of a grid that lie within reach: a step of the lattice, and a voxel more."""
         spacing = np.array(grid.spacing)
         cell = np.maximum(np.rint(LATTICE_MM / spacing), 1).astype(int)
         count = -(-np.array(grid.shape) // cell)
-        reach = np.ceil((self.step_mm + spacing.max()) / (cell * spacing)).astype(int)
-        at = np.floor((grid.to_index(self.points_mm) + 0.5) / cell).astype(int) + reach
-        at = at[((at >= 0) & (at < count + 2 * reach)).all(axis=1)]
+        step_mm = float(np.max(np.array(self.step) * self.scan.spacing))
+        reach = np.ceil((step_mm + spacing.max()) / (cell * spacing)).astype(int)
         taken = np.zeros(count + 2 * reach, dtype=np.uint8)
-        taken[tuple(at.T)] = 1
+        for plane, inside in enumerate(self.lattice):  # all points at once would take gigabytes
+            index = np.insert(np.argwhere(inside), 0, plane, axis=1) * self.step
+            at = grid.to_index(self.scan.to_world(index))
+            at = np.floor((at + 0.5) / cell).astype(int) + reach
+            at = at[((at >= 0) & (at < count + 2 * reach)).all(axis=1)]
+            taken[tuple(at.T)] = 1
         taken = ndimage.maximum_filter(taken, size=tuple(2 * reach + 1))
         own = taken[tuple(slice(r, r + n) for r, n in zip(reach, count, strict=True))] > 0
         closed = [_closed_in(own, axis) for axis in range(3)]
@@ -125,18 +133,14 @@ def find_body(scan: Volume, plan: AnyPlan, fingerprint: Fingerprint) -> Body | N
     if None in allowed:
         return None
     turned = scan.reoriented("RAS")
-    step = [max(1, int(LATTICE_MM / mm)) for mm in turned.grid.spacing]
-    i, j, k = step
+    i, j, k = step = lattice_step(turned.grid)
     lattice = turned.voxels[:, ::i, ::j, ::k]
     no_air = np.zeros(lattice.shape[1:], dtype=np.bool_)
     for seen, voxels, level in zip(lattice, scan.voxels, allowed, strict=True):
         assert level is not None, "asked above"
         no_air |= seen > (voxels.min() if level == -np.inf else level)
-    kept = np.argwhere(_without_specks(no_air))
-    if not len(kept):
-        return None
-    step_mm = float(np.max(np.array(step) * turned.grid.spacing))
-    return Body(turned.grid.to_world(kept * step), step_mm)
+    _remove_specks(no_air)
+    return Body(no_air, turned.grid, step) if no_air.any() else None
 
 
 def air_level(plan: AnyPlan, fingerprint: Fingerprint, channel: int) -> float | None:
@@ -165,13 +169,20 @@ def margin_vox(grid: Grid) -> tuple[int, int, int]:
     return a, b, c
 
 
-def _without_specks(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The parts of a mask, connected by corners, that are thick somewhere."""
-    around = ndimage.uniform_filter(mask.astype(np.float32), size=3, mode="nearest") * 27
+def _remove_specks(mask: NDArray[np.bool_]) -> None:
+    """Leaves the parts of a mask, connected by corners, that are thick somewhere.
+
+    It takes `planning.foresight.LATTICE_BYTES` a point, the mask included.
+    """
+    around = mask.view(np.uint8)
+    for axis in range(3):
+        around = ndimage.correlate1d(around, (1, 1, 1), axis, output=np.uint8, mode="nearest")
     parts, count = ndimage.label(mask, np.ones((3, 3, 3)))
     thick = np.zeros(count + 1, dtype=np.bool_)
-    thick[parts[mask & (around > SUPPORT - 0.5)]] = True
-    return np.asarray(thick[parts])
+    for inside, near, part in zip(mask, around, parts, strict=True):
+        thick[part[inside & (near >= SUPPORT)]] = True
+    for inside, part in zip(mask, parts, strict=True):
+        inside &= thick[part]
 
 
 def _closed_in(mask: NDArray[np.bool_], axis: int) -> NDArray[np.bool_]:

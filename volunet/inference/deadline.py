@@ -117,8 +117,10 @@ def label_in_time(
     looks = len(labelling.engines) * len(effort.mirrors)
     if looks == 1 and labelling.frame(effort) == labelling.frame(effort.quick):
         return InTime(labels, 1.0)
-    kept_back = SLACK * (own_s + ending_s(labels))
     at_first = float(doubt.parts.sum())
+    if watch.left_s <= SLACK * own_s:  # nor is there time to find out how long the ending takes
+        return InTime(labels, 0.0 if at_first else 1.0)
+    kept_back = SLACK * (own_s + ending_s(labels))
     while doubt.parts.any():
         time_s = watch.left_s - kept_back
         windows = doubt.choose(int(time_s / (SLACK * watch.pace_s * looks))) if time_s > 0 else []

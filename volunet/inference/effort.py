@@ -8,6 +8,9 @@ from itertools import chain, combinations
 
 import torch
 
+from volunet.errors import ConfigError
+from volunet.planning.any_plan import AnyPlan
+from volunet.planning.plan import Plan
 from volunet.space.box import Box
 
 Wanted = Callable[[Box], bool]
@@ -50,3 +53,17 @@ class Effort:
     def quick(self) -> Effort:
         """The least look at all of an image: windows side by side, unmirrored."""
         return replace(self, overlap=0.0, mirror=())
+
+    def check_sides(self, plan: AnyPlan) -> None:
+        """Nothing, where mirrored looks leave left and right apart.
+
+        Networks that were imported from nnU-Net mirror as they were trained to.
+
+        Raises:
+            ConfigError: the plan's labels tell left from right, which a mirror would swap.
+        """
+        if isinstance(plan, Plan) and plan.labels.tells_sides and 0 in self.mirror:
+            raise ConfigError(
+                "This model tells left from right, and axis 0 runs from right to left: a mirrored "
+                "look along it takes one for the other. Mirror along axes 1 and 2 alone."
+            )

@@ -48,8 +48,10 @@ class Structures:
         """The structures, or all that are united in regions, of these names.
 
         Raises:
-            ConfigError: the model has none of a name.
+            ConfigError: the model has none of a name, or no name was given.
         """
+        if not names:
+            raise ConfigError("A region of interest needs the name of one structure at least.")
         known = {name: (value,) for name, value in labels.structures.items()} | labels.regions
         if unknown := [name for name in names if name not in known]:
             raise ConfigError(

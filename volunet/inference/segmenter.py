@@ -96,6 +96,7 @@ class Segmenter:
 
     def with_effort(self, effort: Effort) -> Segmenter:
         """The same model, looking so hard; at all of a scan, where values are estimated."""
+        effort.check_sides(self.plan)
         if self.plan.targets is not None:
             effort = replace(effort, crop=False, skip_air=False)
         return replace(self, effort=effort)

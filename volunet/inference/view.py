@@ -99,10 +99,11 @@ def view_scan(
         Refused: the place is not in the scan.
     """
     asked = trusted and (effort.crop or effort.skip_air)
-    body = find_body(scan, plan, fingerprint) if asked else None
     prepared = None if isinstance(plan, Plan) else plan.prepare(scan)
     grid = plan.grid_for(scan.grid) if prepared is None else prepared.grid
+    body = find_body(scan, plan, fingerprint) if asked else None
     cells = None if body is None else body.on(grid)
+    del body  # a map as large as the scan may be
     box = Box.whole(grid.shape)
     if place is not None:
         box = with_margin(place.on(grid), plan.patch, grid.shape)

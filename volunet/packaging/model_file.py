@@ -132,7 +132,7 @@ def save_model(  # noqa: PLR0913 - a model file has this many parts
         intended_use=intended_use,
     )
     path = write_text(folder / "model.json", to_json(model))
-    for old in folder.glob("weights_*.safetensors"):
+    for old in folder.glob(f"weights_{'[0-9a-f]' * 12}.safetensors"):  # others are not ours
         if old.name not in digests:
             old.unlink()
     return path

@@ -16,6 +16,7 @@ from volunet.planning.memory import count_weights, widest_maps
 from volunet.planning.nnunet_plan import NnunetPlan
 from volunet.planning.plan import Plan
 from volunet.space.grid import Grid
+from volunet.space.lattice import lattice_points
 from volunet.space.lookup import as_axes, index_map
 
 PROCESS_BYTES = 0.31e9
@@ -39,6 +40,8 @@ CUDA_BYTES = 0.6e9
 """What a process takes of a GPU before it computes."""
 BLOCKS_BYTES = 0.05e9
 """Blocks of the scan that are resampled, and blocks of labels that are written, at a time."""
+LATTICE_BYTES = 8
+"""What looking for the body takes for each point of its lattice."""
 EDGE = 0.05
 """Part of the voxels that lie at the edge of a structure, whose logits are blended one by one."""
 
@@ -131,9 +134,11 @@ def inference_demand(
         )
     slab, sums = _ring_bytes(plan, grid, scan.grid, way)
     network, trial, answers = _network_bytes(plan, way)
-    # One after another: reading, preparing, trying engines, looking, and tidying the labels.
+    # One after another: reading, looking for the body, preparing, trying engines, looking at
+    # windows, and tidying the labels.
     steps = [
         (scan.reading_bytes - scan.nbytes, 0.0, 0.0, 0.0),
+        (LATTICE_BYTES * lattice_points(scan.grid), 0.0, 0.0, 0.0),
         (_preparing_bytes(plan, scan, image), 0.0, 0.0, 0.0),
         (image, 0.0, trial, 0.0),
         (image, labels * (1 + way.hurried) + slab, network, sums),
@@ -213,5 +218,4 @@ def _preparing_bytes(plan: AnyPlan, scan: Header, image: float) -> float:
         plan, NnunetPlan
     ):  # a mask, a channel in float32, and the channel between two axes
         return image + voxels * (1 + 4) + max(4.0 * voxels, image / len(plan.channels))
-    tilted = as_axes(index_map(scan.grid, plan.grid_for(scan.grid))) is None
-    return image + (scan.nbytes if tilted else 0)
+    return image

@@ -114,12 +114,33 @@ def training_dtype(device: torch.device | str) -> torch.dtype:
 
 
 def host_memory_bytes() -> int:
-    """Memory of the machine, or the limit of the container, whichever is less."""
+    """Memory of the machine, or the least limit of a container or a cluster's job."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = Path("/sys/fs/cgroup/memory.max")
-    if limit.is_file() and (text := limit.read_text().strip()).isdigit():
-        return min(total, int(text))
-    return total
+    return min([total, *memory_limits(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))])
+
+
+def memory_limits(groups: Path, root: Path) -> list[int]:
+    """The limits, in bytes, of the control groups of a process, and of those that they are part of.
+
+    Args:
+        groups: its groups, as Linux tells them, of version 2 or 1; [] where there is no such file.
+        root: where the system mounts groups.
+    """
+    lines = groups.read_text().splitlines() if groups.is_file() else []
+    found = []
+    for kinds, place in (line.split(":", 2)[1:] for line in lines):
+        if kinds and "memory" not in kinds.split(","):
+            continue
+        top = root / "memory" if kinds else root
+        inner = top / place.strip("/")
+        name = "memory.limit_in_bytes" if kinds else "memory.max"
+        for folder in (inner, *inner.parents):
+            limit = folder / name
+            if limit.is_file() and (text := limit.read_text().strip()).isdigit():
+                found.append(int(text))
+            if folder == top:
+                break
+    return found
 
 
 def allow_open_files(count: int) -> None:

@@ -102,7 +102,26 @@ def make_plan(
     open_ones = {name for name in ("batch", "recompute") if name not in fixed}
     fitting = fit_memory(made, machine, free=open_ones)
     check_learnable(fitting)
+    _check_unclipped(fitting, fingerprint)
     return fitting
+
+
+def _check_unclipped(plan: Plan, fingerprint: Fingerprint) -> None:
+    """Nothing, where what a network adds its answers to is not clipped beforehand.
+
+    Raises:
+        ConfigError: it is; the network would learn to add what was cut off, and it would be added
+            to what was not.
+    """
+    for name in plan.added:
+        place = plan.channels.index(name)
+        intensity, (low, high) = plan.intensities[place], fingerprint.image_range(place)
+        if intensity.scheme == "set" and not (intensity.low <= low and high <= intensity.high):  # type: ignore[operator]
+            raise ConfigError(
+                f"The network corrects {name}, which reaches from {low:.6g} to {high:.6g}, and "
+                f"plan.intensities clips it to [{intensity.low:.6g}, {intensity.high:.6g}]. Give "
+                "bounds that clip nothing, or plan.corrects = false."
+            )
 
 
 def _intensities(
@@ -137,11 +156,12 @@ def explain_slices(fingerprint: Fingerprint, fixed: Mapping[str, Any]) -> Slices
 
     Args:
         fixed: fields of `Plan` that the user wants so. A network that is wanted for its patch or
-            its kernels sees volumes, as they do.
+            its kernels sees volumes, as they do; but slices, where the patch or the scans are one.
     """
     spacing, shape = _aim(fingerprint, fixed)
     shaped = {"patch", "kernels", "strides"} & set(fixed)
-    wanted = fixed.get("dimensions", 3 if shaped else None)
+    own = 2 if 1 in fixed.get("patch", shape) else 3
+    wanted = fixed.get("dimensions", own if shaped else None)
     if wanted == 2 and 1 in fixed.get("patch", ()):
         shape = fixed["patch"]  # whose axis of one voxel is the one that is wanted
     return choose_slices(shape, spacing, wanted)

@@ -137,8 +137,7 @@ class Plan(NetworkPlan):
         """The scan as the network wants it: float32 (C, *grid_for(scan.grid).shape).
 
         The scan is turned first, which moves voxels without changing them, so that the result
-        does not depend on how a file's axes run. Beside the result no copy of the scan is made,
-        but for one in its own type where its grid is tilted against the plan's.
+        does not depend on how a file's axes run. Beside the result no copy of the scan is made.
 
         Args:
             box: the part of that grid that is wanted. Where a channel is scaled by what the whole

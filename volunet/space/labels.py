@@ -26,7 +26,10 @@ OF_CASES = frozenset({"channels", "labelled", "targets"})
 COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 CHUNK = 1 << 20
 """Voxels that are looked up at a time."""
-SIDE = re.compile(r"(?<![a-z0-9])(?:left|right|l|r)(?![a-z0-9])", re.IGNORECASE)
+SIDE = re.compile(
+    r"(?i:left|right)|(?i:(?<![a-z0-9])(?:lt|rt|l|r)(?![a-z0-9]))"  # leftKidney, kidney_l, l-kidney
+    r"|(?:Lt|Rt)(?![a-z])|(?<=[a-z])[LR](?![A-Za-z0-9])"  # KidneyLt, kidneyL
+)
 
 
 class Labels(Settings):

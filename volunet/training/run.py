@@ -108,20 +108,20 @@ class Run:
 
     def _draw(self) -> Batch:
         plan, settings = self.plan, self._augmentation
-        margin = plan.margin
-        wide = _wider(plan.patch, margin)
+        margin, patch = plan.margin, self.settings.growth.patch_at(self.clock.progress, plan)
+        wide = _wider(patch, margin)
         source = source_size(settings, wide, plan.spacing, flat=plan.flat)
         share = self.settings.foreground_share
         draws = draw_patches(
             self.train,
-            plan.patch,
+            patch,
             plan.batch,
             foreground_share=share,
             rng=self.rng,
             repeats=self._repeats,
         )
         change = draw_change(settings, plan.batch, plan.spacing, self.rng, flat=plan.flat)
-        cut = cut_patches(self.train, draws, plan.patch, source=source, mirrored=any(margin))
+        cut = cut_patches(self.train, draws, patch, source=source, mirrored=any(margin))
         swaps, device = _swaps(plan), self.parts.device
         image, label = apply_change(
             change,
@@ -130,7 +130,7 @@ class Run:
             wide,
             swaps=swaps,
         )
-        inner = Box(margin, tuple(m + p for m, p in zip(margin, plan.patch, strict=True)))
+        inner = Box(margin, tuple(m + p for m, p in zip(margin, patch, strict=True)))
         label = label[inner.index]
         drawn = swap_drawn(change, cut.drawn, swaps)
         drawn = None if drawn is None else drawn.to(device, non_blocking=True)

@@ -9,6 +9,7 @@ from pydantic import Field
 from volunet.config import Settings
 from volunet.data.augmentation import Augmentation
 from volunet.models.inflation import Inflation
+from volunet.training.growth import Growth
 from volunet.training.losses.settings import LossSettings
 from volunet.training.optim import Optimisation
 
@@ -20,6 +21,7 @@ class Training(Settings):
         optimisation: how weights are moved.
         loss: what is minimised.
         augmentation: how patches are changed.
+        growth: how patches grow as the budget is spent.
         foreground_share: share of patches centred on a structure.
         rare_below: share of cases with a structure below which it is rare, and its cases are drawn
             more often (repeat factor sampling); 0 for all alike.
@@ -37,6 +39,7 @@ class Training(Settings):
     optimisation: Optimisation = Optimisation()
     loss: LossSettings = LossSettings()
     augmentation: Augmentation = Augmentation()
+    growth: Growth = Growth()
     foreground_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     rare_below: Annotated[float, Field(ge=0, le=1)] = 0.1
     average_power: Annotated[float, Field(ge=1)] = 10.0

@@ -150,18 +150,23 @@ class AutoEngine:
         Args:
             image: (C, *S), a scan as the network wants it, to try engines on. Without one it is
                 noise, and the choice holds until a scan is seen.
-            like: an engine of the same ensemble: what it chose is tried alone, against torch.
+            like: an engine of the same ensemble: what it chose is tried first, against torch.
 
         Raises:
-            ModelError: no engine of those asked for agrees with torch in float32; it is not tried
-                again.
+            ModelError: no engine of those asked for agrees with torch; it is not tried again.
         """
-        self._stand_in = None
+        self._stand_in, every = None, self._candidates
+        images = None if image is None else torch.from_numpy(image)[None]
         if like is not None and self._choice is None:
             winner = like.settle(image).winner
-            kept = tuple(c for c in self._candidates if c in (winner, REFERENCE))
-            self._candidates = kept or self._candidates
-        return self._settle_on(None if image is None else torch.from_numpy(image)[None])
+            self._candidates = tuple(c for c in every if c in (winner, REFERENCE)) or every
+        try:
+            return self._settle_on(images)
+        except ModelError:
+            if self._candidates == every:
+                raise
+            self._candidates, self._failure = every, None  # the others were asked for as well
+            return self._settle_on(images)
 
     def _settle_on(self, images: Tensor | None) -> Choice:
         with self._lock:

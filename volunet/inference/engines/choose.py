@@ -155,9 +155,9 @@ class Bench:
             rows[place] = rows[place].model_copy(update={"verdict": verdict})
         content = self.content(Candidate(rows[chosen].engine, rows[chosen].precision))
         sha256 = hashlib.sha256(content).hexdigest() if content else ""
-        unseen = rows[chosen].dice is None and self.network.rule is not NO_CLASSES
-        half = [row for row in rows if row.precision != "fp32"]
-        weak = unseen and (rows[chosen] in half or any(map(_was_set_aside, half)))
+        unseen = all(row.dice is None for row in rows) and self.network.rule is not NO_CLASSES
+        halved = rows[chosen].precision != "fp32"
+        weak = unseen and (halved or any(map(_was_set_aside, rows)))
         seen = "bare" if seen == "scan" and weak else seen
         return Choice(rows=tuple(rows), chosen=chosen, seen=seen, sha256=sha256)
 

@@ -6,7 +6,9 @@ segment (50 s), and its windows are slower than channels-last bfloat16.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,9 @@ DTYPES: dict[Precision, torch.dtype] = {
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
 }
+
+FLAG = threading.RLock()
+"""Held while a flag of the whole process is other than the host set it."""
 
 
 def to_channels_last(module: nn.Module) -> None:
@@ -74,10 +79,20 @@ class TorchEngine:
         """Computes in the engine's type, be it float32, for which cuDNN takes TF32 if it may."""
         if self.dtype != torch.float32:
             return torch.autocast(self.device.type, self.dtype)
-        cudnn = torch.backends.cudnn
-        return cudnn.flags(
+        return _without_tf32() if self.device.type == "cuda" else nullcontext()
+
+
+@contextmanager
+def _without_tf32() -> Iterator[None]:
+    """One thread at a time, as the flag is the process's: each puts back what it found."""
+    cudnn = torch.backends.cudnn
+    with (
+        FLAG,
+        cudnn.flags(
             enabled=cudnn.enabled,
             benchmark=cudnn.benchmark,
             deterministic=cudnn.deterministic,
             allow_tf32=False,
-        )
+        ),
+    ):
+        yield

@@ -55,7 +55,7 @@ def optimiser(method: str, rate: str, *more: str) -> tuple[str, ...]:
 
 LINE = f'{OPTIM}.decay="linear"'
 GROWTH = "training.growth"
-GATES, RESIDUAL = "plan.attention=true", "plan.residual=true"
+PLAIN, RESIDUAL, GATES = "plan.residual=false", "plan.residual=true", "plan.attention=true"
 GROUPS = {
     "optimisers": (
         Experiment("AdamW, 0.002 (was the default)", optimiser("adamw", "0.002")),
@@ -81,8 +81,8 @@ GROUPS = {
         Experiment("fine-tuned, encoder frozen", (f"{OPTIM}.freeze_encoder=true",), tuned=True),
     ),
     "gates": (
-        Experiment("plain"),
-        Experiment("plain, gates", (GATES,)),
+        Experiment("plain", (PLAIN,)),
+        Experiment("plain, gates", (PLAIN, GATES)),
         Experiment("residual", (RESIDUAL,)),
         Experiment("residual, gates", (RESIDUAL, GATES)),
     ),
@@ -94,7 +94,7 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     rows = []
     for experiment in GROUPS[options.group]:
-        if not options.only or any(experiment.name.startswith(one) for one in options.only):
+        if not options.only or experiment.name in options.only:
             measure(experiment, options)
     for experiment in GROUPS[options.group]:
         if (path := options.work / f"{slug(experiment)}.json").exists():
@@ -124,7 +124,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=420)
     parser.add_argument("--budget", help="a time, such as 10m, instead of steps")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="*", help="beginnings of names")
+    parser.add_argument("--only", nargs="*", help="names of rows")
     parser.add_argument("--from", type=Path, dest="start", help="a model that is fine-tuned")
     parser.add_argument("--keep", required=True, help="name under benchmarks/results")
     return parser.parse_args()

@@ -101,7 +101,8 @@ def train_volunet(sizes: Sizes, steps: int, folder: Path, options: argparse.Name
     run = folder / "volunet"
     sides = [[2, 2, 2]] * (len(sizes.features) - 1), [[3, 3, 3]] * len(sizes.features)
     plan = {"patch": sizes.patch, "batch": sizes.batch, "features": sizes.features}
-    plan |= dict(zip(("strides", "kernels"), sides, strict=True)) | {"spacing": [1, 1, 1]}
+    plan |= dict(zip(("strides", "kernels"), sides, strict=True))
+    plan |= {"spacing": [1, 1, 1], "residual": False}
     changes = [f"plan.{key}={json.dumps(value)}" for key, value in plan.items()]
     changes += ["training.log_steps=1", "training.validations=1"]
     words = [VOLUNET, "train", options.data, "-o", run, "--budget", f"{steps}steps"]

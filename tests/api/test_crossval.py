@@ -14,6 +14,7 @@ from tests.api.held_out import write_case
 from volunet.api.asked import Wanted, Watch
 from volunet.api.crossval import cross_validate
 from volunet.errors import ConfigError, Stopped
+from volunet.findings import Refused
 from volunet.packaging.model_file import read_model_file
 from volunet.recipe import Recipe
 
@@ -160,3 +161,44 @@ def test_folds_of_a_column_may_have_any_numbers(dataset, wanted, tmp_path):
     assert set(rows_of(tmp_path / "cv" / "validation" / "metrics.csv")) == {
         f"case_{n}" for n in range(CASES)
     }
+
+
+def test_a_leak_that_is_waived_stands_in_the_record(dataset, wanted, tmp_path):
+    for kind in ("images", "labels"):
+        first, second = sorted((dataset / kind).iterdir())[:2]
+        second.write_bytes(first.read_bytes())
+    splits = tmp_path / "splits.json"
+    splits.write_text(json.dumps([{"train": ["case_0", "case_2"], "val": ["case_1"]}]))
+    asked = replace(wanted, splits=splits)
+    with pytest.raises(Refused, match="SET-LEAK"):
+        vn.train(dataset, tmp_path / "run", RECIPE, wanted=asked)
+    waived = replace(asked, accept=("SET-LEAK",))
+    done = vn.train(dataset, tmp_path / "run", RECIPE, wanted=waived)
+    kept = json.loads((tmp_path / "run" / "run.json").read_text())["findings"]
+    for codes in ([f.code for f in done.findings], [f["code"] for f in kept]):
+        assert "SET-LEAK" in codes
+
+
+def test_the_same_image_in_two_files_is_a_leak(dataset, wanted, tmp_path):
+    image = nib.load(dataset / "images" / "case_0.nii.gz")
+    nib.save(image, dataset / "images" / "case_1.nii")
+    (dataset / "images" / "case_1.nii.gz").unlink()
+    splits = tmp_path / "splits.json"
+    splits.write_text(json.dumps([{"train": ["case_0", "case_2"], "val": ["case_1"]}]))
+    with pytest.raises(Refused, match="in files that differ"):
+        vn.train(dataset, tmp_path / "run", RECIPE, wanted=replace(wanted, splits=splits))
+
+
+def test_what_was_found_before_a_pause_is_still_told_after_it(dataset, wanted, tmp_path):
+    declared = json.loads((dataset / "labels.json").read_text())
+    declared["labels"]["cube"] = 2  # which no case has
+    (dataset / "labels.json").write_text(json.dumps(declared))
+    whole = vn.train(dataset, tmp_path / "whole", RECIPE, wanted=wanted)
+    asked = iter([False, False, True])
+    watch = Watch(should_stop=lambda: next(asked))
+    with pytest.raises(Stopped):
+        vn.train(dataset, tmp_path / "run", RECIPE, wanted=wanted, watch=watch)
+    again = vn.train(dataset, tmp_path / "run", RECIPE, wanted=wanted)
+    told = {(f.code, f.case) for f in whole.findings}
+    assert told
+    assert {(f.code, f.case) for f in again.findings} == told

@@ -1,5 +1,7 @@
 """What a run takes over from the model that it starts from, and what it does not."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -150,6 +152,7 @@ def test_a_model_takes_the_place_of_its_own_weights_and_of_nobody_elses(folder):
     for path in theirs:
         path.write_bytes(b"theirs")
     before = {p.name for p in (folder / "model").glob("weights_*")}
+    shutil.rmtree(folder / "validation")
     write_run(folder, {name: w + 1 for name, w in noise_weights().items()})
     after = {p.name for p in (folder / "model").glob("weights_*")}
     assert all(path.read_bytes() == b"theirs" for path in theirs)

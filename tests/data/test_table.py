@@ -110,9 +110,10 @@ def test_columns_that_name_their_channels_are_brought_into_the_order_of_labels_j
     dataset = find_dataset(table(tmp_path, text))
     assert dataset.channels == ("T2", "T1")
     assert [path.name for path in dataset.cases[0].images] == ["b.nii.gz", "a.nii.gz"]
-    recipe = Recipe(channels=("T1", "T2"))
-    with pytest.raises(ConfigError, match="the same in another order"):
-        open_dataset(tmp_path / "list.csv", recipe)
+    for channels in (("T1", "T2"), ("T1", "FLAIR")):
+        with pytest.raises(ConfigError, match="in another order"):
+            open_dataset(tmp_path / "list.csv", Recipe(channels=channels))
+    assert open_dataset(tmp_path / "list.csv", Recipe(channels=("A", "B"))).channels == ("A", "B")
 
 
 def test_files_of_a_table_that_are_missing_are_refused_with_the_nearest_names(tmp_path):

@@ -59,7 +59,8 @@ def test_folders_become_a_table_and_a_summary(folders, tmp_path):
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary == found.summary
     assert summary["cases"] == {
-        "n": 3, "n_scored": 2, "missing": ["site__c"], "refused": {}, "left_out": []
+        "n": 3, "n_scored": 2, "missing": ["site__c"], "refused": {}, "left_out": [],
+        "values_changed": {},
     }  # fmt: skip
     mae = summary["targets"]["target"]["mae"]
     assert (mae["n"], mae["mean"]) == (2, pytest.approx(7.5, abs=1e-4))

@@ -47,7 +47,7 @@ def test_every_row_is_that_of_its_plain_mask(maps):
     assert [s.label for s in scores] == ["liver", "spleen", "tumour", "all", "either"]
     for score, values in zip(scores, [(5,), (7,), (205,), (5, 205), (205, 7)], strict=True):
         a, b = (np.isin(m, values) & judged for m in maps)
-        expected = surface_distances(a, b, SPACING)
+        expected = surface_distances(a, b, SPACING, image=a.shape)
         np.testing.assert_equal(score.dice, 2 * (a & b).sum() / ((a.sum() + b.sum()) or np.nan))
         np.testing.assert_equal(score.iou, (a & b).sum() / ((a | b).sum() or np.nan))
         np.testing.assert_equal(score.hd95_mm, expected.hausdorff())

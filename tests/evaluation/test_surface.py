@@ -194,7 +194,7 @@ def test_in_an_image_of_one_slice_contours_are_measured_as_deepmind_does_in_a_pl
 ):
     thin = [np.moveaxis(mask, 2, axis) for mask in masks]
     along = [mm for n, mm in enumerate(spacing) if n != axis]
-    ours = surface_distances(*thin, spacing)
+    ours = surface_distances(*thin, spacing, image=thin[0].shape)
     theirs = surface_distance.compute_surface_distances(*(m[..., 0] for m in masks), along)
     averages = surface_distance.compute_average_surface_distance(theirs)
     np.testing.assert_allclose(ours.average_distances, averages, rtol=1e-6, atol=1e-9)
@@ -205,7 +205,7 @@ def test_in_an_image_of_one_slice_contours_are_measured_as_deepmind_does_in_a_pl
 
 def test_two_discs_are_as_far_apart_as_their_rims():
     far = np.hypot(*(np.indices((120, 120)) - 60))[..., None]
-    found = surface_distances(far <= 50, far <= 40, (1, 1, 1))
+    found = surface_distances(far <= 50, far <= 40, (1, 1, 1), image=far.shape)
     assert found.hausdorff(95) == pytest.approx(10, abs=1)
     assert found.assd == pytest.approx(10, abs=0.5)
     assert found.surface_dice(1) == 0
@@ -225,4 +225,4 @@ def test_a_mask_of_one_slice_in_a_larger_image_has_two_sides():
 
 def test_an_image_of_one_voxel_is_no_empty_mask():
     one = np.ones((1, 1, 1), dtype=bool)
-    assert surface_distances(one, one, (1, 1, 1)).assd == 0
+    assert surface_distances(one, one, (1, 1, 1), image=(1, 1, 1)).assd == 0

@@ -279,3 +279,12 @@ def test_what_is_fixed_stays_and_the_rest_is_chosen_to_fit(fixed):
 def test_what_cannot_be_fixed_is_refused_with_its_name(fixed, says):
     with pytest.raises(ConfigError, match=says):
         make_plan(noise_facts(HIPPOCAMPUS), ("MR",), LABELS, SMALL, fixed=fixed)
+
+
+@pytest.mark.parametrize(
+    ("fixed", "residual"),
+    [({}, True), ({"residual": False}, False), ({"family": "nnunet"}, False)],
+)
+def test_u_nets_that_segment_have_residual_blocks_unless_told_otherwise(fixed, residual):
+    plan = make_plan(noise_facts(HIPPOCAMPUS), ("MR",), LABELS, SMALL, fixed=fixed)
+    assert plan.residual == residual

@@ -126,7 +126,8 @@ class _Table:
         for look in tuple(self.looks):
             if look not in self.looks:  # there is no time for it
                 continue
-            kind = (_tiling(grid, plan, look).starts, look.mirror, look.skip_air and has_air)
+            # Where a scan is cropped, windows that stand alike on all of it may not on the part.
+            kind = look if has_air else (_tiling(grid, plan, look).starts, look.mirror)
             if kind not in seen:
                 seen[kind] = self._segment(look, read, drawn, accept)
             if look == self.looks[0] and not self.rows:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from volunet.api.asked import Wanted, Watch
 from volunet.api.planning import plan_for
 from volunet.api.run_folder import RunFolder
 from volunet.api.starting import Starting
-from volunet.data.cache import PreparedCases
+from volunet.data.cache import Prepared, PreparedCases
 from volunet.data.cases import Dataset
 from volunet.data.occurrence import find_untrained
 from volunet.data.splits import Split
@@ -112,10 +113,7 @@ def prepare_job(
         )
         sides.append(list(made.ready))
         findings += made.findings
-    values = plan.labels.values
-    train, held_out = ({values[c - 1] for case in side for c in case.foreground} for side in sides)
-    findings += find_untrained(train, held_out, plan.labels)
-    findings += refuse_if_needed(find_twins(*sides), wanted.accept)
+    findings += _of_both_sides(*sides, plan.labels, wanted)
     if not sides[0]:
         raise none_left("No case is left to train on.", findings)
     job = Job(
@@ -131,6 +129,18 @@ def prepare_job(
         encoder_weights=wanted.encoder_weights,
     )
     return job, tuple(findings)
+
+
+def _of_both_sides(
+    train: Sequence[Prepared], held_out: Sequence[Prepared], labels: Labels, wanted: Wanted
+) -> list[Finding]:
+    """What the cases to learn from have too much or too little of, by those held out."""
+    values = labels.values
+    learnt, asked = (
+        {values[c - 1] for case in side for c in case.foreground} for side in (train, held_out)
+    )
+    twins = refuse_if_needed(find_twins(train, held_out), wanted.accept)
+    return [*find_untrained(learnt, asked, labels), *twins]
 
 
 def refuse_to_mix_sides(labels: Labels, recipe: Recipe) -> None:

@@ -21,8 +21,8 @@ from volunet.findings import Refused
 
 FAULT, USAGE, SOME_NOT_OK, NONE_OK, CAN_GO_ON = 1, 2, 3, 4, 75
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-PLACE = (errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL)
-PLACE += (errno.EACCES, errno.EPERM, errno.EROFS, errno.EXDEV, errno.ELOOP)
+PLACE = {errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL}
+PLACE |= {errno.EACCES, errno.EPERM, errno.EROFS, errno.EXDEV, errno.ELOOP}
 """What a place that cannot be used says; a mistake of whoever gave it."""
 
 LAYOUT = {"SET-UNPAIRED", "SET-LEAK", "SET-DUPLICATE-ID"}

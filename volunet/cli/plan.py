@@ -107,7 +107,7 @@ def tell_plan(
         ("time", f"{budget} of training and validation"),
         ("work of a training step", f"{work:.0f} GFLOP"),
         (
-            "peak memory of training",
+            "peak memory of training steps",
             f"about {training_bytes(made, half=half) / GB:.1f} GB"
             + ", feature maps computed again" * made.recompute,
         ),

@@ -117,7 +117,8 @@ def surface_distances(
         reference: (I, J, K), nonzero is inside.
         prediction: (I, J, K), nonzero is inside.
         spacing_mm: distance between voxels along i, j and k.
-        image: shape (I, J, K) of the whole image, where the masks are cut from a larger one.
+        image: shape (I, J, K) of the whole image, which the masks may be cut from. Along an axis of
+            one voxel it has no surface. Without it the masks are taken for bodies in empty space.
 
     Raises:
         ShapeError: the masks are not three-dimensional, or differ in shape.
@@ -129,7 +130,8 @@ def surface_distances(
         )
     spacing = np.asarray(spacing_mm, dtype=np.float64)
     whole = np.array(reference.shape if image is None else image)
-    thin = tuple(bool(n == 1) for n in whole) if whole.max() > 1 else (False,) * 3
+    is_slice = image is not None and whole.max() > 1
+    thin = tuple(is_slice and bool(n == 1) for n in whole)
     masks = reference != 0, prediction != 0
     box = Box.around(masks[0] | masks[1]) or Box.whole(reference.shape)
     areas_of_codes, kernel = _tables(spacing)

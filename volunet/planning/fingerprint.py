@@ -212,7 +212,7 @@ def top_of(image: Volume) -> int:
 def _take_channel(voxels: NDArray[np.float32], inside: NDArray[np.bool_]) -> ChannelFacts:
     labelled = voxels[inside].astype(np.float64)
     return ChannelFacts(
-        image=_quantiles(voxels.ravel()),
+        image=_spread(voxels),
         foreground=_quantiles(labelled) if labelled.size else (),
         count=labelled.size,
         mean=float(labelled.mean()) if labelled.size else 0.0,
@@ -224,15 +224,21 @@ def _take_all(voxels: NDArray[Any]) -> ChannelFacts:
     """The facts of a channel (I, J, K) of which every voxel counts."""
     sums = [(float(v.sum()), float(np.square(v).sum())) for v in map(_float64, voxels)]
     first, second = np.array(sums).sum(axis=0) / voxels.size
-    step = ceil((voxels.size / MOST_SORTED) ** (1 / 3))
-    quantiles = _quantiles(_float64(voxels[::step, ::step, ::step]).ravel())
+    spread = _spread(voxels)
     return ChannelFacts(
-        image=(float(voxels.min()), *quantiles[1:-1], float(voxels.max())),
-        foreground=(float(voxels.min()), *quantiles[1:-1], float(voxels.max())),
+        image=spread,
+        foreground=spread,
         count=voxels.size,
         mean=float(first),
         sd=float(np.sqrt(max(second - first**2, 0.0))),
     )
+
+
+def _spread(voxels: NDArray[Any]) -> tuple[float, ...]:
+    """Least and largest value, and quantiles between them of `MOST_SORTED` voxels at even steps."""
+    step = ceil((voxels.size / MOST_SORTED) ** (1 / 3))
+    _, *inner, _ = _quantiles(_float64(voxels[::step, ::step, ::step]).ravel())
+    return (float(voxels.min()), *inner, float(voxels.max()))
 
 
 def _float64(voxels: NDArray[Any]) -> NDArray[np.float64]:

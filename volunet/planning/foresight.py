@@ -134,8 +134,7 @@ def inference_demand(
         )
     slab, sums = _ring_bytes(plan, grid, scan.grid, way)
     network, trial, answers = _network_bytes(plan, way)
-    # One after another: reading, looking for the body, preparing, trying engines, looking at
-    # windows, and tidying the labels.
+    # In turn: reading, looking for the body, preparing, trying engines, looking, tidying.
     steps = [
         (scan.reading_bytes - scan.nbytes, 0.0, 0.0, 0.0),
         (LATTICE_BYTES * lattice_points(scan.grid), 0.0, 0.0, 0.0),

@@ -22,6 +22,7 @@ from volunet.planning.rules import (
     choose_shape,
     choose_slices,
     choose_spacing,
+    chooses_residual,
     largest_batch,
     patch_voxels,
     spacing_of_size,
@@ -91,6 +92,7 @@ def make_plan(
         "patch": wanted,
         "intensities": _intensities(channels, fingerprint, clips=not targets),
         **stages,
+        "residual": chooses_residual(fixed.get("family", "unet"), estimates=bool(targets)),
         **(plan_targets(targets, channels, fingerprint) if targets else {}),
     }
     patch, overlap = _fit_windows(Plan.model_construct(**{**values, **fixed}))
@@ -102,12 +104,11 @@ def make_plan(
     open_ones = {name for name in ("batch", "recompute") if name not in fixed}
     fitting = fit_memory(made, machine, free=open_ones)
     check_learnable(fitting)
-    _check_unclipped(fitting, fingerprint)
-    return fitting
+    return _unclipped(fitting, fingerprint)
 
 
-def _check_unclipped(plan: Plan, fingerprint: Fingerprint) -> None:
-    """Nothing, where what a network adds its answers to is not clipped beforehand.
+def _unclipped(plan: Plan, fingerprint: Fingerprint) -> Plan:
+    """The plan, where what its network adds its answers to is not clipped beforehand.
 
     Raises:
         ConfigError: it is; the network would learn to add what was cut off, and it would be added
@@ -122,6 +123,7 @@ def _check_unclipped(plan: Plan, fingerprint: Fingerprint) -> None:
                 f"plan.intensities clips it to [{intensity.low:.6g}, {intensity.high:.6g}]. Give "
                 "bounds that clip nothing, or plan.corrects = false."
             )
+    return plan
 
 
 def _intensities(

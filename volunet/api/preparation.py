@@ -113,7 +113,7 @@ def prepare_job(
         )
         sides.append(list(made.ready))
         findings += made.findings
-    findings += _of_both_sides(*sides, plan.labels, wanted)
+    findings += _of_both_sides(sides[0], sides[1], plan.labels, wanted)
     if not sides[0]:
         raise none_left("No case is left to train on.", findings)
     job = Job(

@@ -91,10 +91,11 @@ def earlier(rows: list[dict], out: Path) -> list[dict]:
     return [row for row in before if (row["tool"], row["run"]) not in anew]
 
 
-def place(row: dict) -> tuple[bool, float, str]:
-    """Peers last, then by minutes and seed."""
+def place(row: dict) -> tuple[int, float, str]:
+    """volunet's first, then its own earlier ones, then peers; by minutes and seed."""
     minutes, _, seed = row["run"].partition("m")
-    return row["tool"] != "volunet", float(minutes), seed
+    rank = {"volunet": 0, "volunet, plain blocks": 1}.get(row["tool"], 2)
+    return rank, float(minutes), seed
 
 
 def ours(run: str, options: argparse.Namespace) -> dict:

@@ -22,6 +22,13 @@ def plain(norm: InstanceNorm, x: Tensor) -> Tensor:
     return F.leaky_relu(y, norm.slope)
 
 
+def without_rectifier(norm: InstanceNorm) -> InstanceNorm:
+    """The same weights, and nothing after them."""
+    bare = InstanceNorm(len(norm.weight), eps=norm.eps)
+    bare.weight, bare.bias = norm.weight, norm.bias
+    return bare
+
+
 def with_gradients(step, norm: InstanceNorm, x: Tensor, upstream: Tensor) -> list[Tensor]:
     """The answer and its gradients by the image, the weight and the bias."""
     x = x.detach().requires_grad_()
@@ -79,3 +86,34 @@ def test_a_network_turned_to_bfloat16_as_a_whole_learns_too():
     x = torch.randn(2, 4, 6, 6).bfloat16().contiguous(memory_format=torch.channels_last)
     norm(x).float().square().sum().backward()
     assert norm.weight.grad.dtype == torch.bfloat16
+
+
+@given(
+    st.lists(st.integers(1, 5), min_size=4, max_size=5).filter(lambda s: prod(s[2:]) > 1),
+    st.sampled_from([1.0, 0.01, 0.0]),
+    st.integers(0, 99),
+    st.booleans(),
+)
+def test_a_shortcut_is_added_before_the_rectifier_and_gets_its_gradient(shape, slope, seed, turned):
+    norm, x, upstream = drawn(tuple(shape), slope, seed)
+    shortcut = torch.randn(tuple(shape)).double()
+    if turned:
+        x = x.contiguous(memory_format=LAYOUTS[x.ndim])
+    answers = []
+    for step in (
+        norm,
+        lambda x, more: F.leaky_relu(plain(without_rectifier(norm), x) + more, slope),
+    ):
+        inputs = [t.detach().requires_grad_() for t in (x, shortcut)]
+        y = step(*inputs)
+        answers.append([y, *torch.autograd.grad(y, (*inputs, norm.weight, norm.bias), upstream)])
+    for seen, wanted in zip(*answers, strict=True):
+        torch.testing.assert_close(seen, wanted, rtol=1e-7, atol=1e-9)
+
+
+def test_a_shortcut_that_is_needed_again_is_left_as_it_was():
+    torch.manual_seed(0)
+    x = torch.randn(2, 4, 6, 6, 6).contiguous(memory_format=torch.channels_last_3d)
+    before = x.clone()
+    InstanceNorm(4, slope=0.01)(x, x)
+    assert torch.equal(x, before)

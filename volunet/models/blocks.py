@@ -12,6 +12,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from volunet.models.instance_norm import InstanceNorm
 from volunet.models.layer_settings import USUAL, LayerSettings
 from volunet.models.layers import ConvNorm, Size, activation, convolution, per_axis
 
@@ -55,9 +56,16 @@ class ResidualBlock(nn.Module):
         self.second = ConvNorm(dims, c_out, c_out, kernel=kernel, activate=False, layers=layers)
         self.shortcut = Shortcut(dims, c_in, c_out, stride=stride, layers=layers)
         self.activation = activation(layers)
+        norm, slope = self.second.norm, layers.rectifier_slope
+        self.in_one_step = False
+        if isinstance(norm, InstanceNorm) and slope is not None:
+            norm.slope, self.activation, self.in_one_step = slope, nn.Identity(), True
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.activation(self.second(self.first(x)) + self.shortcut(x))
+        inner, shortcut = self.first(x), self.shortcut(x)
+        if self.in_one_step:
+            return self.second(inner, shortcut)
+        out: Tensor = self.activation(self.second(inner) + shortcut)
         return out
 
 

@@ -174,7 +174,7 @@ def chooses_residual(family: str, *, estimates: bool) -> bool:
     """Whether blocks add their input to their output: in U-Nets that segment.
 
     In equal minutes on a CPU they found more than plain ones (measured, docs/benchmarks), though a
-    step takes a tenth longer. Nothing is known of networks that estimate values.
+    step takes a tenth to a third longer. Nothing is known of networks that estimate values.
     """
     return family == "unet" and not estimates
 

@@ -158,7 +158,15 @@ def test_plan_writes_a_plan_that_train_takes(home, tmp_path):
     done = volunet("plan", SAMPLE / "mr", "-r", SMOKE, "-o", plan, "-d", "cpu", home=home)
     assert done.returncode == 0, done.stderr
     assert "peak memory of training" in done.stdout
-    assert json.loads(plan.read_text())["patch"] == [16, 16, 16]
+    made = json.loads(plan.read_text())
+    assert made["patch"] == [16, 16, 16]
+    run = tmp_path / "run" / "plan.json"
+    run.parent.mkdir()
+    run.write_text(json.dumps(made | {"batch": 1}))  # as a person may
+    words = ("-r", SMOKE, "-o", run.parent, "-d", "cpu", "--budget", "1steps")
+    done = volunet("train", SAMPLE / "mr", *words, home=home)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((run.parent / "run.json").read_text())["made_from"]["plan"]["batch"] == 1
 
 
 def test_check_tells_nothing_of_a_good_dataset_and_codes_of_a_bad_one(home, scans):

@@ -11,7 +11,7 @@ import torch
 from tests.planning.drawing import plan_for
 from volunet.findings import Refused, Severity
 from volunet.inference.effort import Effort
-from volunet.inference.limit import STRIPS, foresee
+from volunet.inference.limit import STRIPS, _options, foresee
 from volunet.io.header import Header
 from volunet.planning.foresight import Way, inference_demand
 from volunet.space.grid import Grid
@@ -98,6 +98,7 @@ def test_too_little_memory_is_refused_with_what_is_needed():
 def test_a_small_scan_has_no_more_strips_than_columns():
     thin = Header(Grid((90, 2, 90), np.diag([0.8, 0.8, 0.8, 1.0])), 1, np.dtype("i2"))
     plan = plan_for(patch=(32, 4, 32), strides=((2, 2, 2), (2, 1, 2)), spacing=(0.8, 0.8, 0.8))
+    assert {option.strips for option in _options(plan, thin, Effort())} == {1, 2}
     least = foresee(plan, thin, ["torch fp32"], Effort()).demand.total
     with pytest.raises(Refused):
         foresee(plan, thin, ["torch fp32"], Effort(), limit=0.5 * least)

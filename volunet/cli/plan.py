@@ -99,12 +99,13 @@ def tell_plan(
         ),
         ("patch (R, A, S)", " x ".join(map(str, made.patch))),
         ("batch", str(made.batch)),
+        ("network", _network(made)),
         ("features", ", ".join(map(str, made.features))),
         ("strides", json.dumps(made.strides)),
         ("kernels", json.dumps(made.kernels)),
         ("intensities", ", ".join(i.scheme for i in made.intensities)),
         ("weights", f"{cost.parameters / 1e6:.2f} million"),
-        ("time", f"{budget} of training and validation"),
+        ("budget", f"{budget} of training and validation"),
         ("work of a training step", f"{work:.0f} GFLOP"),
         (
             "peak memory of training steps",
@@ -114,6 +115,12 @@ def tell_plan(
         *_segmenting(made, planned.survey.fingerprint, limit),
     ]
     speaker.table("plan", ("what", "value"), rows)
+
+
+def _network(made: Plan) -> str:
+    """The family, and what its blocks are made of."""
+    more = ["residual blocks"] * made.residual + ["attention gates"] * made.attention
+    return ", ".join([made.family, *more])
 
 
 def _aims(made: Plan) -> tuple[str, str]:

@@ -205,6 +205,7 @@ class Segmenter:
         clock = Clock()
         with clock.step("judge"):
             findings = refuse_if_needed(judge(scan, self.plan, self.fingerprint), accept)
+        with clock.step("choose"):  # an engine that was chosen on another day may be started
             foreseen = self.foresee(Header(scan.grid, scan.channels, scan.voxels.dtype))
             effort = foreseen.effort
         with clock.step("prepare"):  # aim, prepare

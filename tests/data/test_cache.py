@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from volunet.data.layouts import find_dataset
 from volunet.data.read_case import read_case
 from volunet.errors import Stopped, WriteError
 from volunet.findings import Refused
+from volunet.io.user_cache import UNREAD_DAYS
 from volunet.planning.intensity import Intensity
 from volunet.planning.plan import Plan
 from volunet.space.labels import Labels
@@ -362,3 +364,18 @@ def test_a_sample_of_many_voxels_is_seeded_and_spread():
     np.testing.assert_array_equal(first, second)
     assert not np.array_equal(first, third)
     np.testing.assert_allclose(first.mean(axis=0), 19.5, atol=1)
+
+
+def test_what_nobody_has_read_for_two_months_is_removed_and_what_is_read_stays(dataset, folder):
+    cases = PreparedCases(folder, plan_for())
+    paths = {name: cases.path_of(dataset.case(name)) for name in "abc"}
+    for name in "abc":
+        cases.get(dataset.case(name))
+    old = time.time() - (UNREAD_DAYS + 1) * 24 * 3600
+    for name in "ab":
+        os.utime(paths[name], (old, old))
+    PreparedCases(folder, plan_for(), accept=()).get(dataset.case("c"))
+    assert [name for name in "abc" if paths[name].exists()] == ["c"]
+    os.utime(paths["c"], (old + 2 * 24 * 3600,) * 2)  # within the two months
+    PreparedCases(folder, plan_for()).get(dataset.case("c"))
+    assert time.time() - paths["c"].stat().st_mtime < 3600

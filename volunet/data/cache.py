@@ -26,7 +26,7 @@ from volunet.data.read_case import CaseReading, findings_of, read_case
 from volunet.data.read_target import TargetReading, other_fineness, read_target_case
 from volunet.errors import Stopped, WriteError
 from volunet.findings import Finding, Refused, Severity
-from volunet.io.atomic import sweep
+from volunet.io.user_cache import forget_unread, note_read
 from volunet.planning.machine import allow_open_files
 from volunet.planning.plan import Plan
 from volunet.space.grid import Grid
@@ -89,7 +89,7 @@ class PreparedCases:
 
     def __init__(self, folder: Path, plan: Plan, *, accept: Collection[str] = ()) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        sweep(folder)
+        forget_unread(folder, "prepared")
         self._folder = folder
         self._plan = plan
         self._accept = tuple(sorted(set(accept)))
@@ -160,6 +160,7 @@ class PreparedCases:
     def _entry(self, case: Case) -> Prepared:
         path = self.path_of(case)
         entry = read_entry(path, path.stem)
+        note_read(path)
         if entry is None:
             facts, arrays = self._made(case, seed=int(path.stem[:16], 16))
             write_entry(path, {"key": path.stem} | facts, arrays)

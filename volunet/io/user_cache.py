@@ -40,7 +40,7 @@ def keep(folder: Path, key: Mapping[str, Any], content: bytes) -> bool:
     about = {"key": dict(key), "sha256": hashlib.sha256(content).hexdigest()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _forget_unread(folder)
+        forget_unread(folder, "kept")
         write_bytes(_path(folder, key), [json.dumps(about).encode() + b"\n", content])
     except (OSError, WriteError):
         return False
@@ -58,9 +58,14 @@ def recall(folder: Path, key: Mapping[str, Any]) -> bytes | None:
             return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    note_read(path)
+    return content
+
+
+def note_read(path: Path) -> None:
+    """Has a file count as read today."""
     with suppress(OSError):  # a cache that may only be read is of use all the same
         os.utime(path)
-    return content
 
 
 def _path(folder: Path, key: Mapping[str, Any]) -> Path:
@@ -68,9 +73,10 @@ def _path(folder: Path, key: Mapping[str, Any]) -> Path:
     return folder / f"{hashlib.sha256(said.encode()).hexdigest()[:32]}.kept"
 
 
-def _forget_unread(folder: Path) -> None:
+def forget_unread(folder: Path, ending: str) -> None:
+    """Removes what nobody has read for `UNREAD_DAYS`, and what half-written files left."""
     sweep(folder)
-    for path in folder.glob("*.kept"):
-        with suppress(FileNotFoundError):
+    for path in folder.glob(f"*.{ending}"):
+        with suppress(OSError):
             if time.time() - path.stat().st_mtime > UNREAD_DAYS * 24 * 3600:
                 path.unlink()

@@ -6,7 +6,7 @@
 
 Every difference is paired over cases, its 95 % interval a bootstrap over them. Of several seeds a
 case's mean is taken first: an interval tells how far other cases might differ, and beside it stands
-what a second seed alone changed.
+what another seed changed (and another machine, where it ran on one).
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def dice_table(results: Sequence[Facts]) -> str:
         rows = [by_name(result)[name] for result in results]
         cells = [w for row in rows for w in (f"{row['steps']:,}", f"{row['mean']:.4f}")]
         lines.append(row_of([name, *cells]))
-    return "\n".join(lines)
+    on = [w for r in results for w in ("", f"{r['date']}, {r['processor']}")]
+    return "\n".join([*lines, row_of(["measured on", *on])])
 
 
 def gain_table(results: Sequence[Facts]) -> str:
@@ -55,7 +56,7 @@ def gain_table(results: Sequence[Facts]) -> str:
         for name in known:
             cells = [told(dice_of(r, name), dice_of(results[0], name)) for r in results[1:]]
             count = str(len(dice_of(results[0], name)))
-            lines.append(row_of([f"{name}: nothing but the seed", count, "", *cells, ""]))
+            lines.append(row_of([f"{name}: against seed 0", count, "", *cells, ""]))
     return "\n".join(lines)
 
 

@@ -185,8 +185,19 @@ def test_the_same_image_in_two_files_is_a_leak(dataset, wanted, tmp_path):
     (dataset / "images" / "case_1.nii.gz").unlink()
     splits = tmp_path / "splits.json"
     splits.write_text(json.dumps([{"train": ["case_0", "case_2"], "val": ["case_1"]}]))
+    asked = replace(wanted, splits=splits)
     with pytest.raises(Refused, match="in files that differ"):
-        vn.train(dataset, tmp_path / "run", RECIPE, wanted=replace(wanted, splits=splits))
+        vn.train(dataset, tmp_path / "run", RECIPE, wanted=asked)
+    waived = replace(asked, accept=("SET-LEAK",))
+    done = vn.train(dataset, tmp_path / "run", RECIPE, wanted=waived)
+    assert [f.code for f in done.findings].count("SET-LEAK") == 1
+    folds = [{"train": ["case_0", "case_2"], "val": ["case_3"]}]
+    folds += [{"train": ["case_0", "case_2"], "val": ["case_1"]}]
+    splits.write_text(json.dumps(folds))
+    with pytest.raises(Refused, match="in files that differ"):
+        cross_validate(dataset, tmp_path / "cv", RECIPE, folds=2, wanted=asked)
+    assert not (tmp_path / "cv" / "fold_0").exists()  # before any fold was trained
+    assert cross_validate(dataset, tmp_path / "cv", RECIPE, folds=2, wanted=waived).validated
 
 
 def test_what_was_found_before_a_pause_is_still_told_after_it(dataset, wanted, tmp_path):

@@ -48,6 +48,7 @@ MASKS = SAMPLE / "mr" / "labels"
         (caused(errno.EACCES), 2),
         (caused(errno.ENOSPC), 75),
         (caused(errno.EIO), 75),
+        (OSError(errno.ESTALE, "Stale file handle", "out"), 75),
         (OSError(errno.EMFILE, "Too many open files"), 1),
         (refused("SET-UNPAIRED"), 2),
         (refused("SET-UNPAIRED", "IO-FORMAT"), 4),

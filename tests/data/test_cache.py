@@ -374,7 +374,7 @@ def test_what_nobody_has_read_for_two_months_is_removed_and_what_is_read_stays(d
     old = time.time() - (UNREAD_DAYS + 1) * 24 * 3600
     for name in "ab":
         os.utime(paths[name], (old, old))
-    PreparedCases(folder, plan_for(), accept=()).get(dataset.case("c"))
+    PreparedCases(folder, plan_for()).prepare_all([dataset.case("c")])
     assert [name for name in "abc" if paths[name].exists()] == ["c"]
     os.utime(paths["c"], (old + 2 * 24 * 3600,) * 2)  # within the two months
     PreparedCases(folder, plan_for()).get(dataset.case("c"))

@@ -15,6 +15,9 @@ def test_the_same_voxels_under_another_name_are_a_leak():
     assert found.refuses
     assert "'ball_1'" in found.message
     assert find_twins(train, held_out[:1]) == []
+    sums = {"ball_1": "a", "again": "a"}  # equal files, which were told before
+    assert find_twins(train, held_out, sums) == []
+    assert len(find_twins(train, held_out, sums | {"again": "b"})) == 1
 
 
 def test_images_that_differ_in_one_voxel_that_is_not_looked_at_first_are_two():

@@ -229,6 +229,9 @@ def test_what_was_invented_everywhere_costs_and_takes_no_case_out_of_the_means(f
     rows = {(s.case_id, s.label): s for s in found.scores}
     assert rows["b", "3"].dice == 0
     assert rows["b", "1"].dice == 1
+    (told,) = found.findings
+    assert (told.code, told.refuses) == ("LBL-UNKNOWN", False)
+    assert "[3]" in told.message
 
 
 def test_a_dataset_json_beside_the_references_names_labels_and_what_is_ignored(folders):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
 
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
+from volunet.inference.engines.torch_engine import to_channels_last
+from volunet.models.blocks import ResidualBlock
 from volunet.models.instance_norm import InstanceNorm
 
 LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -117,3 +120,32 @@ def test_a_shortcut_that_is_needed_again_is_left_as_it_was():
     before = x.clone()
     InstanceNorm(4, slope=0.01)(x, x)
     assert torch.equal(x, before)
+
+
+def in_torchs_words(block: ResidualBlock, x: Tensor) -> Tensor:
+    """What a residual block computes, by torch's own functions."""
+    bare = without_rectifier(block.second.norm)
+    inner = block.first.conv(x)
+    inner = plain(block.first.norm, inner)
+    return F.leaky_relu(plain(bare, block.second.conv(inner)) + block.shortcut(x), 0.01)
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize(("c_out", "stride"), [(4, 1), (6, 1), (6, 2)])
+def test_a_residual_block_learns_as_one_in_torchs_words(c_out, stride, half):
+    torch.manual_seed(0)
+    block = ResidualBlock(3, 4, c_out, stride=stride)
+    to_channels_last(block)
+    shape = (2, c_out, *(8 // stride,) * 3)
+    x, upstream = torch.randn(2, 4, 8, 8, 8), torch.randn(shape)
+    x, upstream = (t.contiguous(memory_format=torch.channels_last_3d) for t in (x, upstream))
+    found = []
+    for step in (block, partial(in_torchs_words, block)):
+        x = x.detach().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            y = step(x)
+        block.zero_grad()
+        y.backward(upstream.to(y))
+        found.append([y.float(), x.grad, *(w.grad for w in block.parameters())])
+    for seen, wanted in zip(*found, strict=True):
+        assert (seen - wanted).norm() / wanted.norm() < (3e-2 if half else 1e-5)

@@ -16,7 +16,7 @@ from typing import Any
 from volunet.api.asked import Wanted, Watch
 from volunet.api.estimates import ValidatedValues, judge_estimates, keep_scores
 from volunet.api.planning import open_dataset
-from volunet.api.preparation import plan_run
+from volunet.api.preparation import plan_run, refuse_twins_of_all
 from volunet.api.run_folder import RunFolder
 from volunet.api.training import TrainedRun, asked_of, once, train
 from volunet.api.validation import Validated, judge_masks, keep_validation
@@ -132,6 +132,7 @@ def _cross_validate(
     plan, fingerprint, found = plan_run(run, opened, together, recipe, wanted, watch)
     made_from["plan"] = plan.model_dump(mode="json")
     run.check_unchanged(made_from)
+    refuse_twins_of_all(opened, splits, plan, wanted, watch)
     run.write_splits(json.dumps(made_from["folds"], indent=2))
     run.write_record({"status": "running", "made_from": made_from})
     each = recipe.shared_among(folds)

@@ -76,7 +76,7 @@ def open_dataset(
 
 
 def moved_channels(wanted: Sequence[str], there: Sequence[str]) -> list[str]:
-    """Channels of as many others that have another place there."""
+    """Channels that both lists have in different places; none where they differ in length."""
     if len(wanted) != len(there):
         return []
     return [

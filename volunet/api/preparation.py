@@ -11,6 +11,7 @@ from volunet.api.run_folder import RunFolder
 from volunet.api.starting import Starting
 from volunet.data.cache import Prepared, PreparedCases
 from volunet.data.cases import Dataset
+from volunet.data.content import sums_of_images
 from volunet.data.occurrence import find_untrained
 from volunet.data.splits import Split
 from volunet.data.survey import none_left
@@ -113,7 +114,8 @@ def prepare_job(
         )
         sides.append(list(made.ready))
         findings += made.findings
-    findings += _of_both_sides(sides[0], sides[1], plan.labels, wanted)
+    findings += _find_untrained(sides[0], sides[1], plan.labels)
+    findings += refuse_twins(sides[0], sides[1], dataset, wanted)
     if not sides[0]:
         raise none_left("No case is left to train on.", findings)
     job = Job(
@@ -131,16 +133,48 @@ def prepare_job(
     return job, tuple(findings)
 
 
-def _of_both_sides(
-    train: Sequence[Prepared], held_out: Sequence[Prepared], labels: Labels, wanted: Wanted
+def _find_untrained(
+    train: Sequence[Prepared], held_out: Sequence[Prepared], labels: Labels
 ) -> list[Finding]:
-    """What the cases to learn from have too much or too little of, by those held out."""
-    values = labels.values
+    """Structures that are held out and never learnt."""
     learnt, asked = (
-        {values[c - 1] for case in side for c in case.foreground} for side in (train, held_out)
+        {labels.values[c - 1] for case in side for c in case.foreground}
+        for side in (train, held_out)
     )
-    twins = refuse_if_needed(find_twins(train, held_out), wanted.accept)
-    return [*find_untrained(learnt, asked, labels), *twins]
+    return find_untrained(learnt, asked, labels)
+
+
+def refuse_twins(
+    train: Sequence[Prepared], held_out: Sequence[Prepared], dataset: Dataset, wanted: Wanted
+) -> tuple[Finding, ...]:
+    """Waived findings of images that are on both sides of a split in other files.
+
+    Raises:
+        Refused: there are such images, and nobody waived it.
+    """
+    ids = [case.case_id for case in (*train, *held_out)]
+    contents = sums_of_images(dataset.case(case_id) for case_id in ids)
+    return refuse_if_needed(find_twins(train, held_out, contents), wanted.accept)
+
+
+def refuse_twins_of_all(
+    dataset: Dataset, splits: Sequence[Split], plan: Plan, wanted: Wanted, watch: Watch
+) -> None:
+    """Prepares all cases, and looks for such images in each split before hours are spent.
+
+    Raises:
+        Refused: there are some, and nobody waived it.
+    """
+    cases = PreparedCases(wanted.cache or cache_folder("prepared"), plan, accept=wanted.accept)
+    everyone = sorted({name for split in splits for name in (*split.train, *split.validation)})
+    made = cases.prepare_all(
+        [dataset.case(case_id) for case_id in everyone],
+        progress=lambda a, b: watch.counted("preparing cases", a, b),
+    )
+    ready = {case.case_id: case for case in made.ready}
+    for split in splits:
+        sides = ([ready[n] for n in ids if n in ready] for ids in (split.train, split.validation))
+        refuse_twins(*sides, dataset, wanted)
 
 
 def refuse_to_mix_sides(labels: Labels, recipe: Recipe) -> None:

@@ -151,7 +151,11 @@ def _begin(
     run.check_unchanged(made_from)
     run.write_splits(split.model_dump_json(indent=2))
     run.write_record({"status": "running", "made_from": made_from})
-    job, skipped = prepare_job(run, opened, split, plan, recipe, wanted, watch)
+    try:
+        job, skipped = prepare_job(run, opened, split, plan, recipe, wanted, watch)
+    except Refused:
+        run.write_record({"made_from": None})  # nothing was begun: mended, it can be here
+        raise
     return job, fingerprint, (*found, *skipped)
 
 

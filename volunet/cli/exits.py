@@ -22,8 +22,11 @@ from volunet.findings import Refused
 FAULT, USAGE, SOME_NOT_OK, NONE_OK, CAN_GO_ON = 1, 2, 3, 4, 75
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PLACE = {errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL}
-PLACE |= {errno.EACCES, errno.EPERM, errno.EROFS, errno.EXDEV, errno.ELOOP}
+PLACE |= {errno.EACCES, errno.EPERM, errno.EROFS, errno.EXDEV, errno.ELOOP, errno.ENOTEMPTY}
 """What a place that cannot be used says; a mistake of whoever gave it."""
+PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EBUSY, errno.EAGAIN, errno.EHOSTDOWN}
+PASSING |= {errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, *FULL}
+"""What may be otherwise later: a full disk, or a share that is away."""
 
 LAYOUT = {"SET-UNPAIRED", "SET-LEAK", "SET-DUPLICATE-ID"}
 """Mistakes in how files are laid out, whatever they hold."""
@@ -66,12 +69,12 @@ def code_of(error: Exception) -> int:
 
 
 def _code_of_system(error: OSError) -> int:
-    """A place that cannot be used is a mistake; a full disk, or a share that fails, may pass."""
+    """A place that cannot be used is a mistake; a full disk, or a share that is away, may pass."""
     cause = error.__cause__ if isinstance(error, WriteError) else error
     number = cause.errno if isinstance(cause, OSError) else None
     if number in PLACE:
         return USAGE
-    return CAN_GO_ON if isinstance(error, WriteError) or number in FULL else FAULT
+    return CAN_GO_ON if isinstance(error, WriteError) or number in PASSING else FAULT
 
 
 def _message(error: Exception) -> str:

@@ -26,6 +26,7 @@ from volunet.data.read_case import CaseReading, findings_of, read_case
 from volunet.data.read_target import TargetReading, other_fineness, read_target_case
 from volunet.errors import Stopped, WriteError
 from volunet.findings import Finding, Refused, Severity
+from volunet.io.atomic import sweep
 from volunet.io.user_cache import forget_unread, note_read
 from volunet.planning.machine import allow_open_files
 from volunet.planning.plan import Plan
@@ -89,7 +90,7 @@ class PreparedCases:
 
     def __init__(self, folder: Path, plan: Plan, *, accept: Collection[str] = ()) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        forget_unread(folder, "prepared")
+        sweep(folder)
         self._folder = folder
         self._plan = plan
         self._accept = tuple(sorted(set(accept)))
@@ -133,6 +134,7 @@ class PreparedCases:
                 found += findings_of(error, case.case_id)
             if progress is not None:
                 progress(done, len(cases))
+        forget_unread(self._folder, "prepared")
         return Preparation(tuple(ready), tuple(found))
 
     def path_of(self, case: Case) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +16,9 @@ from volunet.data.cases import Case
 from volunet.findings import Refused, finding
 from volunet.io.itk_headers import voxels_beside
 
+SETTLED_S = 3.0
+"""A file that changed more lately may change again without its times telling: they are coarse."""
+
 
 def sum_of_file(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hex.
@@ -23,12 +27,19 @@ def sum_of_file(path: Path) -> str:
         OSError: the file is missing or cannot be read.
     """
     facts = path.stat()
-    return _sum_of(path, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
+    if time.time() - max(facts.st_mtime, facts.st_ctime) < SETTLED_S:
+        return _read_sum(path)
+    times = facts.st_mtime_ns, facts.st_ctime_ns
+    return _known_sum(path, facts.st_size, *times, facts.st_ino, facts.st_dev)
 
 
 @lru_cache(maxsize=2**16)
-def _sum_of(path: Path, *_facts: int) -> str:
+def _known_sum(path: Path, *_facts: int) -> str:
     """A file is read once in the life of a process, unless what the system says of it changes."""
+    return _read_sum(path)
+
+
+def _read_sum(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

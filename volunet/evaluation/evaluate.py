@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
@@ -16,12 +17,14 @@ from volunet.evaluation.pairs import Pair, pair_masks
 from volunet.evaluation.score import Score, refused_rows, score_case
 from volunet.evaluation.summary import case_means, summarise, to_csv, to_json
 from volunet.evaluation.values import ValueScore
-from volunet.findings import Finding, Refused, finding
+from volunet.findings import Finding, Refused, Severity, finding
 from volunet.io.atomic import write_text
 from volunet.io.masks import label_counts, read_mask
 from volunet.io.names import composed
 from volunet.space.dataset_labels import labels_of_msd
 from volunet.space.labels import OF_CASES, Labels, labelled_from, read_labels
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +36,8 @@ class Evaluation:
         summary: what `summary.json` holds.
         missing: ids of cases without a prediction, scored as empty masks.
         refused: ids of cases with a file that could not be used; they enter no mean.
-        findings: why they were refused; and a warning for each case that a labels.json names and
-            that is not here.
+        findings: why they were refused; and warnings of values that predictions alone hold, and of
+            cases that a labels.json names and that are not here.
     """
 
     scores: tuple[Score, ...]
@@ -76,7 +79,8 @@ def evaluate(
 
     Raises:
         ConfigError: a folder is not there, a prediction has no reference, the tolerance is
-            negative or no number, or labels.json says that something was drawn which is no label.
+            negative or no number, a labels.json or dataset.json cannot be understood, or a
+            labels.json says that something was drawn which is no label.
         Refused: there is no reference, or no prediction where only those count; two files have one
             case id; or no label is known.
         WriteError: the files could not be written.
@@ -88,11 +92,12 @@ def evaluate(
     drawn: dict[str, tuple[str, ...]] = {}
     if not pairs:
         raise Refused([none_predicted(Path(predictions))])
+    findings: list[Finding] = []
     if labels is None:
-        labels = _labels_of(Path(references), pairs)
+        labels, findings = _labels_of(Path(references), pairs)
         drawn = _drawn(Path(references), labels)
+        findings += _strangers(drawn, found)
     scores: list[Score] = []
-    findings = _strangers(drawn, found)
     for pair in pairs:
         rows, problems = _score_pair(pair, labels, tolerance_mm, drawn.get(pair.case_id))
         scores += rows
@@ -136,6 +141,8 @@ def none_predicted(predictions: Path) -> Finding:
 
 def refusal_of(error: Exception, case_id: str) -> tuple[Finding, ...]:
     """What an error that stopped the scoring of one case is told as."""
+    if not isinstance(error, VolunetError):  # one of ours, which -v shows
+        log.info("Case %s could not be scored", case_id, exc_info=error)
     kind = "" if isinstance(error, VolunetError) else f"{type(error).__name__}: "
     told = finding("RUN-FAILED", f"{kind}{error}")
     found = error.findings if isinstance(error, Refused) else (told,)
@@ -167,25 +174,28 @@ def _strangers(drawn: Collection[str], pairs: Iterable[Pair]) -> list[Finding]:
     return [finding("SET-LABELLED", message.format(name)) for name in drawn if name not in known]
 
 
-def _labels_of(references: Path, pairs: Iterable[Pair]) -> Labels:
-    """The labels declared beside the references, else those found in references and predictions."""
+def _labels_of(references: Path, pairs: Collection[Pair]) -> tuple[Labels, list[Finding]]:
+    """The labels declared beside the references, else those found, and what is odd about these."""
     declared = beside(references)
     if declared.is_file() and set(read_values(declared)) - OF_CASES:
-        return read_labels(declared)
+        return read_labels(declared), []
     dataset = declared.with_name("dataset.json")
     if dataset.is_file() and (table := read_values(dataset).get("labels")):
-        return labels_of_msd(table)
-    pairs = list(pairs)
+        return labels_of_msd(table), []
     values, findings = _values_of((pair.case_id, pair.reference) for pair in pairs)
-    # What was predicted and is in no reference is wrong everywhere, and scored so.
-    invented = ((pair.case_id, pair.prediction) for pair in pairs if pair.prediction)
-    if values:
-        values |= _values_of(invented)[0]
-    else:
+    if not values:
         message = f"No reference in {references} holds a label, and there is no labels.json."
         empty = finding("LBL-ALL-EMPTY", message, advice="Check the references.")
         raise Refused(findings or [empty])
-    return Labels.of_values(values)
+    predicted = ((pair.case_id, pair.prediction) for pair in pairs if pair.prediction)
+    if not (invented := _values_of(predicted)[0] - values):
+        return Labels.of_values(values), []
+    message = f"Predictions hold the values {sorted(invented)}, which no reference holds."
+    advice = (
+        "They score 0. If both sides number structures differently, bring them to one numbering."
+    )
+    odd = finding("LBL-UNKNOWN", message, advice=advice, severity=Severity.WARN)
+    return Labels.of_values(values | invented), [odd]
 
 
 def _values_of(masks: Iterable[tuple[str, Path]]) -> tuple[set[int], list[Finding]]:
@@ -195,8 +205,8 @@ def _values_of(masks: Iterable[tuple[str, Path]]) -> tuple[set[int], list[Findin
     for case_id, path in masks:
         try:
             voxels = read_mask(path).volume.voxels
-        except Refused as refused:  # told when the case is scored, if any can be
-            findings += [found.at(case=case_id) for found in refused.findings]
+        except Exception as error:  # told when the case is scored, if any can be
+            findings += refusal_of(error, case_id)
             continue
         values.update(value for value in label_counts(voxels) if value)
     return values, findings

@@ -30,7 +30,7 @@ from volunet.planning.any_plan import AnyPlan
 from volunet.planning.fingerprint import Fingerprint
 from volunet.space.box import Box
 from volunet.space.grid import Grid
-from volunet.space.lattice import LATTICE_MM, lattice_step
+from volunet.space.lattice import cell_size, lattice_step
 from volunet.space.picture import is_picture
 from volunet.space.volume import Volume
 
@@ -77,10 +77,13 @@ class Cells:
         return Box(tuple(a for a, _ in sides), tuple(b for _, b in sides))
 
     @cached_property
-    def _sums(self) -> NDArray[np.int64]:
-        """How many cells are taken before each corner."""
-        sums = np.zeros([n + 1 for n in self.taken.shape], dtype=np.int64)
-        sums[1:, 1:, 1:] = self.taken.cumsum(0).cumsum(1).cumsum(2)
+    def _sums(self) -> NDArray[np.int32]:
+        """How many cells are taken before each corner; there are fewer than 2^31."""
+        sums = np.zeros([n + 1 for n in self.taken.shape], dtype=np.int32)
+        inner = sums[1:, 1:, 1:]
+        np.cumsum(self.taken, axis=0, out=inner)
+        for axis in (1, 2):
+            np.cumsum(inner, axis=axis, out=inner)
         return sums
 
 
@@ -101,7 +104,7 @@ class Body:
     def on(self, grid: Grid) -> Cells:
         """The cells of a grid that lie within reach: a step of the lattice, and a voxel more."""
         spacing = np.array(grid.spacing)
-        cell = np.maximum(np.rint(LATTICE_MM / spacing), 1).astype(int)
+        cell = np.array(cell_size(grid))
         count = -(-np.array(grid.shape) // cell)
         step_mm = float(np.max(np.array(self.step) * self.scan.spacing))
         reach = np.ceil((step_mm + spacing.max()) / (cell * spacing)).astype(int)
@@ -114,9 +117,11 @@ class Body:
             taken[tuple(at.T)] = 1
         taken = ndimage.maximum_filter(taken, size=tuple(2 * reach + 1))
         own = taken[tuple(slice(r, r + n) for r, n in zip(reach, count, strict=True))] > 0
-        closed = [_closed_in(own, axis) for axis in range(3)]
+        found = own.copy()
+        for axis in range(3):
+            found |= _closed_in(own, axis)
         a, b, c = cell.tolist()
-        return Cells(own | np.logical_or.reduce(closed), (a, b, c), grid.shape)
+        return Cells(found, (a, b, c), grid.shape)
 
 
 def find_body(scan: Volume, plan: AnyPlan, fingerprint: Fingerprint) -> Body | None:
@@ -172,7 +177,7 @@ def margin_vox(grid: Grid) -> tuple[int, int, int]:
 def _remove_specks(mask: NDArray[np.bool_]) -> None:
     """Leaves the parts of a mask, connected by corners, that are thick somewhere.
 
-    It takes `planning.foresight.LATTICE_BYTES` a point, the mask included.
+    It takes up to `planning.foresight.LATTICE_BYTES` a point, the mask included.
     """
     around = mask.view(np.uint8)
     for axis in range(3):

@@ -55,10 +55,15 @@ class Look(Settings):
         )
 
     def on(self, segment: Segmenter) -> Segmenter:
-        """A model that looks so hard, which is another one to whoever keeps its masks."""
+        """A model that looks so hard, which is another one to whoever keeps its masks.
+
+        Raises:
+            ConfigError: mirrored looks would take left for right (`Effort.check_sides`).
+        """
         effort = self.of(segment.effort)
         if effort == segment.effort:
             return segment
+        effort.check_sides(segment.plan)
         identity = sha256(f"{segment.identity} {self.model_dump_json()}".encode()).hexdigest()
         return replace(segment, effort=effort, identity=identity)
 

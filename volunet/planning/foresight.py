@@ -16,7 +16,7 @@ from volunet.planning.memory import count_weights, widest_maps
 from volunet.planning.nnunet_plan import NnunetPlan
 from volunet.planning.plan import Plan
 from volunet.space.grid import Grid
-from volunet.space.lattice import lattice_points
+from volunet.space.lattice import cells_in, lattice_points
 from volunet.space.lookup import as_axes, index_map
 
 PROCESS_BYTES = 0.31e9
@@ -40,8 +40,9 @@ CUDA_BYTES = 0.6e9
 """What a process takes of a GPU before it computes."""
 BLOCKS_BYTES = 0.05e9
 """Blocks of the scan that are resampled, and blocks of labels that are written, at a time."""
-LATTICE_BYTES = 8
-"""What looking for the body takes for each point of its lattice."""
+LATTICE_BYTES, MAPPED_BYTES, CELL_BYTES = 8, 12, 5
+"""What looking for the body takes for each point of its lattice; what bringing it to the plan's
+grid takes for each cell of that, and what is kept of a cell."""
 EDGE = 0.05
 """Part of the voxels that lie at the edge of a structure, whose logits are blended one by one."""
 
@@ -119,11 +120,7 @@ def inference_demand(
     """
     way = way or Way()
     grid = plan.grid_for(scan.grid)
-    padded = tuple(map(max, grid.shape, plan.patch))
-    image = 4.0 * len(plan.channels) * (prod(grid.shape) + (padded != grid.shape) * prod(padded))
-    if plan.unpadded is not None:  # the scan once more, mirrored around itself
-        around = zip(padded, plan.margin, plan.unpadded.step, strict=True)
-        image += 4.0 * len(plan.channels) * prod(n + 2 * m + step for n, m, step in around)
+    image = _image_bytes(plan, grid)
     of_index = 1 if plan.network["out_channels"] <= 256 else 4
     labels = float(prod(scan.grid.shape) * max(of_index, plan.labels.dtype.itemsize))
     tidied = 2
@@ -137,7 +134,7 @@ def inference_demand(
     # In turn: reading, looking for the body, preparing, trying engines, looking, tidying.
     steps = [
         (scan.reading_bytes - scan.nbytes, 0.0, 0.0, 0.0),
-        (LATTICE_BYTES * lattice_points(scan.grid), 0.0, 0.0, 0.0),
+        (_body_bytes(scan.grid, grid), 0.0, 0.0, 0.0),
         (_preparing_bytes(plan, scan, image), 0.0, 0.0, 0.0),
         (image, 0.0, trial, 0.0),
         (image, labels * (1 + way.hurried) + slab, network, sums),
@@ -154,6 +151,22 @@ def inference_demand(
     most = max(steps, key=sum)
     process = _process_bytes(plan, way) + BLOCKS_BYTES
     return Demand(process, scan.nbytes, *most, beside=beside, gpu=gpu)
+
+
+def _image_bytes(plan: AnyPlan, grid: Grid) -> float:
+    """The scan as the network wants it, and where in it there is anything to find."""
+    padded = tuple(map(max, grid.shape, plan.patch))
+    voxels = prod(grid.shape) + (padded != grid.shape) * prod(padded)
+    if plan.unpadded is not None:  # the scan once more, mirrored around itself
+        around = zip(padded, plan.margin, plan.unpadded.step, strict=True)
+        voxels += prod(n + 2 * m + step for n, m, step in around)
+    return 4.0 * len(plan.channels) * voxels + CELL_BYTES * cells_in(grid)
+
+
+def _body_bytes(scan: Grid, grid: Grid) -> float:
+    """What looking for the body takes at its peak (`inference.air`)."""
+    points = lattice_points(scan)
+    return float(max(LATTICE_BYTES * points, points + MAPPED_BYTES * cells_in(grid)))
 
 
 def estimate_bytes(plan: Plan, native: Grid) -> float:

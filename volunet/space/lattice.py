@@ -23,3 +23,14 @@ def lattice_step(grid: Grid) -> tuple[int, int, int]:
 def lattice_points(grid: Grid) -> int:
     """How many points there are."""
     return prod(-(-n // gap) for n, gap in zip(grid.shape, lattice_step(grid), strict=True))
+
+
+def cell_size(grid: Grid) -> tuple[int, int, int]:
+    """Voxels of a cell of about `LATTICE_MM`, at least one along each axis."""
+    i, j, k = (max(1, round(LATTICE_MM / mm)) for mm in grid.spacing)
+    return i, j, k
+
+
+def cells_in(grid: Grid) -> int:
+    """How many cells there are."""
+    return prod(-(-n // size) for n, size in zip(grid.shape, cell_size(grid), strict=True))

@@ -284,6 +284,54 @@ def test_the_networks_of_an_ensemble_try_what_the_first_one_chose(tmp_path, scan
     assert second.settle(scan, like=first) is choice
 
 
+def test_where_what_the_first_one_chose_fails_a_network_the_others_that_were_asked_for_are_tried(
+    tmp_path, scan, monkeypatch
+):
+    first, _ = engine_of(blobs(), tmp_path, engine="openvino")
+    first.settle(scan)
+    real, refused = choose.Bench._try, []
+
+    def only_once(bench, candidate, *more):
+        row = real(bench, candidate, *more)
+        if len(refused) < 1:
+            refused.append(candidate)
+            return row.model_copy(update={"verdict": "other masks"})
+        return row
+
+    monkeypatch.setattr(choose.Bench, "_try", only_once)
+    every = (Candidate("openvino", "fp32"), Candidate("onnx", "fp32"))
+    second, _ = engine_of(replace(blobs(offset=0.5), identity="fold 1"), tmp_path)
+    second._candidates = first._candidates = every
+    choice = second.settle(scan, like=first)
+    assert choice.winner in every
+    assert len(choice.rows) == 2
+
+
+def test_a_network_of_an_ensemble_that_nothing_can_run_is_not_tried_with_every_scan(
+    tmp_path, scan, monkeypatch
+):
+    first, _ = engine_of(blobs(), tmp_path, engine="openvino")
+    first.settle(scan)
+    tried = []
+
+    def never(bench, candidate, *more):
+        tried.append(candidate)
+        return choose.row_of(candidate, verdict="other masks")
+
+    monkeypatch.setattr(choose.Bench, "_try", never)
+    second, _ = engine_of(
+        replace(blobs(offset=0.5), identity="fold 1"), tmp_path, engine="openvino"
+    )
+    for _ in range(3):
+        with pytest.raises(ModelError, match="can run this model"):
+            second.settle(scan, like=first)
+    assert len(tried) == len(set(tried)) or len(tried) <= 2 * len(set(tried))
+    before = len(tried)
+    with pytest.raises(ModelError):
+        second.settle(scan, like=first)
+    assert len(tried) == before
+
+
 def test_what_may_run_is_known_before_it_is_chosen(tmp_path, scan):
     engine, _ = engine_of(blobs(), tmp_path)
     assert {"openvino fp32", "onnx fp32", "torch fp32"} <= set(engine.possible)

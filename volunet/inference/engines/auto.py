@@ -157,7 +157,7 @@ class AutoEngine:
         """
         self._stand_in, every = None, self._candidates
         images = None if image is None else torch.from_numpy(image)[None]
-        if like is not None and self._choice is None:
+        if like is not None and self._choice is None and self._failure is None:
             winner = like.settle(image).winner
             self._candidates = tuple(c for c in every if c in (winner, REFERENCE)) or every
         try:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
-from volunet.inference.engines.torch_engine import TorchEngine, to_channels_last
+from volunet.inference.engines.torch_engine import TorchEngine, _without_tf32, to_channels_last
 from volunet.models.unet import UNet
 from volunet.planning.machine import choose_dtype
 
@@ -53,15 +56,14 @@ def test_what_the_first_convolution_sees_one_channel_of_has_its_channels_last(di
 
 
 def test_float32_is_not_tf32_and_what_others_want_of_cudnn_stays():
-    class Asks(torch.nn.Module):
-        def forward(self, windows):
-            self.tf32 = torch.backends.cudnn.allow_tf32
-            return windows
+    def asked(seconds: float) -> bool:
+        with _without_tf32():
+            time.sleep(seconds)
+            return torch.backends.cudnn.allow_tf32
 
-    network, before = Asks(), torch.backends.cudnn.allow_tf32
-    TorchEngine(network, device="cpu")(torch.zeros(1, 1, 4, 4, 4))
-    assert before
-    assert not network.tf32
+    assert torch.backends.cudnn.allow_tf32
+    with ThreadPoolExecutor(4) as threads:  # of which the first to come is not the last to go
+        assert not any(threads.map(asked, [0.02, 0.001, 0.01, 0.001] * 3))
     assert torch.backends.cudnn.allow_tf32
 
 

@@ -64,7 +64,7 @@ def test_the_parts_are_what_they_say():
     plan = plan_for(patch=(32, 32, 32), labels=classes(10))
     demand = inference_demand(plan, scan((200, 150, 100)), Way(accumulator=2, strips=3))
     assert demand.scan == 200 * 150 * 100 * 2
-    assert demand.image == 200 * 150 * 100 * 4
+    assert demand.image == 200 * 150 * 100 * 4 + 5 * 50 * 38 * 25  # and cells of 4 mm
     assert demand.sums == 10 * 32 * 51 * 100 * 2
     assert demand.gpu == 0
     assert demand.largest == demand.total

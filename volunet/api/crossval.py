@@ -135,14 +135,7 @@ def _cross_validate(
     refuse_twins_of_all(opened, splits, plan, wanted, watch)
     run.write_splits(json.dumps(made_from["folds"], indent=2))
     run.write_record({"status": "running", "made_from": made_from})
-    each = recipe.shared_among(folds)
-    runs = []
-    for fold, split in enumerate(splits):
-        watch.say(f"Fold {fold} of {folds}: {each.time}.")
-        place = RunFolder(run.path / f"fold_{fold}")
-        place.write_plan(plan, fingerprint)  # all folds share it; one that began checks it
-        alone = replace(wanted, split=split)
-        runs.append(train(dataset, place.path, each, wanted=alone, watch=watch))
+    runs = _train_folds(run, dataset, splits, (plan, fingerprint), recipe, wanted, watch)
     _unite(run, runs, plan, fingerprint, recipe, wanted.seed)
     validated = _gather(run, runs, splits, opened, recipe, wanted, watch)
     known = [read_model_file(done.model).calibration for done in runs]
@@ -152,6 +145,26 @@ def _cross_validate(
     seen = once([finding for some in told for finding in some])
     run.write_record({"status": "finished", "findings": as_data(seen)})
     return CrossValidated(run.path, tuple(runs), validated, seen, calibration)
+
+
+def _train_folds(
+    run: RunFolder,
+    dataset: Path | str,
+    splits: Sequence[Split],
+    planned: tuple[Plan, Fingerprint],
+    recipe: Recipe,
+    wanted: Wanted,
+    watch: Watch,
+) -> list[TrainedRun]:
+    """A run a fold, one after another, each with its share of the budget."""
+    each, runs = recipe.shared_among(len(splits)), list[TrainedRun]()
+    for fold, split in enumerate(splits):
+        watch.say(f"Fold {fold} of {len(splits)}: {each.time}.")
+        place = RunFolder(run.path / f"fold_{fold}")
+        place.write_plan(*planned)  # all folds share it; one that began checks it
+        alone = replace(wanted, split=split)
+        runs.append(train(dataset, place.path, each, wanted=alone, watch=watch))
+    return runs
 
 
 def _unite(

@@ -141,7 +141,7 @@ def _find_untrained(
         {labels.values[c - 1] for case in side for c in case.foreground}
         for side in (train, held_out)
     )
-    return find_untrained(learnt, asked, labels)
+    return list(find_untrained(learnt, asked, labels))
 
 
 def refuse_twins(
@@ -173,8 +173,10 @@ def refuse_twins_of_all(
     )
     ready = {case.case_id: case for case in made.ready}
     for split in splits:
-        sides = ([ready[n] for n in ids if n in ready] for ids in (split.train, split.validation))
-        refuse_twins(*sides, dataset, wanted)
+        train, held_out = (
+            [ready[n] for n in ids if n in ready] for ids in (split.train, split.validation)
+        )
+        refuse_twins(train, held_out, dataset, wanted)
 
 
 def refuse_to_mix_sides(labels: Labels, recipe: Recipe) -> None:

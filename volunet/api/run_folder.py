@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from volunet.config import Settings, build, read_config, read_values, to_json
 from volunet.errors import ConfigError
-from volunet.findings import Finding, from_data
+from volunet.findings import Finding, Refused, from_data
 from volunet.io.atomic import write_text
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.plan import Plan
@@ -65,6 +66,16 @@ class RunFolder:
         record = {"schema": 1, "started": now, **self.record, **facts}
         record |= {"updated": now, "versions": versions}
         write_text(self.path / "run.json", json.dumps(record, indent=2) + "\n")
+
+    @contextmanager
+    def begun(self, made_from: Mapping[str, Any]) -> Iterator[None]:
+        """Keeps what a run is made from, unless it is refused: once mended, it can begin here."""
+        self.write_record({"status": "running", "made_from": made_from})
+        try:
+            yield
+        except Refused:
+            self.write_record({"made_from": None})
+            raise
 
     def check_unchanged(self, made_from: Mapping[str, Any]) -> None:
         """Sees to it that a run goes on with what it was started with.

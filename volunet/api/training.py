@@ -150,12 +150,8 @@ def _begin(
     made_from = {**asked, "plan": plan.model_dump(mode="json")}
     run.check_unchanged(made_from)
     run.write_splits(split.model_dump_json(indent=2))
-    run.write_record({"status": "running", "made_from": made_from})
-    try:
+    with run.begun(made_from):
         job, skipped = prepare_job(run, opened, split, plan, recipe, wanted, watch)
-    except Refused:
-        run.write_record({"made_from": None})  # nothing was begun: mended, it can be here
-        raise
     return job, fingerprint, (*found, *skipped)
 
 

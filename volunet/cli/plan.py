@@ -93,10 +93,7 @@ def tell_plan(
         ("channels", ", ".join(made.channels)),
         _aims(made),
         ("the network sees", planned.slices.reason),
-        (
-            "spacing (R, A, S), mm",
-            " x ".join(f"{mm:g}" for mm in made.spacing) + ", usually" * (not made.respace),
-        ),
+        ("spacing (R, A, S), mm", _spacing(made)),
         ("patch (R, A, S)", " x ".join(map(str, made.patch))),
         ("batch", str(made.batch)),
         ("network", _network(made)),
@@ -115,6 +112,10 @@ def tell_plan(
         *_segmenting(made, planned.survey.fingerprint, limit),
     ]
     speaker.table("plan", ("what", "value"), rows)
+
+
+def _spacing(made: Plan) -> str:
+    return " x ".join(f"{mm:g}" for mm in made.spacing) + ", usually" * (not made.respace)
 
 
 def _network(made: Plan) -> str:

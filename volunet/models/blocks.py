@@ -63,9 +63,11 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         inner, shortcut = self.first(x), self.shortcut(x)
+        out: Tensor
         if self.in_one_step:
-            return self.second(inner, shortcut)
-        out: Tensor = self.activation(self.second(inner) + shortcut)
+            out = self.second(inner, shortcut)
+        else:
+            out = self.activation(self.second(inner) + shortcut)
         return out
 
 

@@ -197,7 +197,6 @@ def test_the_same_image_in_two_files_is_a_leak(dataset, wanted, tmp_path):
     with pytest.raises(Refused, match="in files that differ"):
         cross_validate(dataset, tmp_path / "cv", RECIPE, folds=2, wanted=asked)
     assert not (tmp_path / "cv" / "fold_0").exists()  # before any fold was trained
-    assert cross_validate(dataset, tmp_path / "cv", RECIPE, folds=2, wanted=waived).validated
 
 
 def test_what_was_found_before_a_pause_is_still_told_after_it(dataset, wanted, tmp_path):

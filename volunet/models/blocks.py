@@ -62,12 +62,12 @@ class ResidualBlock(nn.Module):
             norm.slope, self.activation, self.in_one_step = slope, nn.Identity(), True
 
     def forward(self, x: Tensor) -> Tensor:
-        inner, shortcut = self.first(x), self.shortcut(x)
         out: Tensor
         if self.in_one_step:
-            out = self.second(inner, shortcut)
+            out = self.second.conv(self.first(x))  # what is between them is free again by now
+            out = self.second.norm(out, self.shortcut(x))
         else:
-            out = self.activation(self.second(inner) + shortcut)
+            out = self.activation(self.second(self.first(x)) + self.shortcut(x))
         return out
 
 

@@ -94,14 +94,8 @@ class ConvNorm(nn.Module):
         self.conv = convolution(dims, c_in, c_out, kernel, stride=stride, bias=bare)
         self.norm, self.activation = after_convolution(dims, c_out, layers, activate=activate)
 
-    def forward(self, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
-        """(B, c_in, *S) to (B, c_out, *S / stride).
-
-        Args:
-            shortcut: of the answer's shape, which an instance normalisation adds on its way.
-        """
-        more = () if shortcut is None else (shortcut,)
-        out: Tensor = self.activation(self.norm(self.conv(x), *more))
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.activation(self.norm(self.conv(x)))
         return out
 
 

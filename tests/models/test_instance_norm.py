@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from volunet.inference.engines.torch_engine import to_channels_last
+from volunet.inference.engines.torch_engine import laid_channels_last, to_channels_last
 from volunet.models.blocks import ResidualBlock
 from volunet.models.instance_norm import InstanceNorm
 
@@ -131,14 +131,15 @@ def in_torchs_words(block: ResidualBlock, x: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("half", [False, True])
-@pytest.mark.parametrize(("c_out", "stride"), [(4, 1), (6, 1), (6, 2)])
-def test_a_residual_block_learns_as_one_in_torchs_words(c_out, stride, half):
+@pytest.mark.parametrize(("c_in", "c_out", "stride"), [(1, 6, 1), (4, 4, 1), (4, 6, 1), (4, 6, 2)])
+def test_a_residual_block_learns_as_one_in_torchs_words(c_in, c_out, stride, half):
     torch.manual_seed(0)
-    block = ResidualBlock(3, 4, c_out, stride=stride)
+    block = ResidualBlock(3, c_in, c_out, stride=stride)
     to_channels_last(block)
     shape = (2, c_out, *(8 // stride,) * 3)
-    x, upstream = torch.randn(2, 4, 8, 8, 8), torch.randn(shape)
-    x, upstream = (t.contiguous(memory_format=torch.channels_last_3d) for t in (x, upstream))
+    x, upstream = torch.randn(2, c_in, 8, 8, 8), torch.randn(shape)
+    x, upstream = laid_channels_last(x), laid_channels_last(upstream)
+    assert not block.shortcut(x).is_contiguous()  # all maps are channels-last
     found = []
     for step in (block, partial(in_torchs_words, block)):
         x = x.detach().requires_grad_()

@@ -33,7 +33,8 @@ from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.machine import find_device
 from volunet.recipe import Recipe
 from volunet.reporting.curves import draw_curves
-from volunet.training.fit import Job, Trained, fit, measure_of
+from volunet.training.fit import Job, Trained, fit
+from volunet.training.measure import measure_of
 from volunet.training.processes import Processes, joined, own_device
 from volunet.training.tracking import Tracking, check_trackers, name_parameters
 

@@ -106,10 +106,12 @@ class _ChannelsLast(torch.autograd.Function):
         dx, dweights, dbiases = torch.empty_like(x), list[Tensor](), list[Tensor]()
         passed = torch.empty_like(x) if ctx.shortcut and y is not None else None
         for n, (image, g, mean, scale, place) in enumerate(zip(x, grad, *moments, dx, strict=True)):
-            if y is not None:
-                g = aten.leaky_relu_backward(g, y[n], ctx.slope, True)
             if passed is not None:
-                g = passed[n].copy_(g)
+                g = aten.leaky_relu_backward.grad_input(
+                    g, y[n], ctx.slope, True, grad_input=passed[n]
+                )
+            elif y is not None:
+                g = aten.leaky_relu_backward(g, y[n], ctx.slope, True)
             g = g[None].contiguous(memory_format=_layout(x))  # the kernel takes that on trust
             found, dweight, dbias = aten.native_batch_norm_backward(
                 g, image[None], weight, None, None, mean, scale, True, ctx.eps, [True] * 3

@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from volunet.data.sampler import Batch
+from volunet.inference.engines.torch_engine import laid_channels_last
 from volunet.training.average import Average
 from volunet.training.pieces import Pieces
 from volunet.training.processes import ALONE, Processes
@@ -87,11 +88,12 @@ def build_trainer(
     weights = [w for w in parts.module.parameters() if w.requires_grad]
     half = parts.dtype != torch.float32
     on_cpu = parts.device.type == "cpu"
-    layout = torch.channels_last_3d if on_cpu else torch.contiguous_format
 
     def gradients(piece: Batch, share: float) -> Tensor:
         with torch.autocast(parts.device.type, dtype=parts.dtype, enabled=half):
-            outputs = module(piece.image.contiguous(memory_format=layout))
+            outputs = module(
+                laid_channels_last(piece.image) if on_cpu else piece.image.contiguous()
+            )
         scales = outputs if isinstance(outputs, tuple) else (outputs,)
         loss = share * parts.loss(scales, piece.label, drawn=piece.drawn)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from volunet.data.cache import Prepared
@@ -31,7 +32,7 @@ from volunet.training.drift import DRIFT, find_drift
 from volunet.training.engine import Parts, build_trainer
 from volunet.training.history import open_history, read_history
 from volunet.training.losses.choose import loss_for
-from volunet.training.measure import DICE, PSNR, Measure
+from volunet.training.measure import measure_of, names_of
 from volunet.training.optim import make_optimizer
 from volunet.training.processes import ALONE, Processes, SharedTime
 from volunet.training.run import Run
@@ -39,7 +40,7 @@ from volunet.training.settings import Training
 from volunet.training.start import transplant
 from volunet.training.thin_maps import keep_thin_maps_exact
 from volunet.training.tracking import NOBODY, Tracking, followed
-from volunet.training.validate import Score, mean_score, score_cases
+from volunet.training.validate import Score, mean_score, score_cases, time_a_case
 
 SCORING_SHARE = 0.1
 """Part of a budget in time that validations may take, all together."""
@@ -151,6 +152,8 @@ def _train(
     run = start_run(job)
     if state is not None:
         run.load_state_dict(state)
+    elif job.budget.seconds is not None and job.validation:
+        _start_clock(job, run)
     if job.processes.first:
         open_history(history, step=run.clock.step, measure=measure_of(job.plan))
 
@@ -175,10 +178,25 @@ def _train(
     return _give_away(run, score_now())
 
 
+def _start_clock(job: Job, run: Run) -> None:
+    """The clock of a new run, with time kept back for a validation, by what one case takes."""
+    place = int(_order(job)[0])
+    with run.parts.average.in_place() as network:
+        how = {"device": job.device, "dtype": run.parts.dtype}
+        took = time_a_case(network, job.validation[place], job.plan, **how)
+    longest = 1.1 * max(job.processes.gathered(took)) * len(job.validation) / job.processes.count
+    run.clock = Clock(job.budget, now=run.now)
+    run.clock.reserve(min(longest, scoring_s(job.budget, job.settings)))
+
+
+def _order(job: Job) -> NDArray[np.int64]:
+    """Where time is up before all are scored, those scored are not the first by name."""
+    return np.random.default_rng(0).permutation(len(job.validation))
+
+
 def _score(job: Job, run: Run, report: handlers.Report) -> Score:
     """Scores held-out cases with the averaged weights, and writes a line."""
-    # Where time is up before all are scored, those scored are not the first by name.
-    order = np.random.default_rng(0).permutation(len(job.validation))
+    order = _order(job)
     with run.parts.average.in_place() as network:
         rows = score_cases(
             network,
@@ -237,16 +255,6 @@ def start_run(job: Job) -> Run:
     if report is not None:
         run.note(str(report))
     return run
-
-
-def measure_of(plan: Plan) -> Measure:
-    """What cases are scored by."""
-    return DICE if plan.targets is None else PSNR
-
-
-def names_of(plan: Plan) -> tuple[str, ...]:
-    """What has a score: structures or targets."""
-    return plan.labels.names if plan.targets is None else plan.targets.names
 
 
 def _begin_network(job: Job) -> tuple[nn.Module, LoadReport | None]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from volunet.planning.plan import Plan
+
 
 @dataclass(frozen=True, slots=True)
 class Measure:
@@ -24,3 +26,13 @@ DICE = Measure("val_dice", "Dice", 0.02)
 PSNR = Measure("val_psnr_db", "PSNR (dB)", 0.5)
 """Of estimated images: 20 log10(range of the target / root mean squared error)."""
 MEASURES = (DICE, PSNR)
+
+
+def measure_of(plan: Plan) -> Measure:
+    """What cases are scored by."""
+    return DICE if plan.targets is None else PSNR
+
+
+def names_of(plan: Plan) -> tuple[str, ...]:
+    """What has a score: structures or targets."""
+    return plan.labels.names if plan.targets is None else plan.targets.names

@@ -60,6 +60,17 @@ def mean_score(
     return Score(dict(zip(names, means, strict=True)), len(rows), measure)
 
 
+def time_a_case(
+    network: nn.Module, case: Prepared, plan: Plan, *, device: torch.device, dtype: torch.dtype
+) -> float:
+    """Seconds that scoring a case takes, the second time: the first look is the slowest."""
+    started = 0.0
+    for _ in range(2):
+        started = time.monotonic()
+        score_cases(network, [case], plan, device=device, dtype=dtype)
+    return time.monotonic() - started
+
+
 def score_cases(
     network: nn.Module,
     cases: Sequence[Prepared],

@@ -35,6 +35,16 @@ def to_channels_last(module: nn.Module) -> None:
             parameter.data = laid.copy_(parameter.data)
 
 
+def laid_channels_last(images: Tensor) -> Tensor:
+    """The same values (B, C, *S) laid out channels-last.
+
+    Of one channel the layout is a matter of strides alone, by which convolutions of one voxel
+    choose that of their answer; `contiguous` leaves these as they are.
+    """
+    layout = torch.channels_last if images.ndim == 4 else torch.channels_last_3d
+    return torch.empty_like(images, memory_format=layout).copy_(images)
+
+
 def name_of(dtype: torch.dtype) -> Precision:
     """What a precision is called on the command line."""
     return next(name for name, known in DTYPES.items() if known == dtype)
@@ -61,7 +71,8 @@ class TorchEngine:
     ) -> None:
         self.device, self.dtype = torch.device(device), dtype
         self.network = network.to(self.device).eval()
-        if not learning and (self.device.type == "cpu" or dtype != torch.float32):
+        self._is_laid = not learning and (self.device.type == "cpu" or dtype != torch.float32)
+        if self._is_laid:
             to_channels_last(self.network)
 
     def __str__(self) -> str:
@@ -71,6 +82,8 @@ class TorchEngine:
     def __call__(self, windows: Tensor, /) -> Tensor:
         """Logits (B, classes, *patch), float32 on the engine's device."""
         batch = windows.to(self.device, torch.float32, non_blocking=True)
+        if self._is_laid and batch.ndim in (4, 5):
+            batch = laid_channels_last(batch)
         with self._arithmetic():
             logits: Tensor = self.network(batch)
         return logits.float()

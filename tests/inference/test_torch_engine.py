@@ -8,7 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from volunet.inference.engines.torch_engine import TorchEngine, _without_tf32, to_channels_last
+from volunet.inference.engines.torch_engine import (
+    TorchEngine,
+    _without_tf32,
+    laid_channels_last,
+    to_channels_last,
+)
 from volunet.models.unet import UNet
 from volunet.planning.machine import choose_dtype
 
@@ -89,3 +94,11 @@ def test_the_chosen_type_is_one_the_cpu_can_run():
     assert (
         TorchEngine(small(), device="cpu", dtype=dtype)(torch.zeros(1, 1, 8, 8, 8)).isfinite().all()
     )
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_images_of_one_channel_are_laid_out_like_those_of_several(channels):
+    image = torch.randn(2, channels, 4, 5, 6)
+    laid = laid_channels_last(image)
+    assert torch.equal(laid, image)
+    assert laid.stride() == (channels * 120, 1, 30 * channels, 6 * channels, channels)

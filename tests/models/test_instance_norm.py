@@ -139,7 +139,8 @@ def test_a_residual_block_learns_as_one_in_torchs_words(c_in, c_out, stride, hal
     shape = (2, c_out, *(8 // stride,) * 3)
     x, upstream = torch.randn(2, c_in, 8, 8, 8), torch.randn(shape)
     x, upstream = laid_channels_last(x), laid_channels_last(upstream)
-    assert not block.shortcut(x).is_contiguous()  # all maps are channels-last
+    if not half:  # in which no sum near 0 falls on the rectifier's other side
+        block, x, upstream = block.double(), x.double(), upstream.double()
     found = []
     for step in (block, partial(in_torchs_words, block)):
         x = x.detach().requires_grad_()
@@ -147,6 +148,6 @@ def test_a_residual_block_learns_as_one_in_torchs_words(c_in, c_out, stride, hal
             y = step(x)
         block.zero_grad()
         y.backward(upstream.to(y))
-        found.append([y.float(), x.grad, *(w.grad for w in block.parameters())])
+        found.append([y.to(x), x.grad, *(w.grad for w in block.parameters())])
     for seen, wanted in zip(*found, strict=True):
-        assert (seen - wanted).norm() / wanted.norm() < (3e-2 if half else 1e-5)
+        assert (seen - wanted).norm() / wanted.norm() < (5e-2 if half else 1e-10)

@@ -182,8 +182,8 @@ def _start_clock(job: Job, run: Run) -> None:
     """The clock of a new run, with time kept back for a validation, by what one case takes."""
     place = int(_order(job)[0])
     with run.parts.average.in_place() as network:
-        how = {"device": job.device, "dtype": run.parts.dtype}
-        took = time_a_case(network, job.validation[place], job.plan, **how)
+        case, dtype = job.validation[place], run.parts.dtype
+        took = time_a_case(network, case, job.plan, device=job.device, dtype=dtype)
     longest = 1.1 * max(job.processes.gathered(took)) * len(job.validation) / job.processes.count
     run.clock = Clock(job.budget, now=run.now)
     run.clock.reserve(min(longest, scoring_s(job.budget, job.settings)))

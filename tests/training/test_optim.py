@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.training.tiny import PLAN, job
+from volunet.models.mednext import MedNeXt
 from volunet.models.unet import UNet
 from volunet.training.fit import fit
 from volunet.training.muon import FACTORS, RMS_OF_ADAMW, ROUNDS, Muon, orthogonal
@@ -102,6 +103,17 @@ def test_muon_takes_the_convolutions_between_image_and_head():
     matrices = {id(w) for g in optimizer.param_groups if g["matrices"] for w in g["params"]}
     for name, weight in network.named_parameters():
         assert (id(weight) in matrices) == (weight.ndim > 1 and not name.startswith("head"))
+
+
+def test_kernels_of_channels_that_never_meet_are_no_matrix():
+    sizes = {"features": (4, 8), "strides": (2,), "expansions": (2, 2), "depths": (1, 1)}
+    network = MedNeXt(2, 1, 2, **sizes)
+    optimizer = make_optimizer(network, Optimisation(method="muon"))
+    matrices = {id(w) for g in optimizer.param_groups if g["matrices"] for w in g["params"]}
+    apart = [m for m in network.modules() if isinstance(m, torch.nn.Conv2d) and m.groups > 1]
+    assert apart
+    assert not {id(layer.weight) for layer in apart} & matrices
+    assert matrices
 
 
 def test_the_head_of_another_family_is_no_matrix():

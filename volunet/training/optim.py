@@ -28,8 +28,9 @@ class Optimisation(Settings):
     """How weights are moved.
 
     Args:
-        method: Muon (Jordan 2024) for all convolutions but the head, with AdamW for the rest;
-            AdamW (Loshchilov and Hutter 2019) for all; or SGD with Nesterov's momentum 0.99.
+        method: Muon (Jordan 2024) for all convolutions but the head and those of channels apart,
+            with AdamW for the rest; AdamW (Loshchilov and Hutter 2019) for all; or SGD with
+            Nesterov's momentum 0.99.
         learning_rate: the highest; None for what suits the method (`RATES`).
         decay: how the rate falls after its rise: half a cosine, or a straight line (which is
             nearly nnU-Net's polynomial).
@@ -73,6 +74,7 @@ def make_optimizer(
     groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
     names = [_bare(name) for name, _ in network.named_parameters()]
     heads = {_bare(name) for name in heads}
+    mixing = {id(layer.weight) for layer in network.modules() if _mixes(layer)}
     by_stage = settings.freeze_encoder or settings.stage_decay < 1
     stages = _count_stages(network, names) if by_stage else (1, 0)
     for name, weight in zip(names, network.parameters(), strict=True):
@@ -80,7 +82,7 @@ def make_optimizer(
             weight.requires_grad_(False)
             continue
         share = settings.stage_decay ** _stages_from_head(name, *stages) if by_stage else 1.0
-        matrix = weight.ndim > 1 and not (name.startswith(HEAD) or name in heads)
+        matrix = id(weight) in mixing and not (name.startswith(HEAD) or name in heads)
         groups.setdefault((share, weight.ndim > 1, matrix), []).append(weight)
     decay = settings.weight_decay
     decay = DECAYS[settings.method] if decay is None else decay
@@ -99,6 +101,17 @@ def make_optimizer(
     if settings.method == "sgd":
         return torch.optim.SGD(by_rule, lr=rate, momentum=0.99, nesterov=True)
     return torch.optim.AdamW(by_rule, lr=rate, fused=True)
+
+
+def _mixes(layer: nn.Module) -> bool:
+    """Whether a layer's weights are a matrix from all channels to all.
+
+    Kernels of channels that never meet, and tables, are none: nothing is orthogonal to anything.
+    """
+    if isinstance(layer, nn.Linear):
+        return True
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+    return isinstance(layer, kinds) and layer.groups == 1
 
 
 def rate_at(progress: float, settings: Optimisation) -> float:

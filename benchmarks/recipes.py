@@ -3,9 +3,9 @@
     python -m benchmarks.recipes --data DATASET --recipe RECIPE --splits SPLITS --work WORK \
         --steps 420 --keep hippocampus
 
-Groups: optimisers, attention gates (`--group gates --budget 10m`), patches that grow, and a start
-from a trained model (`--group few --from MODEL`, on the table of `benchmarks.few`). Every row is
-`volunet train` with a few settings changed, scored case by case on the held-out scans (native
+Groups: optimisers, kinds of blocks, attention gates (`--group gates --budget 10m`), patches that
+grow, and a start from a trained model (`--group few --from MODEL`, on the table of
+`benchmarks.few`). Every row is `volunet train` with a few settings changed, scored case by case on the held-out scans (native
 grids, the default inference) and compared with the first row, pair by pair. With `--folds 5` every
 case is held out once, and the budget is that of all folds. Budgets in steps of the plan's batch let
 other work on the machine change nothing but the seconds; a row with another batch takes as many
@@ -55,6 +55,8 @@ def optimiser(method: str, rate: str, *more: str) -> tuple[str, ...]:
 
 LINE = f'{OPTIM}.decay="linear"'
 GROWTH = "training.growth"
+DEPTHS = ("plan.options.depths=[1,1,1,1]", "plan.options.decoder_depths=[1,1,1]")
+ENCODER = ('plan.family="nnunet"', *DEPTHS)
 PLAIN, RESIDUAL, GATES = "plan.residual=false", "plan.residual=true", "plan.attention=true"
 GROUPS = {
     "optimisers": (
@@ -74,6 +76,11 @@ GROUPS = {
         Experiment("whole patches"),
         Experiment("from half the sides, whole after half the time", (f"{GROWTH}.begin=0.5",)),
         Experiment("mirrored left-right", ("training.augmentation.mirror=[0]",)),
+    ),
+    "blocks": (
+        Experiment("residual", (RESIDUAL,)),
+        Experiment("residual encoder, plain decoder of one convolution", (RESIDUAL, *ENCODER)),
+        Experiment("residual, 32 features", (RESIDUAL, "plan.features=[32,64,128,256]")),
     ),
     "few": (
         Experiment("from scratch"),

@@ -5,11 +5,11 @@
 
 Groups: optimisers, kinds of blocks, attention gates (`--group gates --budget 10m`), patches that
 grow, and a start from a trained model (`--group few --from MODEL`, on the table of
-`benchmarks.few`). Every row is `volunet train` with a few settings changed, scored case by case on the held-out scans (native
-grids, the default inference) and compared with the first row, pair by pair. With `--folds 5` every
-case is held out once, and the budget is that of all folds. Budgets in steps of the plan's batch let
-other work on the machine change nothing but the seconds; a row with another batch takes as many
-patches. Started again, it goes on where it stopped.
+`benchmarks.few`). Every row is `volunet train` with a few settings changed, scored case by case on
+the held-out scans (native grids, the default inference) and compared with the first row, pair by
+pair. With `--folds 5` every case is held out once, and the budget is that of all folds. Budgets in
+steps of the plan's batch let other work on the machine change nothing but the seconds; a row with
+another batch takes as many patches. Started again, it goes on where it stopped.
 """
 
 from __future__ import annotations

@@ -27,7 +27,9 @@ Millimetres = Annotated[float, Field(gt=0, le=100)]
 class Plan(NetworkPlan):
     """How a scan becomes the network's input, and the network that looks at it.
 
-    Args, beside those of the network:
+    What is said of the network stands in `NetworkPlan`.
+
+    Args:
         spacing: in mm, along R, A and S.
         size: voxels along R, A and S that every image is brought to, whatever its own; None keeps
             to `spacing`.

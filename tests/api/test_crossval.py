@@ -163,13 +163,18 @@ def test_folds_of_a_column_may_have_any_numbers(dataset, wanted, tmp_path):
     }
 
 
+def holding_out_case_1(wanted, folder):
+    """Of three cases the second is held out."""
+    splits = folder / "splits.json"
+    splits.write_text(json.dumps([{"train": ["case_0", "case_2"], "val": ["case_1"]}]))
+    return replace(wanted, splits=splits)
+
+
 def test_a_leak_that_is_waived_stands_in_the_record(dataset, wanted, tmp_path):
     for kind in ("images", "labels"):
         first, second = sorted((dataset / kind).iterdir())[:2]
         second.write_bytes(first.read_bytes())
-    splits = tmp_path / "splits.json"
-    splits.write_text(json.dumps([{"train": ["case_0", "case_2"], "val": ["case_1"]}]))
-    asked = replace(wanted, splits=splits)
+    asked = holding_out_case_1(wanted, tmp_path)
     with pytest.raises(Refused, match="SET-LEAK"):
         vn.train(dataset, tmp_path / "run", RECIPE, wanted=asked)
     waived = replace(asked, accept=("SET-LEAK",))
@@ -183,9 +188,7 @@ def test_the_same_image_in_two_files_is_a_leak(dataset, wanted, tmp_path):
     image = nib.load(dataset / "images" / "case_0.nii.gz")
     nib.save(image, dataset / "images" / "case_1.nii")
     (dataset / "images" / "case_1.nii.gz").unlink()
-    splits = tmp_path / "splits.json"
-    splits.write_text(json.dumps([{"train": ["case_0", "case_2"], "val": ["case_1"]}]))
-    asked = replace(wanted, splits=splits)
+    asked = holding_out_case_1(wanted, tmp_path)
     with pytest.raises(Refused, match="in files that differ"):
         vn.train(dataset, tmp_path / "run", RECIPE, wanted=asked)
     waived = replace(asked, accept=("SET-LEAK",))
@@ -193,7 +196,7 @@ def test_the_same_image_in_two_files_is_a_leak(dataset, wanted, tmp_path):
     assert [f.code for f in done.findings].count("SET-LEAK") == 1
     folds = [{"train": ["case_0", "case_2"], "val": ["case_3"]}]
     folds += [{"train": ["case_0", "case_2"], "val": ["case_1"]}]
-    splits.write_text(json.dumps(folds))
+    asked.splits.write_text(json.dumps(folds))
     with pytest.raises(Refused, match="in files that differ"):
         cross_validate(dataset, tmp_path / "cv", RECIPE, folds=2, wanted=asked)
     assert not (tmp_path / "cv" / "fold_0").exists()  # before any fold was trained

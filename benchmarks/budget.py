@@ -5,7 +5,8 @@
 Each run is `volunet train` with a budget in minutes. The time is taken from outside: from the
 moment its history is there, before the first step, to the last line of it, when training and its
 validation have ended. In loaded runs two busy processes compete for the same processors in the
-second third of the budget. Started again, it goes on, and rows of earlier days are kept.
+second third of the budget. Started again, it goes on, and rows of earlier days are kept. A run that
+had the machine to itself is one of `benchmarks.folds` too: WORK/40m is the fold that it was told.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ def main() -> None:
     parser.add_argument("--splits", type=Path, required=True, help="nnU-Net's splits_final.json")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--minutes", type=float, nargs="+", default=[2, 10, 40])
+    parser.add_argument("--fold", type=int, default=0, help="of the splits, that is held out")
+    parser.add_argument("--alone", action="store_true", help="no run beside others")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=RESULTS / "budget.json")
     options = parser.parse_args()
@@ -44,7 +47,7 @@ def main() -> None:
     before = json.loads(options.out.read_text())["rows"] if options.out.exists() else []
     rows = {(row["minutes"], row["loaded"]): row for row in before}
     for minutes in options.minutes:
-        for loaded in (False, True):
+        for loaded in (False, True)[: 2 - options.alone]:
             rows[minutes, loaded] = measure(minutes, loaded, options)
             facts = {"threads": options.threads, "rows": [rows[run] for run in sorted(rows)]}
             keep(options.out, facts)
@@ -58,7 +61,7 @@ def measure(minutes: float, loaded: bool, options: argparse.Namespace) -> dict:
     if kept.exists():
         return json.loads(kept.read_text())
     words = [VOLUNET, "train", options.data, "-o", run, "--budget", f"{minutes:g}m"]
-    words += ["--splits", options.splits, "--fold", "0", "-d", "cpu", "-q"]
+    words += ["--splits", options.splits, "--fold", options.fold, "-d", "cpu", "-q"]
     with subprocess.Popen(list(map(str, words))) as training:
         history = run / "history.csv"
         while not history.exists():

@@ -4,12 +4,13 @@
         --steps 420 --keep hippocampus
 
 Groups: optimisers, kinds of blocks, attention gates (`--group gates --budget 10m`), patches that
-grow, and a start from a trained model (`--group few --from MODEL`, on the table of
-`benchmarks.few`). Every row is `volunet train` with a few settings changed, scored case by case on
-the held-out scans (native grids, the default inference) and compared with the first row, pair by
-pair. With `--folds 5` every case is held out once, and the budget is that of all folds. Budgets in
-steps of the plan's batch let other work on the machine change nothing but the seconds; a row with
-another batch takes as many patches. Started again, it goes on where it stopped.
+grow, changes of patches (`--group augmentation`), and a start from a trained model (`--group few
+--from MODEL`, on the table of `benchmarks.few`). Every row is `volunet train` with a few settings
+changed, scored case by case on the held-out scans (native grids, the default inference) and
+compared with the first row, pair by pair. With `--folds 5` every case is held out once, and the
+budget is that of all folds. Budgets in steps of the plan's batch let other work on the machine
+change nothing but the seconds; a row with another batch takes as many patches. Started again, it
+goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ def optimiser(method: str, rate: str, *more: str) -> tuple[str, ...]:
 
 
 LINE = f'{OPTIM}.decay="linear"'
-GROWTH = "training.growth"
+GROWTH, AUGMENTATION = "training.growth", "training.augmentation"
+MIRRORED = f"{AUGMENTATION}.mirror=[0]"
+FURTHER = (f"{AUGMENTATION}.turn_deg=30", f"{AUGMENTATION}.scale=[0.7,1.4]")
 DEPTHS = ("plan.options.depths=[1,1,1,1]", "plan.options.decoder_depths=[1,1,1]")
 ENCODER = ('plan.family="nnunet"', *DEPTHS)
 PLAIN, RESIDUAL, GATES = "plan.residual=false", "plan.residual=true", "plan.attention=true"
@@ -75,7 +78,12 @@ GROUPS = {
     "growth": (
         Experiment("whole patches"),
         Experiment("from half the sides, whole after half the time", (f"{GROWTH}.begin=0.5",)),
-        Experiment("mirrored left-right", ("training.augmentation.mirror=[0]",)),
+    ),
+    "augmentation": (
+        Experiment("as it is"),
+        Experiment("mirrored left-right", (MIRRORED,)),
+        Experiment("mirrored on all axes", (f"{AUGMENTATION}.mirror=[0,1,2]",)),
+        Experiment("mirrored left-right, turned and scaled twice as far", (MIRRORED, *FURTHER)),
     ),
     "blocks": (
         Experiment("residual", (RESIDUAL,)),

@@ -65,8 +65,16 @@ def test_an_encoder_of_random_weights_is_not_frozen(folder):
 
 def test_a_way_to_inflate_is_for_weights_of_an_encoder():
     recipe = Recipe.default(changes=["training.inflate_axis=0"])
-    with pytest.raises(ConfigError, match="say how --encoder-weights of two dimensions"):
+    with pytest.raises(ConfigError, match="what becomes of --encoder-weights of two"):
         check_start(recipe, Wanted(), PLAN)
+
+
+def test_weights_of_two_dimensions_are_not_inflated_for_a_network_of_two(folder):
+    values = {"dimensions": 2, "patch": (16, 16, 1), "strides": ((2, 2, 1),), "family": "encoder"}
+    flat = PLAN.model_copy(update=values)
+    recipe = Recipe.default(changes=['training.inflate="average"'])
+    with pytest.raises(ConfigError, match=r"has two\. Take the keys out"):
+        check_start(recipe, Wanted(encoder_weights=folder / "resnet34.pth"), flat)
 
 
 def test_weights_of_an_encoder_are_for_networks_that_have_one(folder):

@@ -3,8 +3,14 @@
 import pytest
 
 from tests.planning.drawing import SMALL
-from volunet.api.zoo import Costs, count_costs
+from volunet.api.zoo import Costs, count_costs, plan_for_patch
 from volunet.models.families import FAMILIES
+
+
+def test_the_default_network_is_counted_as_it_is_built():
+    plan = plan_for_patch("unet", (32, 32, 32), channels=1, classes=2, machine=SMALL)
+    assert plan.residual
+    assert not plan_for_patch("dynunet", (32,) * 3, channels=1, classes=2, machine=SMALL).residual
 
 
 @pytest.mark.slow

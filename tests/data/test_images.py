@@ -148,3 +148,27 @@ def test_a_size_and_a_spacing_are_not_wanted_together(tmp_path):
     fixed = {"size": (16, 16, 1), "spacing": (1, 1, 1)}
     with pytest.raises(ConfigError, match=r"plan\.size or plan\.spacing"):
         make_plan(facts, found.channels, CELL, LAPTOP, fixed=fixed)
+
+
+def test_each_channel_is_judged_by_its_own_range(tmp_path):
+    write_set(tmp_path, parts=1)
+    for path in list((tmp_path / "images").iterdir()):
+        rows = np.asarray(Image.open(path)).shape[0]
+        path.rename(path.with_name(f"{path.stem}_0000.png"))
+        other = path.with_name(f"{path.stem}_0001.png")
+        save(other, (rows, 10), parts=1, dtype=np.uint16, value=60_000)
+    found, facts = facts_of(tmp_path)
+    plan = make_plan(facts, found.channels, CELL, LAPTOP)
+    assert [(i.scheme, i.sd) for i in plan.intensities][1] == ("set", 65_535)
+    assert plan.intensities[0].scheme == "image"
+
+
+def test_numbered_photographs_are_no_channels_of_one(tmp_path):
+    for number in range(3):
+        save(tmp_path / f"img_{number:04d}.png")
+    found = [scan.case_id for scan in find_scans(tmp_path, channels=3)]
+    assert found == ["img_0000", "img_0001", "img_0002"]
+    for path in tmp_path.iterdir():
+        save(path, parts=1)
+    (one,) = find_scans(tmp_path, channels=3)
+    assert len(one.images) == 3

@@ -16,6 +16,7 @@ from volunet.evaluation.evaluate_values import evaluate_values
 from volunet.findings import Refused
 
 SHAPE = (13, 12, 11)
+HALF = np.diag([-0.5, -0.5, 1, 1])
 
 
 def scan(seed, shape=SHAPE):
@@ -127,6 +128,16 @@ def test_pictures_are_scored_in_their_plane(tmp_path):
     three = evaluate_values(tmp_path / "colours" / "p", tmp_path / "colours" / "r").scores
     assert [s.target for s in three] == ["red", "green", "blue"]
     assert three[1].mae == pytest.approx(np.abs(255.0 - 2.0 * colours[..., 1]).mean())
+
+
+def test_pictures_as_references_lie_where_finer_estimates_do(tmp_path):
+    fine = np.random.default_rng(0).normal(size=(20, 16)).astype("f4")
+    save_picture(tmp_path / "r" / "a.tif", fine)
+    write_nifti(tmp_path / "p" / "a.nii.gz", fine.T[..., None] + np.float32(2), HALF)
+    (found,) = evaluate_values(tmp_path / "p", tmp_path / "r").scores
+    assert found.mae == pytest.approx(2)
+    write_nifti(tmp_path / "p" / "a.nii.gz", fine[..., None], HALF)  # rows in place of columns
+    assert evaluate_values(tmp_path / "p", tmp_path / "r").summary["cases"]["refused"]
 
 
 def test_a_jpeg_can_be_a_reference(tmp_path):

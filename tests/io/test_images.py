@@ -136,6 +136,14 @@ def test_masks_in_colours_come_back_as_the_same_colours(tmp_path):
         np.testing.assert_array_equal(read.voxels, volume.voxels)
 
 
+def test_a_mask_of_four_bands_is_refused_with_advice(tmp_path):
+    Image.frombytes("RGBX", (9, 6), draw.ramp(6, 9, 4).tobytes()).save(tmp_path / "a.tif")
+    for labels in (None, ROADS):
+        with pytest.raises(Refused, match="has 4 bands") as caught:
+            read_mask(tmp_path / "a.tif", labels)
+        assert "Save it as grey, or as RGB" in caught.value.findings[0].advice
+
+
 def test_unknown_colours_are_told_with_their_counts(tmp_path):
     pixels = np.zeros((10, 10, 3), dtype=np.uint8)
     pixels[:3], pixels[3] = (128, 64, 128), (1, 2, 3)
@@ -236,6 +244,7 @@ def test_only_pictures_are_written_as_png(tmp_path):
     [
         ({"labels": {"a": 1, "b": 2}, "colours": {"a": "#ff0000"}}, "colour for each of"),
         ({"labels": {"a": 1}, "colours": {"a": "#000000"}}, "the background"),
+        ({"labels": {"a": 256}, "colours": {"a": "#ff0000"}}, "a palette, which ends at 255"),
         ({"labels": {"a": 1}, "colours": {"a": "#ff0000"}, "ignore": 9}, "'ignore'"),
         ({"labels": {"a": 1}, "colours": {"a": "#ff0000", "b": "#00ff00"}}, "not among"),
     ],

@@ -74,3 +74,12 @@ def test_a_network_begins_with_what_is_there_and_can_learn(family):
     assert torch.equal(said, x[..., *middle])
     (said - 1).square().mean().backward()
     assert all(dict(net.named_parameters())[name].grad.abs().max() > 0 for name in head)
+
+
+def test_a_head_of_several_layers_is_left_alone_and_that_is_told():
+    net = CicekUNet(3, 1, 1, features=(4, 8))
+    before = [w.clone() for w in net.parameters()]
+    assert not begin_with_nothing(net, ("head.weight", "encoder.0.0.weight"))
+    assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+    assert begin_with_nothing(net, ("head.weight", "head.bias"))
+    assert not net.head.weight.any()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
+from torch.nn.functional import conv2d
 
+import volunet as vn
 from tests.models.encoders.drawn import SMALLEST, encoder
 from volunet.models.encoders.catalogue import make_encoder
-from volunet.models.inflation import adapt_kernel, inflate_kernel
+from volunet.models.inflation import adapt_kernel, inflate_kernel, turn_kernel
 from volunet.models.weights import load_pretrained
 
 
@@ -113,3 +117,14 @@ def test_kernels_are_laid_down_along_the_axis_that_is_asked_for():
 def test_a_first_convolution_is_added_up_or_repeated(given, wanted, expected):
     kernel = torch.tensor(given).view(1, -1, 1, 1)
     assert adapt_kernel(kernel, wanted).flatten().tolist() == expected
+
+
+def test_a_turned_kernel_finds_in_a_picture_what_the_kernel_finds_on_the_page(tmp_path):
+    page = np.random.default_rng(0).integers(0, 256, (9, 13), dtype=np.uint8)
+    Image.fromarray(page).save(tmp_path / "page.png")
+    kernel = torch.randn(2, 1, 3, 3)
+    on_page = conv2d(torch.tensor(page, dtype=torch.float32)[None, None], kernel)
+    scan = vn.read(tmp_path / "page.png").reoriented("RAS")
+    seen = torch.tensor(scan.voxels[0, :, :, 0].astype(np.float32))
+    found = conv2d(seen[None, None], turn_kernel(kernel))
+    torch.testing.assert_close(found, on_page.mT.flip((-2, -1)), rtol=1e-4, atol=1e-3)

@@ -214,6 +214,8 @@ def test_settings_go_through_a_file_and_can_be_compared():
         ({"activation": "tanh"}, "leaky_relu"),
         ({"dropout": 1.0}, "dropout"),
         ({"normalization": "batch"}, "normalisation"),
+        ({"groups": 8}, "groups are those of normalisation = \"group\", not of 'instance'"),
+        ({"activation": "relu", "slope": 0.1}, "slope is that of"),
     ],
 )
 def test_names_and_numbers_that_nobody_knows_are_refused_with_those_that_are_known(wrong, advice):

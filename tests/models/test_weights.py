@@ -14,6 +14,8 @@ from volunet.errors import ModelError
 from volunet.models.encoder_unet import EncoderUNet
 from volunet.models.encoders.catalogue import make_encoder
 from volunet.models.encoders.encoder import Encoder, stage
+from volunet.models.inflation import turn_kernel
+from volunet.models.weight_names import published_name
 from volunet.models.weights import load_pretrained
 
 FC = {"fc.weight": torch.rand(10, 8), "fc.bias": torch.rand(10)}
@@ -128,9 +130,8 @@ def test_medicalnets_shortcuts_without_weights_have_encoders_of_their_own(tmp_pa
     layout = drawn.residual_layout((2, 2, 2, 2), wide=1, dims=3, channels=1, padded=True)
     file = kept(tmp_path, drawn.draw(layout, "module."))
     assert load_pretrained(make_encoder("resnet18-padded", 3, 1), file).missing == ()
-    report = load_pretrained(make_encoder("resnet18", 3, 1), file)
-    assert {name.split(".")[3] for name in report.missing} == {"downsample"}
-    assert "missing, in the network only and not loaded: 18: 2.layer2.0.downsample" in str(report)
+    with pytest.raises(ModelError, match=r'would stay random\. Take "resnet18-padded"'):
+        load_pretrained(make_encoder("resnet18", 3, 1), file)
     both = drawn.draw(drawn.residual_layout((2, 2, 2, 2), wide=1))
     with pytest.raises(ModelError, match=r"lacks: layer2\.0\.downsample.0.weight.*other shortcuts"):
         load_pretrained(make_encoder("resnet18-padded", 2, 3), kept(tmp_path, both))
@@ -177,6 +178,36 @@ def test_the_report_tells_of_every_tensor_once(
     )
     assert all(len(t.shape) == 5 and len(t.given) == 4 for t in report.inflated)
     assert all(t.shape == t.given for t in report.loaded)
+
+
+def test_what_stays_as_it_is_loaded_is_loaded_whole(tmp_path):
+    weights = tiny().state_dict()
+    uncounted = {k: w for k, w in weights.items() if not k.endswith("num_batches_tracked")}
+    assert load_pretrained(tiny(), kept(tmp_path, uncounted), whole=True).missing
+    del uncounted["1.layer1.0.bn1.running_var"]
+    file = kept(tmp_path, uncounted)
+    with pytest.raises(ModelError, match=r"has no 1\.layer1\.0\.bn1\.running_var, and a frozen"):
+        load_pretrained(tiny(), file, whole=True)
+    assert load_pretrained(tiny(), file).missing
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_kernels_learnt_on_pictures_are_turned_but_for_those_of_volunets_own(dims, tmp_path):
+    own = tiny().state_dict()
+    theirs = {published_name(name): w for name, w in own.items()}
+    for weights, turned in (
+        (own, 0),
+        ({f"encoder.{k}": w for k, w in own.items()}, 0),
+        (theirs, 2),
+    ):
+        net = tiny(dims)
+        report = load_pretrained(net, kept(tmp_path, weights), learnt_on="pictures")
+        kernel = net.state_dict()["0.conv1.weight"]
+        kernel = kernel if dims == 2 else kernel[..., 1]
+        expected = turn_kernel(own["0.conv1.weight"]) if turned else own["0.conv1.weight"]
+        assert kernel.equal(expected)
+        assert report.turned == turned
+        assert f"rows and columns to the axes of scans: {turned}" in str(report)
 
 
 def test_a_deeper_network_is_refused(tmp_path):

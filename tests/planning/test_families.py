@@ -102,3 +102,9 @@ def test_a_patch_that_a_network_without_padding_does_not_answer_is_refused_with_
         plan_for(family="original", patch=(34, 34, 34))
     plan = plan_for(family="original", patch=(36, 36, 36))
     assert (plan.patch, plan.margin) == ((36, 36, 36), (20, 20, 20))
+
+
+def test_the_papers_features_are_planned_on_scans_of_any_size():
+    features = (4, 8, 16, 32, 64)
+    plan = planned(HIPPOCAMPUS, family="cicek", features=features)
+    assert (plan.features, plan.strides) == (features, ((2, 2, 2),) * 4)

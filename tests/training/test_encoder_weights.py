@@ -9,6 +9,7 @@ from tests.training.tiny import PLAN, job
 from volunet.api.asked import Wanted
 from volunet.errors import ModelError
 from volunet.models.encoders.catalogue import make_encoder
+from volunet.models.weight_names import published_name
 from volunet.training.budget import Budget
 from volunet.training.fit import fit, start_run
 from volunet.training.optim import Optimisation
@@ -26,11 +27,13 @@ def with_encoder(folder, **more):
 def test_an_encoder_begins_with_inflated_weights_and_the_report_is_kept(tmp_path):
     torch.manual_seed(3)
     flat = make_encoder("resnet10", 2, 3)
-    torch.save(flat.state_dict(), tmp_path / "flat.pth")
+    published = {published_name(name): w for name, w in flat.state_dict().items()}
+    torch.save(published, tmp_path / "flat.pth")
     run = start_run(with_encoder(tmp_path, encoder_weights=tmp_path / "flat.pth"))
     own, given = run.parts.network.encoder.state_dict(), flat.state_dict()
     name = next(n for n, w in given.items() if w.ndim == 4 and w.shape[1] != 3)
-    assert torch.equal(own[name][..., own[name].shape[-1] // 2], given[name])
+    turned = given[name].mT.flip((-2, -1))  # from rows and columns
+    assert torch.equal(own[name][..., own[name].shape[-1] // 2], turned)
     (note,) = run.untold()
     assert "resnet10 from flat.pth" in note
     assert "adapted" in note
@@ -41,7 +44,9 @@ def test_the_way_and_the_axis_of_inflation_are_settings(tmp_path):
     flat = make_encoder("resnet10", 2, 3)
     torch.save(flat.state_dict(), tmp_path / "flat.pth")
     told = with_encoder(tmp_path, encoder_weights=tmp_path / "flat.pth")
-    settings = told.settings.model_copy(update={"inflate": "average", "inflate_axis": 0})
+    settings = told.settings.model_copy(
+        update={"inflate": "average", "inflate_axis": 0, "learnt_on": "arrays"}
+    )
     run = start_run(replace(told, settings=settings))
     own, given = run.parts.network.encoder.state_dict(), flat.state_dict()
     name = next(n for n, w in given.items() if w.ndim == 4 and w.shape[1] != 3)

@@ -11,7 +11,8 @@ from volunet.errors import ModelError, Stopped
 from volunet.models.families import FAMILIES, build_network, head_axes, sizes_of
 from volunet.models.supervision import DeepSupervision
 from volunet.space.labels import Labels
-from volunet.training.fit import Start, fit, start_run
+from volunet.training.begin import Start
+from volunet.training.fit import fit, start_run
 from volunet.training.optim import Optimisation, make_optimizer, set_rate
 from volunet.training.start import transplant
 

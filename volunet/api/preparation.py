@@ -210,10 +210,15 @@ def check_start(recipe: Recipe, wanted: Wanted, plan: Plan) -> None:
             f'--encoder-weights are for plan.family = "encoder", and the plan\'s network is '
             f"{plan.family}. Name an encoder in plan.options, or give --from for a whole network."
         )
-    if wanted.encoder_weights is None and {"inflate", "inflate_axis"} & told:
+    if wanted.encoder_weights is None and {"inflate", "inflate_axis", "learnt_on"} & told:
         raise ConfigError(
-            "training.inflate and training.inflate_axis say how --encoder-weights of two "
-            "dimensions go into three, and none are given. Give them, or take the keys out."
+            "training.inflate, inflate_axis and learnt_on say what becomes of --encoder-weights of "
+            "two dimensions, and none are given. Give them, or take the keys out."
+        )
+    if plan.dimensions == 2 and {"inflate", "inflate_axis"} & told:
+        raise ConfigError(
+            "training.inflate and inflate_axis say how weights of two dimensions go into three, "
+            "and the plan's network has two. Take the keys out, or set plan.dimensions = 3."
         )
     given = (wanted.start, wanted.encoder_weights)
     if recipe.training.optimisation.freeze_encoder and given == (None, None):

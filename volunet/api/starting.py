@@ -18,7 +18,7 @@ from volunet.planning.from_nnunet import head_names, plan_fields, turn_weights
 from volunet.planning.make import check_wanted
 from volunet.planning.nnunet_plan import NnunetPlan
 from volunet.recipe import Recipe
-from volunet.training.fit import Start
+from volunet.training.begin import Start
 
 NETWORK = (
     *("dimensions", "neighbours", "family", "options", "layers", "features", "strides", "kernels"),

@@ -12,6 +12,7 @@ from volunet.planning.machine import Machine
 from volunet.planning.memory import cost_of, training_bytes
 from volunet.planning.network_plan import Size
 from volunet.planning.plan import Plan
+from volunet.planning.rules import chooses_residual
 from volunet.planning.stages import choose_stages
 from volunet.space.labels import Labels
 
@@ -86,6 +87,7 @@ def plan_for_patch(
         "patch": patch,
         "intensities": (Intensity(scheme="image"),) * channels,
         "family": family,
+        "residual": chooses_residual(family, estimates=False),
         "batch": 1,
         **stages,
     }

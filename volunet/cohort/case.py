@@ -30,7 +30,7 @@ from volunet.data.read_case import read_images
 from volunet.errors import Stopped
 from volunet.findings import Finding, Refused, finding
 from volunet.io.masks import label_counts, refuse_guessed_sides
-from volunet.io.names import composed, is_picture
+from volunet.io.names import PNG_CHANNELS, composed, is_picture
 from volunet.io.reading import Reading
 from volunet.io.write import write
 from volunet.planning.targets import Targets
@@ -81,13 +81,13 @@ class Ready:
 
 
 def output_name(case_id: str, image: Path | str, targets: Targets | None = None) -> str:
-    """The name of a case's mask or values: PNG for a picture, NIfTI for all else.
+    """The name of a case's mask or values: PNG for a picture where it fits, NIfTI for all else.
 
     Args:
         image: the name of a file that the mask is of.
         targets: what is estimated in place of a mask, which not always fits pixels.
     """
-    fits = targets is None or targets.top > 0
+    fits = targets is None or (targets.top > 0 and len(targets.names) in PNG_CHANNELS)
     return f"{case_id}.png" if fits and is_picture(image) else f"{case_id}.nii.gz"
 
 

@@ -25,8 +25,7 @@ from volunet.findings import Refused
 from volunet.io.names import is_picture
 from volunet.io.scan import read_header
 from volunet.space.labels import OF_CASES, Labels, labelled_from, labels_from
-
-COLOURS = ("red", "green", "blue")
+from volunet.space.picture import COLOURS
 
 
 @dataclass(frozen=True)

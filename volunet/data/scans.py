@@ -20,7 +20,8 @@ from volunet.data.pairs import Channels, find_gaps, in_order
 from volunet.data.table import read_table
 from volunet.errors import DatasetError
 from volunet.findings import Finding, Refused, finding
-from volunet.io.names import composed, id_below, named_as_scans, stem
+from volunet.io.names import composed, id_below, is_picture, named_as_scans, stem
+from volunet.io.scan import read_header
 from volunet.io.sniff import HEAD, sniff
 
 log = logging.getLogger(__name__)
@@ -175,7 +176,9 @@ def _kind(path: Path) -> str:
 def _group(root: Path, files: list[Path], channels: int | None) -> list[Scan]:
     """The scans of one folder: each file, or the channels of each case in nnU-Net's naming."""
     plain, files_of, twice = _by_channel(root, files)
-    if not _is_by_channel(len(plain), files_of, channels):
+    by_channel = _is_by_channel(len(plain), files_of, channels)
+    numbered = any(max(found) > 0 for found in files_of.values())
+    if not by_channel or (numbered and _are_in_colours(files, channels)):
         return [Scan(case_id=id_below(root, path), images=(path,)) for path in files]
     if twice:
         raise Refused([_twice(case_id, path, files_of) for case_id, path in twice])
@@ -227,6 +230,21 @@ def _is_by_channel(plain: int, files_of: dict[str, Channels], channels: int | No
     from_zero = sum(0 in found for found in files_of.values())
     too_many = sum(max(found) >= (channels or 10_000) for found in files_of.values())
     return named > plain and 2 * from_zero > len(files_of) and 2 * too_many <= len(files_of)
+
+
+def _are_in_colours(files: list[Path], channels: int | None) -> bool:
+    """Whether files are pictures, each with all the channels that are wanted.
+
+    The first one whose header can be read tells of all.
+    """
+    if (channels or 1) == 1 or not all(map(is_picture, files)):
+        return False
+    for path in files:
+        try:
+            return read_header([path], channels_in_file=True).channels == channels
+        except (Refused, OSError):
+            continue
+    return False
 
 
 def _no_channel(path: Path, wanted: int, files_of: dict[str, Channels]) -> Finding:

@@ -18,8 +18,9 @@ from volunet.findings import Finding, Refused
 from volunet.io.atomic import write_text
 from volunet.io.names import is_picture
 from volunet.io.scan import inspect, read_header
+from volunet.space.picture import COLOURS
+from volunet.space.volume import Volume
 
-COLOURS = ("red", "green", "blue")
 CHANGES_VALUES = ("IMG-NONFINITE", "IMG-SCALE-IGNORED")
 """What reading a file may find that changes its values, and so its scores."""
 
@@ -105,11 +106,18 @@ def _score_pair(pair: Pair, targets: Sequence[str]) -> tuple[list[ValueScore], t
     try:
         right = inspect(pair.reference, channels_in_file=True)
         predicted = inspect(pair.prediction, channels_in_file=True)
-        rows = score_values(pair.case_id, right.volume, predicted.volume, targets)
+        placed = _placed(right.volume, pair, predicted.volume)
+        rows = score_values(pair.case_id, placed, predicted.volume, targets)
     except Exception as error:  # the others are scored
         return unscored(pair.case_id, targets, "refused"), refusal_of(error, pair.case_id)
     found = (*right.findings, *predicted.findings)
     return rows, tuple(f.at(case=pair.case_id) for f in found if f.code in CHANGES_VALUES)
+
+
+def _placed(reference: Volume, pair: Pair, prediction: Volume) -> Volume:
+    """The reference, where a picture, which does not say how wide its pixels are, is predicted."""
+    is_alike = is_picture(pair.reference) and reference.grid.shape == prediction.grid.shape
+    return Volume(reference.voxels, prediction.grid) if is_alike else reference
 
 
 def _declared(references: Path) -> tuple[str, ...]:

@@ -84,6 +84,14 @@ def sweep(folder: str | os.PathLike[str]) -> list[Path]:
     return removed
 
 
+def differs(how: str) -> WriteError:
+    """What `verify` raises, where another file was written than was to be."""
+    return WriteError(
+        f"What was read back is not what was written, and was removed. {how} "
+        "Run it again; if it recurs, check the disk."
+    )
+
+
 def _part_beside(path: Path) -> Path:
     # Long names are cut: the file system allows 255 bytes, and the final name may need them all.
     owner = f"{_host()}-{os.getpid()}-{secrets.token_hex(4)}"

@@ -12,6 +12,8 @@ from pathlib import Path
 
 PICTURES = (".png", ".tiff", ".tif", ".jpeg", ".jpg", ".bmp")
 """Endings of plain pictures."""
+PNG_CHANNELS = (1, 3)
+"""Channels that a PNG takes."""
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".hdr", *PICTURES)
 """Endings of scan files; ".hdr" is known so that it can be refused with advice."""

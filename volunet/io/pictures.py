@@ -20,7 +20,7 @@ from volunet.io.picture_bytes import read_facts
 from volunet.io.picture_facts import PictureFacts
 from volunet.io.png import bare
 from volunet.space.labels import Labels
-from volunet.space.picture import picture_grid
+from volunet.space.picture import COLOURS, picture_grid
 from volunet.space.volume import Volume
 
 READERS = {
@@ -79,6 +79,9 @@ def open_drawn(path: Path, kind: str, labels: Labels | None, inquiry: Inquiry) -
     facts = read_facts(content, kind, inquiry)
     if facts.lossy:
         raise inquiry.refusal("LBL-LOSSY", "The mask is packed as JPEG packs photographs.")
+    if facts.parts > len(COLOURS):
+        message = f"The mask has {facts.parts} bands, and a pixel's label is one number or colour."
+        raise inquiry.refusal("IO-FORMAT", message, advice="Save it as grey, or as RGB.")
     by_colour = labels is not None and labels.masks == "colours"
     indices = facts.indexed and not by_colour
     pixels = _pixels(content, path, kind, facts, inquiry, indices=indices)

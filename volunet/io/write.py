@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from volunet.errors import GeometryError, ShapeError, WriteError
 from volunet.findings import Refused
-from volunet.io.atomic import write_bytes
+from volunet.io.atomic import differs, write_bytes
 from volunet.io.geometry import ROUNDING_RAD, shear_rad
 from volunet.io.inquiry import Inquiry
 from volunet.io.itk_headers import metaimage_pieces, nrrd_pieces, packed
@@ -187,14 +187,14 @@ def _read_back_nifti(part: Path, stored: Volume, tally: Tally) -> None:
             count += stream.finish()
         inquiry.settle()
     except Refused as error:
-        raise _differs(str(error)) from error
+        raise differs(str(error)) from error
     shape = (*stored.grid.shape, stored.channels) if stored.channels > 1 else stored.grid.shape
     if (count, crc) != (tally.count, tally.crc):
-        raise _differs("The bytes are others.")
+        raise differs("The bytes are others.")
     if lying.shape != shape or lying.dtype != stored.voxels.dtype:
-        raise _differs(f"The voxels are {lying.dtype} {lying.shape}.")
+        raise differs(f"The voxels are {lying.dtype} {lying.shape}.")
     if not np.array_equal(affine, stored.grid.affine.astype(np.float32)):
-        raise _differs("The affine is another.")
+        raise differs("The affine is another.")
 
 
 def _read_back(part: Path, stored: Volume) -> None:
@@ -202,14 +202,7 @@ def _read_back(part: Path, stored: Volume) -> None:
     try:
         found = open_volume(part, Inquiry(part.name), channels_in_file=False)
     except Refused as error:
-        raise _differs(str(error)) from error
+        raise differs(str(error)) from error
     same = np.array_equal(found.voxels, stored.voxels, equal_nan=stored.voxels.dtype.kind == "f")
     if not same or not found.grid.matches(stored.grid):
-        raise _differs("The voxels or their grid are others.")
-
-
-def _differs(how: str) -> WriteError:
-    return WriteError(
-        f"What was read back is not what was written, and was removed. {how} "
-        "Run it again; if it recurs, check the disk."
-    )
+        raise differs("The voxels or their grid are others.")

@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from volunet.errors import GeometryError, ShapeError, WriteError
+from volunet.errors import GeometryError, ShapeError
 from volunet.findings import Refused
-from volunet.io.atomic import write_bytes
+from volunet.io.atomic import differs, write_bytes
 from volunet.io.inquiry import Inquiry
+from volunet.io.names import PNG_CHANNELS
 from volunet.io.png import png_pieces
-from volunet.space.picture import is_picture
+from volunet.space.picture import MOST_INDEX, is_picture
 from volunet.space.volume import Volume
-
-MOST_INDEX = 255
 
 
 def write_png(
@@ -44,7 +43,7 @@ def write_png(
             f"{path.name} was not written: a PNG does not say where it lies, and {volume.grid} is "
             "not the grid of a picture. Write .nii.gz."
         )
-    if volume.channels not in (1, 3):
+    if volume.channels not in PNG_CHANNELS:
         raise ShapeError(f"{path.name} would take {volume.channels} channels; PNG takes 1 or 3.")
     voxels = _stored(volume.voxels, path)
     if keep_type and volume.voxels.dtype.itemsize > 1:
@@ -82,13 +81,6 @@ def _read_back(part: Path, voxels: NDArray[Any]) -> None:
             found = open_picture(part, "a PNG picture", inquiry)
         findings = inquiry.settle()
     except Refused as error:
-        raise _differs(str(error)) from error
+        raise differs(str(error)) from error
     if findings or not np.array_equal(found.voxels, voxels):
-        raise _differs("The pixels are others.")
-
-
-def _differs(how: str) -> WriteError:
-    return WriteError(
-        f"What was read back is not what was written, and was removed. {how} "
-        "Run it again; if it recurs, check the disk."
-    )
+        raise differs("The pixels are others.")

@@ -32,14 +32,19 @@ class Correcting(nn.Module):
         return said + seen
 
 
-def begin_with_nothing(net: nn.Module, head: Collection[str]) -> None:
+def begin_with_nothing(net: nn.Module, head: Collection[str]) -> bool:
     """Sets the weights of a network's head to 0, so that at first it corrects nothing.
 
     A head of several layers is left alone: at 0 none of them would have a slope.
 
     Args:
         head: their names.
+
+    Returns:
+        Whether it was done.
     """
-    if len({name.rpartition(".")[0] for name in head}) == 1:
-        for name in head:
-            nn.init.zeros_(net.get_parameter(name))
+    if len({name.rpartition(".")[0] for name in head}) != 1:
+        return False
+    for name in head:
+        nn.init.zeros_(net.get_parameter(name))
+    return True

@@ -1,4 +1,4 @@
-"""Weights of one network in the shapes of another: from two dimensions to three, to other channels.
+"""Weights of one network in the shapes of another: to other axes, from two to three, to channels.
 
 Weights of convolutions are (O, I, *kernel). Sources: inflation by repeating, Carreira and
 Zisserman 2017 (I3D, arXiv:1705.07750), here "average"; by a kernel whose planes are zero but the
@@ -13,6 +13,23 @@ import torch
 from torch import Tensor
 
 Inflation = Literal["centre", "average"]
+LearntOn = Literal["pictures", "arrays"]
+"""Pictures have rows downwards and columns to the right; arrays a network's own axes."""
+
+
+def turn_kernel(weight: Tensor) -> Tensor:
+    """A kernel for the axes of scans (R, A, S), from one for pictures as they are displayed.
+
+    On the page left is right: columns run against R, or against A where R is not seen, and rows
+    run against the other axis. volunet reads plain pictures in the same axes.
+
+    Args:
+        weight: (O, I, rows, columns).
+
+    Returns:
+        (O, I, R or A, A or S).
+    """
+    return weight.mT.flip((-2, -1))
 
 
 def inflate_kernel(weight: Tensor, depth: int, *, how: Inflation, axis: int) -> Tensor:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from volunet.config import Settings
 
@@ -43,6 +43,15 @@ class LayerSettings(Settings):
     dropout: Share = 0.0
     initialisation: Initialisation = "he"
     head_initialisation: Initialisation = "he"
+
+    @model_validator(mode="after")
+    def _say_nothing_in_vain(self) -> Self:
+        fields, kind, bends = type(self).model_fields, self.normalisation, self.activation
+        if kind != "group" and self.groups != fields["groups"].default:
+            raise ValueError(f'groups are those of normalisation = "group", not of {kind!r}')
+        if bends != "leaky_relu" and self.slope != fields["slope"].default:
+            raise ValueError(f'slope is that of activation = "leaky_relu", not of {bends!r}')
+        return self
 
     @property
     def rectifier_slope(self) -> float | None:

@@ -37,13 +37,15 @@ class LoadReport:
         file: name of the file.
         sha256: of the file.
         how: how kernels went from two dimensions to three, such as "centre along axis 2".
-        loaded: as they are.
+        loaded: one by one, in their own shapes.
         inflated: from two dimensions to three.
         adapted: the first convolution, to another number of channels, and inflated where need be;
             biases before a batch norm, which went into its running means.
         left_out: in the file but not in the network, such as a classifier, by their names there.
         missing: in the network but not in the file, by their names here; they keep the numbers
             that they had.
+        turned: kernels among them that went from the rows and columns of pictures to the axes of
+            scans.
     """
 
     encoder: str
@@ -55,13 +57,15 @@ class LoadReport:
     adapted: tuple[Taken, ...]
     left_out: tuple[str, ...]
     missing: tuple[str, ...]
+    turned: int = 0
 
     def __str__(self) -> str:
         lines = [
             f"{self.encoder} from {self.file} (SHA-256 {self.sha256})",
-            f"loaded as they are: {len(self.loaded)}",
-            f"inflated, {self.how}: {len(self.inflated)}",
+            f"loaded: {len(self.loaded)}",
+            f"inflated{f', {self.how}' if self.inflated else ''}: {len(self.inflated)}",
             f"adapted: {_listed(self.adapted)}",
+            f"kernels of these turned from rows and columns to the axes of scans: {self.turned}",
             f"left out, in the file only: {_listed(self.left_out)}",
             f"missing, in the network only and not loaded: {_listed(self.missing)}",
         ]

@@ -38,6 +38,19 @@ class Sizes:
         """The size of the answer to an image of `size`."""
         return tuple(n - 2 * lost for n, lost in zip(size, self.margin, strict=True))
 
+    def check_images(self, shape: tuple[int, ...], in_channels: int) -> None:
+        """Nothing, where images (B, in_channels, *S) of this shape are taken.
+
+        Raises:
+            ShapeError: they are not.
+        """
+        if len(shape) != 2 + len(self.step) or shape[1] != in_channels:
+            raise ShapeError(
+                f"The network takes (B, {in_channels}, *S) with {len(self.step)} axes in S, got "
+                f"{shape}."
+            )
+        self.check(shape[2:])
+
     def check(self, size: tuple[int, ...]) -> None:
         """Nothing, where `size` is taken.
 

@@ -128,13 +128,7 @@ class UShape(nn.Module):
         return out
 
     def _check_image(self, x: Tensor) -> None:
-        size = tuple(map(int, x.shape[2:]))
-        if len(size) != len(self.divisor) or x.shape[1] != self.in_channels:
-            raise ShapeError(
-                f"The network takes (B, {self.in_channels}, *S) with {len(self.divisor)} axes in "
-                f"S, got {tuple(x.shape)}."
-            )
-        self.sizes.check(size)
+        self.sizes.check_images(tuple(map(int, x.shape)), self.in_channels)
 
 
 class UNet(UShape):

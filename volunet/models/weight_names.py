@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import re
 
+WRAPPED = r"^(module\.|net\.|encoder\.)+"
+"""For several processors, or in a U-Net."""
+STAGE = r"^\d+\.(?=_?[a-z])"
+"""Of an encoder of ours."""
 LAYOUTS = (
-    (r"^(module\.|net\.|encoder\.)+", r""),  # wrapped for several processors, or in a U-Net
-    (r"^\d+\.(?=_?[a-z])", r""),  # the stage of an encoder of ours
+    (WRAPPED, r""),
+    (STAGE, r""),
     (r"^features\.(?=[a-z])", r""),
     (r"(\.denselayer\d+)\.layers\.", r"\1."),  # MONAI's DenseNet
     (r"(\.denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2."),
@@ -33,3 +37,12 @@ def published_name(name: str) -> str:
     for pattern, written in LAYOUTS:
         name = re.sub(pattern, written, name)
     return name
+
+
+def is_own(name: str) -> bool:
+    """Whether a weight is named as in volunet's own encoders, by its stage.
+
+    >>> is_own("encoder.1.layer1.0.conv1.weight"), is_own("module.layer1.0.conv1.weight")
+    (True, False)
+    """
+    return re.match(STAGE, re.sub(WRAPPED, "", name)) is not None

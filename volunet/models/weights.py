@@ -15,15 +15,16 @@ from torch import Tensor
 
 from volunet.errors import ModelError
 from volunet.models.encoders.encoder import Encoder
-from volunet.models.inflation import Inflation, adapt_kernel, inflate_kernel
+from volunet.models.inflation import Inflation, LearntOn, adapt_kernel, inflate_kernel, turn_kernel
 from volunet.models.load_report import LoadReport, Taken, some
 from volunet.models.weight_files import WeightFile, read_weights
-from volunet.models.weight_names import published_name
+from volunet.models.weight_names import is_own, published_name
 
 ENOUGH = 0.8
 """The share of the network's numbers that must come from the file."""
 BIAS, MEAN = "downsample.0.bias", "downsample.1.running_mean"
 """Of a shortcut's convolution, and of the norm behind it."""
+SHORTCUT, COUNTER = ".downsample.", "num_batches_tracked"
 
 
 def load_pretrained(
@@ -32,7 +33,9 @@ def load_pretrained(
     *,
     inflate: Inflation = "centre",
     depth_axis: int = 2,
+    learnt_on: LearntOn = "arrays",
     sha256: str | None = None,
+    whole: bool = False,
 ) -> LoadReport:
     """Puts the weights of a file into an encoder; on an error the encoder stays as it was.
 
@@ -42,11 +45,15 @@ def load_pretrained(
         inflate: how weights of two dimensions go into three, as in `volunet.models.inflation`.
         depth_axis: the axis of S that a network of two dimensions did not have; the last, K, where
             it saw axial slices.
+        learnt_on: pictures, whose kernels of two dimensions are turned to the axes of scans, unless
+            the file is of volunet's own encoders; or arrays with the axes that this one will see.
         sha256: that the file must have.
+        whole: not a weight of the encoder may be missing, as where it will stay as it is loaded.
 
     Raises:
         ModelError: the file cannot be read or has another SHA-256, a weight has a shape that does
-            not fit or is not finite, layers are left over, or too little of the network is in it.
+            not fit or is not finite, layers are left over, or too little of the network is in it:
+            less than four fifths, no shortcut where the encoder has them, or not the `whole`.
     """
     if inflate not in ("centre", "average") or depth_axis not in (0, 1, 2):
         raise ModelError(
@@ -54,9 +61,11 @@ def load_pretrained(
             f"along {depth_axis!r}."
         )
     file = read_weights(path, sha256=sha256)
-    fitting = _Fitting(encoder, file, inflate, depth_axis)
+    turns = learnt_on == "pictures" and not any(map(is_own, file.tensors))
+    fitting = _Fitting(encoder, file, inflate, depth_axis, turns)
     left_out, missing = fitting.fit_all()
     fitting.check(left_out)
+    fitting.check_missing(missing, whole=whole)
     encoder.load_state_dict({**encoder.state_dict(), **fitting.weights})
     taken = fitting.taken
     return LoadReport(
@@ -69,6 +78,7 @@ def load_pretrained(
         adapted=tuple(taken["adapted"]),
         left_out=(*left_out, *file.other),
         missing=missing,
+        turned=fitting.turned,
     )
 
 
@@ -80,6 +90,8 @@ class _Fitting:
     file: WeightFile
     how: Inflation
     depth_axis: int
+    turns: bool
+    turned: int = 0
     weights: dict[str, Tensor] = field(default_factory=dict)
     biases: dict[str, Tensor] = field(default_factory=dict)
     taken: dict[str, list[Taken]] = field(default_factory=lambda: defaultdict(list))
@@ -121,6 +133,8 @@ class _Fitting:
         kind, value = "loaded", given.to(ours.dtype)
         if (bias := self.biases.get(published_name(name))) is not None and bias.shape == ours.shape:
             value = value - bias
+        if given.ndim == 4 and self.turns:
+            value, self.turned = turn_kernel(value), self.turned + 1
         if given.ndim == 4 and ours.ndim == 5:
             depth = ours.shape[2 + self.depth_axis]
             kind = "inflated"
@@ -163,4 +177,25 @@ class _Fitting:
                 f"{whose}: it has {share:.0%} of its weights, where {ENOUGH:.0%} are needed. It "
                 f"holds such as {some(left_out) or 'nothing else'}; {name} looks for such as "
                 f"{', '.join(published_name(key) for key in list(ours)[:3])}."
+            )
+
+    def check_missing(self, missing: tuple[str, ...], *, whole: bool) -> None:
+        """Nothing, where the encoder can do without what the file does not have.
+
+        Raises:
+            ModelError: it cannot.
+        """
+        lost = tuple(key for key in missing if not key.endswith(COUNTER))
+        shortcuts = {key for key in self.weights if SHORTCUT in key}
+        if not shortcuts and any(SHORTCUT in key for key in lost):
+            raise ModelError(
+                f"{self.file.name} was made with shortcuts without weights, and "
+                f"{self.encoder.name} has {some(lost)}, which would stay random. Take "
+                f'"{self.encoder.name}-padded", which has none.'
+            )
+        if lost and whole:
+            raise ModelError(
+                f"{self.file.name} has no {some(lost)}, and a frozen encoder would keep the random "
+                f"numbers that stand there. Take the encoder that the file was made from, or "
+                f"training.optimisation.freeze_encoder out."
             )

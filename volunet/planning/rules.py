@@ -27,7 +27,7 @@ FEW_SLICES = 2 * SMALLEST_SIDE
 """With fewer slices than this, thick ones cannot be halved: a volume has nothing to add to them."""
 FAR_APART = 10.0
 """Slices this many times as thick as their pixels show neighbours little of each other."""
-TOP_OF_12_BITS = 4095
+TOP_OF_8_BITS, TOP_OF_12_BITS = 255, 4095
 LARGEST_MM = 100.0
 
 
@@ -185,13 +185,14 @@ def choose_intensity(
     """Clipping and scaling by the set's foreground for CT, each image's own mean for all else.
 
     Plain pictures of one type are brought to [0, 1] by the range of that type, so that what is
-    dark stays dark; those of cameras with 12 bits, which come in 16, by the range of 12.
+    dark stays dark; those of cameras with 12 bits, which come in 16, by the range of 12. Each
+    channel is judged alone.
 
     Args:
         name: the channel's name; one of its words is CT where the unit is HU.
         outliers: share of the foreground that is clipped at either end.
     """
-    if top := _top(fingerprint):
+    if top := _top(fingerprint, channel):
         return Intensity(scheme="set", low=0, high=top, mean=0, sd=top)
     if "ct" not in name.lower().replace("_", " ").replace("-", " ").split():
         return Intensity(scheme="image")
@@ -203,12 +204,17 @@ def choose_intensity(
     return Intensity(scheme="set", low=low, high=high, mean=mean, sd=sd)
 
 
-def _top(fingerprint: Fingerprint) -> float:
-    """The number that is full brightness in all pictures of a set; 0 where there is none."""
+def _top(fingerprint: Fingerprint, channel: int) -> float:
+    """The number that is full brightness in a channel of all pictures; 0 where there is none.
+
+    Nor is there where files of 16 bits hold no more than 8, as where one channel of several has.
+    """
     tops = {case.top for case in fingerprint.cases.values()}
     if len(tops) > 1 or not (top := max(tops, default=0)):
         return 0.0
-    seen = max(c.image[-1] for case in fingerprint.cases.values() for c in case.channels)
+    seen = max(case.channels[channel].image[-1] for case in fingerprint.cases.values())
+    if seen <= TOP_OF_8_BITS < top:
+        return 0.0
     return float(min(top, TOP_OF_12_BITS) if seen <= TOP_OF_12_BITS else top)
 
 

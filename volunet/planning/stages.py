@@ -47,7 +47,7 @@ def choose_stages(
         most = MOST_STRIDES if features is None else len(features) - 1
         strides = fixed.get("strides") or choose_strides(patch, spacing, most=most)
         if "strides" not in family.heeds:
-            strides = tuple(_along(2, flat) for _ in strides)
+            strides = tuple(_along(2, flat) for _ in (features[1:] if features else strides))
         features = features or choose_features(len(strides) + 1, machine)
     if "kernels" in family.heeds:
         kernels = fixed.get("kernels") or choose_kernels(spacing, strides, flat=flat)

@@ -17,6 +17,7 @@ from pydantic import Field, field_validator, model_validator
 
 from volunet.config import Settings, build, read_values
 from volunet.errors import ConfigError, LabelError
+from volunet.space.picture import MOST_INDEX
 
 # Okabe and Ito's palette, told apart by colour-blind readers, with a brown for their black.
 PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#f0e442", "#0072b2", "#a6761d")
@@ -88,6 +89,11 @@ class Labels(Settings):
         wanted = [*self.names, *([] if self.ignore is None else [IGNORED])]
         if missing := [name for name in wanted if name not in self.colours]:
             raise ValueError(f"masks in colours need a colour for each of {missing}")
+        if high := [value for value in self.mask_colours if value > MOST_INDEX]:
+            raise ValueError(
+                f"masks in colours are written with a palette, which ends at {MOST_INDEX}, and "
+                f"{high} are above; choose smaller values, as none is in the masks themselves"
+            )
         told = [colour.lower() for colour in self.mask_colours.values()]
         if twice := sorted({colour for colour in told if told.count(colour) > 1}):
             raise ValueError(

@@ -11,6 +11,10 @@ import numpy as np
 
 from volunet.space.grid import Grid
 
+COLOURS = ("red", "green", "blue")
+"""What the channels of a picture in colours are called."""
+MOST_INDEX = 255
+"""The highest value that a palette has a colour for."""
 AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 

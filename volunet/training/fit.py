@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
@@ -16,16 +16,14 @@ from torch import Tensor, nn
 from volunet.data.cache import Prepared
 from volunet.errors import DatasetError, Stopped
 from volunet.inference.engines.torch_engine import to_channels_last
-from volunet.models.correction import Correcting, begin_with_nothing
-from volunet.models.encoder_unet import EncoderUNet
-from volunet.models.load_report import LoadReport
+from volunet.models.correction import Correcting
 from volunet.models.supervision import DeepSupervision
 from volunet.models.unet import UShape
-from volunet.models.weights import load_pretrained
 from volunet.planning.machine import training_dtype
 from volunet.planning.plan import Plan
 from volunet.training import handlers
 from volunet.training.average import Average
+from volunet.training.begin import Start, begin_network
 from volunet.training.budget import Budget, Clock
 from volunet.training.checkpoint import load_newest
 from volunet.training.drift import DRIFT, find_drift
@@ -37,26 +35,12 @@ from volunet.training.optim import make_optimizer
 from volunet.training.processes import ALONE, Processes, SharedTime
 from volunet.training.run import Run
 from volunet.training.settings import Training
-from volunet.training.start import transplant
 from volunet.training.thin_maps import keep_thin_maps_exact
 from volunet.training.tracking import NOBODY, Tracking, followed
 from volunet.training.validate import Score, mean_score, score_cases, time_a_case
 
 SCORING_SHARE = 0.1
 """Part of a budget in time that validations may take, all together."""
-
-
-@dataclass(frozen=True)
-class Start:
-    """A trained network to begin with.
-
-    Args:
-        weights: by name, as a model holds them.
-        heads: what each row of its head tells of.
-    """
-
-    weights: Mapping[str, Tensor]
-    heads: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -225,7 +209,7 @@ def start_run(job: Job) -> Run:
     """A run before its first step; the seed decides the weights and every draw."""
     torch.manual_seed(job.seed)
     plan, settings = job.plan, job.settings
-    network, report = _begin_network(job)
+    network, notes = begin_network(plan, settings, job.start, job.encoder_weights)
     network.to(job.device)
     scales = plan.supervised_scales
     module: nn.Module = network
@@ -252,26 +236,9 @@ def start_run(job: Job) -> Run:
     now = SharedTime(job.processes)
     run = Run(plan, settings, parts, Clock(job.budget, now=now), list(job.train), rng, now)
     run.clock.reserve(scoring_s(job.budget, settings))
-    if report is not None:
-        run.note(str(report))
+    for note in notes:
+        run.note(note)
     return run
-
-
-def _begin_network(job: Job) -> tuple[nn.Module, LoadReport | None]:
-    """The network with the weights it begins with, and what was loaded into its encoder."""
-    plan = job.plan
-    network = plan.build_network()
-    if plan.added:
-        begin_with_nothing(network, plan.head_axes)
-    if job.start is not None:
-        transplant(network, job.start.weights, job.start.heads, plan.heads, plan.head_axes)
-    if job.encoder_weights is None:
-        return network, None
-    (net,) = (m for m in network.modules() if isinstance(m, EncoderUNet))
-    how = job.settings
-    return network, load_pretrained(
-        net.encoder, job.encoder_weights, inflate=how.inflate, depth_axis=how.inflate_axis
-    )
 
 
 def scoring_s(budget: Budget, settings: Training) -> float:

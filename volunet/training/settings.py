@@ -8,7 +8,7 @@ from pydantic import Field
 
 from volunet.config import Settings
 from volunet.data.augmentation import Augmentation
-from volunet.models.inflation import Inflation
+from volunet.models.inflation import Inflation, LearntOn
 from volunet.training.growth import Growth
 from volunet.training.losses.settings import LossSettings
 from volunet.training.optim import Optimisation
@@ -32,6 +32,9 @@ class Training(Settings):
             `volunet.models.inflation`.
         inflate_axis: the axis of a scan (R, A, S) that they did not see; the last, S, where they
             are for axial slices.
+        learnt_on: what an encoder's weights of two dimensions were learnt on: pictures, with rows
+            downwards and columns to the right, so that kernels are turned to the axes of scans (but
+            those of volunet's own encoders); or arrays along these axes.
         checkpoint_s: seconds between checkpoints, at least.
         log_steps: steps between lines of the history.
     """
@@ -46,5 +49,6 @@ class Training(Settings):
     validations: Annotated[int, Field(ge=1)] = 5
     inflate: Inflation = "centre"
     inflate_axis: Literal[0, 1, 2] = 2
+    learnt_on: LearntOn = "pictures"
     checkpoint_s: Annotated[float, Field(gt=0)] = 30.0
     log_steps: Annotated[int, Field(ge=1)] = 10

@@ -72,7 +72,7 @@ def test_four_voxels_worked_out_by_hand(term, expected):
 def test_the_mean_absolute_error_is_what_is_usual():
     given, wanted = draw(0)
     usual = ValueLoss(estimating_plan(NAMES[:2], (Scale(mean=0.0, sd=1.0),) * 2))
-    for loss in (usual, loss_of(), loss_of(huber_delta=3.0), loss_of("mae")):
+    for loss in (usual, loss_of(), loss_of("mae")):
         torch.testing.assert_close(loss([given], wanted), l1_loss(given, wanted))
 
 
@@ -166,3 +166,10 @@ def test_voxels_without_a_target_count_for_nothing():
     assert given.grad[1].abs().min() > 0
     nothing = loss((given,), torch.full_like(wanted, torch.nan))
     assert nothing.item() == 0
+
+
+def test_settings_that_mean_nothing_to_the_terms_are_refused():
+    with pytest.raises(ValueError, match="huber_delta is of huber, not among the terms"):
+        LossSettings(huber_delta=2.0)
+    with pytest.raises(ConfigError, match=r"training\.loss\.batch"):
+        loss_of("mae", batch=False)

@@ -66,13 +66,10 @@ class Encoder(nn.ModuleList):
             ShapeError: it has other channels or axes, a side that is no multiple of the divisor,
                 or, while batch normalisation learns, ends in a single voxel.
         """
-        size = tuple(map(int, x.shape[2:]))
-        if len(size) != self.spatial_dims or x.shape[1] != self.in_channels:
-            raise ShapeError(
-                f"The network takes (B, {self.in_channels}, *S) with {self.spatial_dims} axes in "
-                f"S, got {tuple(x.shape)}."
-            )
-        Sizes(self.divisor, self.divisor, (0,) * self.spatial_dims).check(size)
+        shape = tuple(map(int, x.shape))
+        sizes = Sizes(self.divisor, self.divisor, (0,) * self.spatial_dims)
+        sizes.check_images(shape, self.in_channels)
+        size = shape[2:]
         if self.training and len(x) * prod(size) == prod(self.divisor):
             raise ShapeError(
                 f"One voxel has no variance for batch normalisation: an image of {size} ends in "

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from volunet.config import Settings
 
@@ -13,6 +14,15 @@ Term = Literal[
     "hausdorff", "boundary", "mae", "mse", "huber",
 ]  # fmt: skip
 Positive = Annotated[float, Field(gt=0)]
+OF_TERMS: Mapping[str, tuple[Term, ...]] = {
+    "focal_gamma": ("focal",),
+    "false_positives": ("tversky", "focal_tversky"),
+    "false_negatives": ("tversky", "focal_tversky"),
+    "tversky_gamma": ("focal_tversky",),
+    "huber_delta": ("huber",),
+    "skeleton_steps": ("cldice",),
+}
+"""Settings that mean something to these terms alone."""
 
 
 class LossSettings(Settings):
@@ -52,3 +62,11 @@ class LossSettings(Settings):
     tversky_gamma: Positive = 0.75
     huber_delta: Positive = 1.0
     skeleton_steps: Annotated[int, Field(ge=1)] = 3
+
+    @model_validator(mode="after")
+    def _say_nothing_in_vain(self) -> Self:
+        for name, terms in OF_TERMS.items():
+            changed = getattr(self, name) != type(self).model_fields[name].default
+            if changed and not set(terms) & set(self.terms or ()):
+                raise ValueError(f"{name} is of {' and '.join(terms)}, not among the terms")
+        return self

@@ -34,7 +34,8 @@ class ValueLoss:
         device: where estimates will be.
 
     Raises:
-        ConfigError: a term is about structures, or a weight is given to what is no target.
+        ConfigError: a term or a setting is about structures, or a weight is given to what is no
+            target.
     """
 
     def __init__(
@@ -50,6 +51,11 @@ class ValueLoss:
             raise ConfigError(
                 f"training.loss.terms has {wrong}, which compare structures, and the dataset has "
                 f"targets. Take {', '.join(TERMS)}."
+            )
+        if not self.settings.batch:
+            raise ConfigError(
+                "training.loss.batch tells whose overlap is taken, and values have none. Take it "
+                "out."
             )
         if unknown := sorted(set(self.settings.class_weights) - set(plan.heads)):
             raise ConfigError(

@@ -202,6 +202,11 @@ CODES: dict[str, Code] = {
     "SET-NAME": Code(
         "warn", "A file's name does not fit the layout and was left out.", "Rename it."
     ),
+    "SET-UNUSED": Code(
+        "warn",
+        "The list of folds does not name a case, or no fold holds it out.",
+        "Add it to the list, or take the case out.",
+    ),
     "SET-ABSENT-TRAIN": Code(
         "warn", "A label is in validation but never in training.", "Change the split."
     ),

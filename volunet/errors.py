@@ -59,6 +59,10 @@ class Stopped(VolunetError, InterruptedError):  # noqa: N818 - the house's name
     """The work was asked to stop; what is done is kept and the same call goes on."""
 
 
+class FirstFailed(VolunetError, RuntimeError):  # noqa: N818 - the house's name
+    """Of several processes the first one could not begin, and tells why."""
+
+
 class OutOfTime(VolunetError, TimeoutError):  # noqa: N818 - the house's name
     """A deadline that is too near for any answer."""
 

@@ -13,7 +13,7 @@ from volunet.planning.machine import training_dtype
 from volunet.space.labels import Labels
 from volunet.training.fit import fit
 from volunet.training.losses.loss import Loss
-from volunet.training.validate import score_cases
+from volunet.training.validate import looking, score_cases
 
 LABELS = Labels(structures={"ball": 1, "hole": 2})
 TWO = PLAN.model_copy(update={"labels": LABELS})
@@ -57,13 +57,9 @@ def test_both_are_learnt_where_each_case_says_what_was_drawn(tmp_path):
 def test_what_was_not_drawn_is_not_scored():
     case = drew(with_a_hole(ball(0)), 1, told=True)
     torch.manual_seed(0)
-    ((ball_dice, hole_dice),) = score_cases(
-        TWO.build_network(),
-        [case],
-        TWO,
-        device=torch.device("cpu"),
-        dtype=training_dtype(torch.device("cpu")),
-    )
+    cpu = torch.device("cpu")
+    engine = looking(TWO.build_network(), cpu, training_dtype(cpu))
+    ((ball_dice, hole_dice),) = score_cases(engine, [case], TWO)
     assert np.isnan(hole_dice)
     assert not np.isnan(ball_dice)
 

@@ -20,19 +20,23 @@ from volunet.training.history import read_history
 from volunet.training.measure import PSNR
 from volunet.training.validate import (
     MOST_DB,
+    looking,
     mean_score,
     psnr_of,
     score_cases,
 )
 
 
+def looks(network):
+    return looking(network, torch.device("cpu"), torch.float32)
+
+
 def test_scoring_stops_when_its_time_is_up_but_not_before_one_case():
     network = PLAN.build_network()
     cases = [ball(n) for n in range(6)]
-    how = {"device": torch.device("cpu"), "dtype": torch.float32}
-    assert len(score_cases(network, cases, PLAN, **how)) == 6
-    assert len(score_cases(network, cases, PLAN, **how, most_s=0.0)) == 1
-    assert score_cases(network, [], PLAN, **how) == []
+    assert len(score_cases(looks(network), cases, PLAN)) == 6
+    assert len(score_cases(looks(network), cases, PLAN, most_s=0.0)) == 1
+    assert score_cases(looks(network), [], PLAN) == []
 
 
 def test_windows_of_nothing_but_air_are_background_and_cost_nothing():
@@ -48,12 +52,11 @@ def test_windows_of_nothing_but_air_are_background_and_cost_nothing():
     image = np.zeros((1, 20, 20, 80), dtype=np.float32)
     label = np.zeros(image.shape[1:], dtype=np.uint8)
     image[..., :20], label[..., :20] = small.label, small.label
-    how = {"device": torch.device("cpu"), "dtype": torch.float32}
     case = replace(small, image=image, label=label, grid=Grid(label.shape, np.eye(4)))
-    assert score_cases(network, [case], PLAN, **how) == [[1.0]]
+    assert score_cases(looks(network), [case], PLAN) == [[1.0]]
     assert 0 < network.seen < 20  # 2 x 2 x 9 cover it
     network.seen = 0
-    assert score_cases(network, [replace(case, image=image * 0)], PLAN, **how) == [[0.0]]
+    assert score_cases(looks(network), [replace(case, image=image * 0)], PLAN) == [[0.0]]
     assert network.seen == 36
 
 
@@ -153,16 +156,15 @@ def estimated(seed: int, targets: list[np.ndarray] | None = None, channels: int 
     return Prepared(str(seed), image, label, {}, Grid(image.shape[1:], np.eye(4)))
 
 
-HOW = {"device": torch.device("cpu"), "dtype": torch.float32}
 SMALL = {"patch": (8, 8, 8)}
 
 
 def test_the_psnr_of_a_correction_is_that_of_channel_and_answer_together():
     plan = estimating_plan(corrects=True, **SMALL)
     cases = [estimated(n) for n in range(3)]
-    nothing = score_cases(Adds(0.0), cases, plan, **HOW)
+    nothing = score_cases(looks(Adds(0.0)), cases, plan)
     assert nothing == [[pytest.approx(MOST_DB)]] * 3
-    rows = score_cases(Adds(0.25), cases, plan, **HOW)
+    rows = score_cases(looks(Adds(0.25)), cases, plan)
     for case, (found,) in zip(cases, rows, strict=True):
         assert found == pytest.approx(20 * np.log10(np.ptp(case.label) / 0.25), abs=1e-3)
 
@@ -171,7 +173,7 @@ def test_each_target_has_a_psnr_and_none_where_it_is_the_same_everywhere():
     plan = estimating_plan(("CT", "PET"), (Scale(mean=0.0, sd=1.0),) * 2, **SMALL)
     ramp = np.linspace(0, 1, 2400).reshape(20, 12, 10)
     case = estimated(0, [ramp, np.full_like(ramp, 3.0)])
-    ((ct, pet),) = score_cases(Adds(0.5, 3.0), [case], plan, **HOW)
+    ((ct, pet),) = score_cases(looks(Adds(0.5, 3.0)), [case], plan)
     expected = 20 * np.log10(1 / np.sqrt(np.mean((ramp - 0.5) ** 2)))
     assert ct == pytest.approx(expected, abs=1e-3)
     assert np.isnan(pet)
@@ -186,12 +188,12 @@ def test_targets_and_channels_go_together_by_their_names():
     )
     both = estimated(1, channels=2)
     case = Prepared("a", both.image, both.image[1:], {}, both.grid)
-    assert score_cases(Adds(0.0), [case], plan, **HOW) == [[pytest.approx(MOST_DB)]]
+    assert score_cases(looks(Adds(0.0)), [case], plan) == [[pytest.approx(MOST_DB)]]
 
 
 def test_scoring_estimates_stops_when_its_time_is_up_but_not_before_one_case():
     plan = estimating_plan(corrects=True, **SMALL)
     cases = [estimated(n) for n in range(4)]
-    assert len(score_cases(Adds(0.0), cases, plan, **HOW)) == 4
-    assert len(score_cases(Adds(0.0), cases, plan, **HOW, most_s=0.0)) == 1
-    assert score_cases(Adds(0.0), [], plan, **HOW) == []
+    assert len(score_cases(looks(Adds(0.0)), cases, plan)) == 4
+    assert len(score_cases(looks(Adds(0.0)), cases, plan, most_s=0.0)) == 1
+    assert score_cases(looks(Adds(0.0)), [], plan) == []

@@ -9,6 +9,8 @@ from pathlib import Path
 from volunet.api.planning import Counted, quiet
 from volunet.data.splits import Split
 from volunet.errors import Stopped
+from volunet.planning.fingerprint import Fingerprint
+from volunet.planning.plan import Plan
 from volunet.training.handlers import Progress
 
 
@@ -46,6 +48,8 @@ class Wanted:
     Args:
         fold: of five, or of `splits`; None holds out one part in five.
         split: both sides, in place of `fold` and `splits`.
+        planned: the plan, and what it was made from, where that is decided already, as for the
+            folds of a cross-validation, whose cases were looked through together.
         splits: a splits_final.json.
         seed: of split, weights and draws.
         device: "cpu", "cuda", "mps"; None for the best there is.
@@ -58,6 +62,7 @@ class Wanted:
 
     fold: int | None = None
     split: Split | None = None
+    planned: tuple[Plan, Fingerprint] | None = None
     splits: Path | None = None
     seed: int = 0
     device: str | None = None

@@ -23,6 +23,7 @@ from volunet.inference.segmenter import Segmenter
 from volunet.inference.windows import Tiling
 from volunet.packaging.model_file import amend_model
 from volunet.planning.any_plan import AnyPlan
+from volunet.planning.machine import is_out_of_memory
 from volunet.planning.plan import Plan
 from volunet.space.grid import Grid
 
@@ -129,13 +130,25 @@ class _Table:
             # Where a scan is cropped, windows that stand alike on all of it may not on the part.
             kind = look if has_air else (_tiling(grid, plan, look).starts, look.mirror)
             if kind not in seen:
-                seen[kind] = self._segment(look, read, drawn, accept)
+                try:
+                    seen[kind] = self._segment(look, read, drawn, accept)
+                except Exception as error:
+                    if not is_out_of_memory(error) or look == self.looks[0]:
+                        raise
+                    self._drop(look)
+                    continue
             if look == self.looks[0] and not self.rows:
                 self._drop_dear(grid, seen[kind][2])
             self.rows.setdefault(look, []).append(seen[kind])
             counted(
                 "trying settings on a held-out case", 1 + self.looks.index(look), len(self.looks)
             )
+
+    def _drop(self, look: Look) -> None:
+        """Leaves out a setting that does not fit the memory."""
+        self.looks.remove(look)
+        self.left_out.append(look)
+        self.rows.pop(look, None)
 
     def calibration(self) -> Calibration | None:
         """The means of all settings; None where no structure was in any case."""

@@ -8,22 +8,24 @@ what `--fast` and `--best` stand for.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from volunet.api.asked import Wanted, Watch
 from volunet.api.estimates import ValidatedValues, judge_estimates, keep_scores
+from volunet.api.made_from import asked_of
 from volunet.api.planning import open_dataset
 from volunet.api.preparation import plan_run, refuse_twins_of_all
 from volunet.api.run_folder import RunFolder
-from volunet.api.training import TrainedRun, asked_of, once, train
+from volunet.api.starting import Starting
+from volunet.api.training import TrainedRun, once, train
 from volunet.api.validation import Validated, judge_masks, keep_validation
 from volunet.cohort.lock import locked
 from volunet.data.cases import Dataset
 from volunet.data.content import sums_of_images
-from volunet.data.splits import Split, find_leaks, fold_splits
+from volunet.data.splits import Split, find_leaks, find_unused, fold_splits
 from volunet.errors import ConfigError
 from volunet.findings import Finding, as_data, refuse_if_needed
 from volunet.inference.calibration import Calibration, merge_calibrations
@@ -121,18 +123,23 @@ def _cross_validate(
 ) -> CrossValidated:
     opened = open_dataset(dataset, recipe, accept=wanted.accept, counted=watch.counted)
     splits = _splits(opened, folds, wanted)
+    unused = find_unused(opened.cases, splits)
     everyone = sorted({name for split in splits for name in (*split.train, *split.validation)})
     together = Split(train=tuple(everyone), validation=())
     asked, unreadable = asked_of(opened, together, recipe, wanted)
     made_from = {**asked, "folds": [json.loads(split.model_dump_json()) for split in splits]}
+    run.check_readable(unreadable)
     run.check_unchanged(made_from)
     if run.finished:
         watch.say(f"{run.path} has ended already; its model is in {run.path / 'model'}.")
         return CrossValidated(run.path, findings=run.findings)
-    plan, fingerprint, found = plan_run(run, opened, together, recipe, wanted, watch)
+    if wanted.start is not None:
+        learnt = Starting(wanted.start).find_learnt(_held_out(splits, asked["cases"]))
+        refuse_if_needed(learnt, wanted.accept)
+    plan, fingerprint, found = plan_run(run, opened, together, made_from, recipe, wanted, watch)
     made_from["plan"] = plan.model_dump(mode="json")
     run.check_unchanged(made_from)
-    refuse_twins_of_all(opened, splits, plan, wanted, watch)
+    twins = refuse_twins_of_all(opened, splits, plan, wanted, watch)
     run.write_splits(json.dumps(made_from["folds"], indent=2))
     run.write_record({"status": "running", "made_from": made_from})
     runs = _train_folds(run, dataset, splits, (plan, fingerprint), recipe, wanted, watch)
@@ -141,10 +148,17 @@ def _cross_validate(
     known = [read_model_file(done.model).calibration for done in runs]
     calibration = merge_calibrations([c for c in known if c is not None], networks=folds)
     amend_model(run.path, calibration=calibration)
-    told = (unreadable, found, validated.findings, *(done.findings for done in runs))
+    about = (unused, unreadable, found, twins)
+    told = (*about, validated.findings, *(done.findings for done in runs))
     seen = once([finding for some in told for finding in some])
     run.write_record({"status": "finished", "findings": as_data(seen)})
     return CrossValidated(run.path, tuple(runs), validated, seen, calibration)
+
+
+def _held_out(splits: Sequence[Split], sums: Mapping[str, str]) -> dict[str, str]:
+    """The sums of the files of all cases that a fold holds out."""
+    names = [name for split in splits for name in split.validation]
+    return {name: sums[name] for name in names if name in sums}
 
 
 def _train_folds(
@@ -161,8 +175,7 @@ def _train_folds(
     for fold, split in enumerate(splits):
         watch.say(f"Fold {fold} of {len(splits)}: {each.time}.")
         place = RunFolder(run.path / f"fold_{fold}")
-        place.write_plan(*planned)  # all folds share it; one that began checks it
-        alone = replace(wanted, split=split)
+        alone = replace(wanted, split=split, planned=planned)  # one that began checks it
         runs.append(train(dataset, place.path, each, wanted=alone, watch=watch))
     return runs
 

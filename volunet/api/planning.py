@@ -17,7 +17,7 @@ from volunet.planning.make import explain_slices, make_plan
 from volunet.planning.plan import Plan
 from volunet.planning.rules import Slices
 from volunet.recipe import Recipe
-from volunet.training.losses.choose import loss_for
+from volunet.training.losses.choose import count_bytes, loss_for
 
 Counted = Callable[[str, int, int], None]
 
@@ -119,6 +119,7 @@ def plan_for(
         machine,
         targets=dataset.targets,
         fixed=recipe.plan,
+        loss_bytes=count_bytes(recipe.training.loss),
     )
     loss_for(made, recipe.training.loss)  # says what is wrong with it, before hours of work
     return Planned(made, dataset, seen, explain_slices(seen.fingerprint, recipe.plan))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic_core import to_jsonable_python
 
 from volunet.api.asked import Wanted, Watch
 from volunet.api.planning import plan_for
@@ -32,9 +35,18 @@ MEANING = ("structures", "pairs", "regions", "ignore")
 
 
 def plan_run(
-    run: RunFolder, dataset: Dataset, split: Split, recipe: Recipe, wanted: Wanted, watch: Watch
+    run: RunFolder,
+    dataset: Dataset,
+    split: Split,
+    asked: Mapping[str, Any],
+    recipe: Recipe,
+    wanted: Wanted,
+    watch: Watch,
 ) -> tuple[Plan, Fingerprint, tuple[Finding, ...]]:
     """The plan in the run's folder (a person may have put it there), or the one the rules make.
+
+    Args:
+        asked: what the run is made from, but for the plan.
 
     Raises:
         ConfigError: a plan that lies there is for other channels or labels, or nothing can be
@@ -44,14 +56,15 @@ def plan_run(
     """
     assert dataset.labels is not None, "open_dataset declares labels"
     refuse_to_mix_sides(dataset.labels, recipe)
-    kept, fingerprint = run.read_plan(), run.read_fingerprint()
+    kept, fingerprint = wanted.planned or run.read_planned(asked)
     if kept is not None:
         _check_fits(kept, dataset, dataset.labels)
         check_learnable(kept)
         check_start(recipe, wanted, kept)
         if fingerprint is not None:
+            run.write_plan(kept, fingerprint, asked)
             return kept, fingerprint, run.surveyed
-        watch.say(f"The plan is the one in {run.path / 'plan.json'}.")
+        watch.say(f"The plan is the one in {run.path / 'plan.json'}.{_unheard(recipe, kept)}")
     if wanted.start is not None:
         starting = Starting(wanted.start)
         recipe = starting.recipe_for(recipe, dataset.channels, targets=dataset.targets)
@@ -68,9 +81,17 @@ def plan_run(
         watch.say(f"The network sees {planned.slices.reason}.")
     plan, fingerprint = kept or planned.plan, planned.survey.fingerprint
     check_start(recipe, wanted, plan)
-    run.write_plan(plan, fingerprint)
+    run.write_plan(plan, fingerprint, asked)
     run.write_record({"surveyed": as_data(planned.survey.findings)})
     return plan, fingerprint, planned.survey.findings
+
+
+def _unheard(recipe: Recipe, kept: Plan) -> str:
+    """The keys of the recipe that a plan that lies there says otherwise, as a sentence."""
+    said = kept.model_dump(mode="json")
+    other = [key for key, value in to_jsonable_python(recipe.plan).items() if said[key] != value]
+    told = ", ".join(f"plan.{key}" for key in other)
+    return f" It says otherwise than the recipe, which does not count: {told}." if other else ""
 
 
 def _check_fits(plan: Plan, dataset: Dataset, labels: Labels) -> None:
@@ -115,7 +136,8 @@ def prepare_job(
         sides.append(list(made.ready))
         findings += made.findings
     findings += _find_untrained(sides[0], sides[1], plan.labels)
-    findings += refuse_twins(sides[0], sides[1], dataset, wanted)
+    if wanted.planned is None:  # else all folds were looked through before the first
+        findings += refuse_twins(sides[0], sides[1], dataset, wanted)
     if not sides[0]:
         raise none_left("No case is left to train on.", findings)
     job = Job(
@@ -159,8 +181,11 @@ def refuse_twins(
 
 def refuse_twins_of_all(
     dataset: Dataset, splits: Sequence[Split], plan: Plan, wanted: Wanted, watch: Watch
-) -> None:
+) -> list[Finding]:
     """Prepares all cases, and looks for such images in each split before hours are spent.
+
+    Returns:
+        Waived findings.
 
     Raises:
         Refused: there are some, and nobody waived it.
@@ -171,12 +196,13 @@ def refuse_twins_of_all(
         [dataset.case(case_id) for case_id in everyone],
         progress=lambda a, b: watch.counted("preparing cases", a, b),
     )
-    ready = {case.case_id: case for case in made.ready}
+    ready, found = {case.case_id: case for case in made.ready}, list[Finding]()
     for split in splits:
         train, held_out = (
             [ready[n] for n in ids if n in ready] for ids in (split.train, split.validation)
         )
-        refuse_twins(train, held_out, dataset, wanted)
+        found += refuse_twins(train, held_out, dataset, wanted)
+    return found
 
 
 def refuse_to_mix_sides(labels: Labels, recipe: Recipe) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -101,6 +102,33 @@ class RunFolder:
                 "folder for -o, or go back to what it was started with."
             )
 
+    def check_readable(self, unreadable: Sequence[Finding]) -> None:
+        """Sees to it that the cases that a run was started with can still be read.
+
+        Raises:
+            Refused: some cannot, which are not changed for that.
+        """
+        known = (self.record.get("made_from") or {}).get("cases", {})
+        if lost := [found for found in unreadable if found.case in known]:
+            raise Refused(lost)
+
+    def read_planned(self, asked: Mapping[str, Any]) -> tuple[Plan | None, Fingerprint | None]:
+        """The plan in the folder that counts, and what it was made from, as far as it does.
+
+        Both, where they were made for what is asked for now; the plan alone, where a person put it
+        there or changed it; neither, where a command that asked for something else left them.
+
+        Args:
+            asked: what the run is made from, but for the plan.
+        """
+        plan, fingerprint = self.read_plan(), self.read_fingerprint()
+        record = self.record
+        if record.get("made_from") is not None or record.get("planned_from") == _sum_of(asked):
+            return plan, fingerprint
+        if plan is not None and record.get("planned") == _sum_of(plan.model_dump(mode="json")):
+            return None, None
+        return plan, None
+
     def read_plan(self) -> Plan | None:
         """The plan in the folder, which a person may have put there; None where there is none.
 
@@ -124,12 +152,19 @@ class RunFolder:
         if self.writes:
             write_text(self.path / "splits.json", text + "\n")
 
-    def write_plan(self, plan: Plan, fingerprint: Fingerprint) -> None:
-        """Keeps the plan and what it was made from."""
+    def write_plan(self, plan: Plan, fingerprint: Fingerprint, asked: Mapping[str, Any]) -> None:
+        """Keeps the plan, what it was made from, and what was asked for."""
         if not self.writes:
             return
         write_text(self.path / "fingerprint.json", to_json(fingerprint))
         write_text(self.path / "plan.json", to_json(plan))
+        planned = _sum_of(plan.model_dump(mode="json"))
+        self.write_record({"planned": planned, "planned_from": _sum_of(asked)})
+
+
+def _sum_of(values: Mapping[str, Any]) -> str:
+    """The SHA-256 of values as JSON."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 FORMER: Mapping[str, Any] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
@@ -15,19 +14,17 @@ import torch
 from volunet.api.asked import Wanted, Watch
 from volunet.api.calibration import SHARE, calibrate_run
 from volunet.api.estimates import ValidatedValues, validate_estimates
+from volunet.api.made_from import asked_of
 from volunet.api.planning import open_dataset
 from volunet.api.preparation import plan_run, prepare_job
 from volunet.api.run_folder import RunFolder
-from volunet.api.starting import Starting
 from volunet.api.validation import Validated, validate_run
 from volunet.cohort.lock import locked
 from volunet.data.cases import Case, Dataset
-from volunet.data.content import sum_of_files, sums_of_images
-from volunet.data.splits import Split, find_leaks, read_splits, split_cases
+from volunet.data.splits import Split, find_unused, read_splits, split_cases
 from volunet.errors import MissingExtra
-from volunet.findings import Finding, Refused, as_data, refuse_if_needed
+from volunet.findings import Finding, as_data
 from volunet.inference.calibration import Calibration
-from volunet.models.weight_files import read_weights
 from volunet.packaging import model_file
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.machine import find_device
@@ -109,7 +106,9 @@ def _train(
 ) -> TrainedRun:
     opened = open_dataset(dataset, recipe, accept=wanted.accept, counted=watch.counted)
     split = _split(opened, wanted)
+    unused = find_unused(opened.cases, [split]) if wanted.splits and not wanted.split else []
     asked, unreadable = asked_of(opened, split, recipe, wanted)
+    run.check_readable(unreadable)
     run.check_unchanged(asked)
     if run.finished:
         watch.say(f"{run.path} has ended already; its model is in {run.path / 'model'}.")
@@ -131,7 +130,7 @@ def _train(
         tolerance_mm = recipe.nsd_tolerance_mm
         validated = validate_run(run.path, held_out, tolerance_mm=tolerance_mm, **how)
         calibration = _calibrate(run, held_out, trained, job, wanted, watch)
-    about = (*opened.findings, *unreadable, *found)
+    about = (*opened.findings, *unused, *unreadable, *found)
     findings = once((*about, *(validated.findings if validated else ())))
     run.write_record({"status": "finished", **_facts(trained, findings)})
     return TrainedRun(run.path, trained, validated, findings, calibration)
@@ -147,7 +146,7 @@ def _begin(
     watch: Watch,
 ) -> tuple[Job, Fingerprint, tuple[Finding, ...]]:
     """The job of a run, what its plan was made from, and what was found about its cases."""
-    plan, fingerprint, found = plan_run(run, opened, split, recipe, wanted, watch)
+    plan, fingerprint, found = plan_run(run, opened, split, asked, recipe, wanted, watch)
     made_from = {**asked, "plan": plan.model_dump(mode="json")}
     run.check_unchanged(made_from)
     run.write_splits(split.model_dump_json(indent=2))
@@ -206,53 +205,12 @@ def _calibrate(
     return found
 
 
-def asked_of(
-    dataset: Dataset, split: Split, recipe: Recipe, wanted: Wanted
-) -> tuple[dict[str, Any], list[Finding]]:
-    """What a run is made from, and what was found: leaks that are waived, cases not to be read.
-
-    Raises:
-        Refused: the same image is on both sides of the split (SET-LEAK).
-    """
-    used = [dataset.case(case_id) for case_id in (*split.train, *split.validation)]
-    leaks = refuse_if_needed(find_leaks(split, used, sums_of_images(used)), wanted.accept)
-    sums, unreadable = _sums(used)
-    asked = {
-        "cases": sums,
-        "labelled": {c.case_id: list(c.labelled) for c in used if c.labelled is not None},
-        "split": json.loads(split.model_dump_json()),
-        "recipe": recipe.model_dump(mode="json"),
-        "seed": wanted.seed,
-        "start": None if wanted.start is None else Starting(wanted.start).identity,
-        "encoder_weights": _sum_of(wanted.encoder_weights),
-        "accept": sorted(wanted.accept),
-        "labels": None if dataset.labels is None else dataset.labels.model_dump(mode="json"),
-    }
-    return asked, [*leaks, *unreadable]
-
-
-def _sum_of(weights: Path | None) -> str | None:
-    """The SHA-256 of a file of weights; None where there is none."""
-    return None if weights is None else read_weights(weights).sha256
-
-
 def _split(dataset: Dataset, wanted: Wanted) -> Split:
     if wanted.split is not None:
         return wanted.split
     if wanted.splits is not None:
         return read_splits(wanted.splits, dataset.cases, wanted.fold or 0)
     return split_cases(dataset.cases, fold=wanted.fold, seed=wanted.seed)
-
-
-def _sums(cases: Collection[Case]) -> tuple[dict[str, str], list[Finding]]:
-    """The sum of each case's files, and the findings of those that cannot be read."""
-    sums, findings = {}, []
-    for case in cases:
-        try:
-            sums[case.case_id] = sum_of_files(case.files)
-        except Refused as refused:
-            findings += [found.at(case=case.case_id) for found in refused.findings]
-    return sums, findings
 
 
 def _keep_model(

@@ -60,7 +60,7 @@ def plan(
         planned = plan_for(opened, opened.cases, wanted, device=device, accept=waived, counted=told)
         tell_findings(speaker, (*opened.findings, *planned.survey.findings))
         half = training_dtype(find_device(device)).itemsize == 2
-        tell_plan(speaker, planned, wanted.budget, half=half, limit=limit)
+        tell_plan(speaker, planned, wanted, half=half, limit=limit)
         if output is not None:
             write_text(output, to_json(planned.plan))
             speaker.say(f"The plan is in {output}.")
@@ -71,7 +71,7 @@ def plan(
 def tell_plan(
     speaker: Speaker,
     planned: Planned,
-    budget: str,
+    recipe: Recipe,
     *,
     half: bool,
     limit: float | None = None,
@@ -84,8 +84,9 @@ def tell_plan(
     """
     from volunet.planning.machine import GB
     from volunet.planning.memory import cost_of, training_bytes
+    from volunet.training.losses.choose import count_bytes
 
-    made = planned.plan
+    made, loss_bytes = planned.plan, count_bytes(recipe.training.loss)
     speaker.give(made.model_dump(mode="json"))
     cost = cost_of(made)
     work = 2 * 3 * cost.multiply_adds * made.batch / 1e9
@@ -102,11 +103,11 @@ def tell_plan(
         ("kernels", json.dumps(made.kernels)),
         ("intensities", ", ".join(i.scheme for i in made.intensities)),
         ("weights", f"{cost.parameters / 1e6:.2f} million"),
-        ("budget", f"{budget} of training and validation"),
+        ("budget", f"{recipe.budget} of training and validation"),
         ("work of a training step", f"{work:.0f} GFLOP"),
         (
             "peak memory of training steps",
-            f"about {training_bytes(made, half=half) / GB:.1f} GB"
+            f"about {training_bytes(made, half=half, loss_bytes=loss_bytes) / GB:.1f} GB"
             + ", feature maps computed again" * made.recompute,
         ),
         *_segmenting(made, planned.survey.fingerprint, limit),

@@ -16,6 +16,7 @@ from volunet.io.names import is_picture
 from volunet.io.pair import check_pair
 from volunet.io.reading import Reading
 from volunet.io.scan import inspect, read_channels
+from volunet.planning.machine import is_out_of_memory
 from volunet.space.labels import Labels
 from volunet.space.volume import Volume
 
@@ -107,7 +108,7 @@ def findings_of(error: Exception, case_id: str) -> tuple[Finding, ...]:
     """What an error that stopped one case is told as, so that the others can go on."""
     if isinstance(error, Refused):
         return tuple(f.at(case=case_id) for f in error.findings)
-    code = "RUN-OOM" if isinstance(error, MemoryError) else "IO-FAULT"
+    code = "RUN-OOM" if is_out_of_memory(error) else "IO-FAULT"
     return (finding(code, f"{type(error).__name__}: {error}").at(case=case_id),)
 
 

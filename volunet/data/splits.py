@@ -122,6 +122,26 @@ def fold_splits(
     return splits
 
 
+def find_unused(cases: Iterable[Case], splits: Sequence[Split]) -> list[Finding]:
+    """A warning SET-UNUSED for each case that is neither learnt from nor held out.
+
+    Args:
+        splits: one fold, or all of a cross-validation, of which one should hold a case out.
+    """
+    held_out = {case_id for split in splits for case_id in split.validation}
+    learnt = {case_id for split in splits for case_id in split.train}
+    found = []
+    for case_id in (case.case_id for case in cases):
+        if case_id not in held_out | learnt:
+            what = "It is on no side of a split, so it is neither learnt from nor scored."
+        elif case_id not in held_out and len(splits) > 1:
+            what = "No fold holds it out, so it has no score."
+        else:
+            continue
+        found.append(finding("SET-UNUSED", what).at(case=case_id))
+    return found
+
+
 def _listed(path: Path) -> list[dict[str, list[str]]]:
     try:
         return TypeAdapter(list[dict[str, list[str]]]).validate_json(path.read_bytes())

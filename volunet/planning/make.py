@@ -12,7 +12,7 @@ from volunet.errors import ConfigError, ShapeError
 from volunet.models.families import family_of
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.machine import GB, Machine
-from volunet.planning.memory import check_learnable, training_bytes
+from volunet.planning.memory import LOSS_BYTES, check_learnable, training_bytes
 from volunet.planning.network_plan import Size
 from volunet.planning.plan import Plan
 from volunet.planning.rules import (
@@ -63,12 +63,14 @@ def make_plan(
     *,
     targets: tuple[str, ...] = (),
     fixed: dict[str, Any] | None = None,
+    loss_bytes: float = LOSS_BYTES,
 ) -> Plan:
     """The plan that the rules give, with some of its values fixed beforehand.
 
     Args:
         targets: names of the images that are estimated, where there are no labels.
         fixed: fields of `Plan` that the user wants so; the rules choose the rest to fit.
+        loss_bytes: that the loss takes for each logit.
 
     Raises:
         ConfigError: a fixed value does not fit, not even one patch fits the memory, or nothing can
@@ -102,7 +104,7 @@ def make_plan(
     values["batch"] = largest_batch(patch, fingerprint, spacing, machine)
     made = build(Plan, {**values, **fixed}, at="plan")
     open_ones = {name for name in ("batch", "recompute") if name not in fixed}
-    fitting = fit_memory(made, machine, free=open_ones)
+    fitting = fit_memory(made, machine, free=open_ones, loss_bytes=loss_bytes)
     check_learnable(fitting)
     return _unclipped(fitting, fingerprint)
 
@@ -180,7 +182,13 @@ def _aim(fingerprint: Fingerprint, fixed: Mapping[str, Any]) -> tuple[Triple, Si
     return spacing, choose_shape(fingerprint, spacing)
 
 
-def fit_memory(plan: Plan, machine: Machine, *, free: Collection[str] = MEMORY_FIELDS) -> Plan:
+def fit_memory(
+    plan: Plan,
+    machine: Machine,
+    *,
+    free: Collection[str] = MEMORY_FIELDS,
+    loss_bytes: float = LOSS_BYTES,
+) -> Plan:
     """The plan with the largest batch, up to its own, whose training step fits the memory.
 
     Where not even one patch fits, or not the batch that is wanted, feature maps are computed again
@@ -188,6 +196,7 @@ def fit_memory(plan: Plan, machine: Machine, *, free: Collection[str] = MEMORY_F
 
     Args:
         free: what may be chosen of the batch, which may be made smaller, and of `recompute`.
+        loss_bytes: that the loss takes for each logit.
 
     Raises:
         ConfigError: the step does not fit, with the memory that it would take.
@@ -196,7 +205,7 @@ def fit_memory(plan: Plan, machine: Machine, *, free: Collection[str] = MEMORY_F
     may_compute_again = "recompute" in free and family_of(plan.family).u_shape
     for again in dict.fromkeys((plan.recompute, plan.recompute or may_compute_again)):
         tried = plan.model_copy(update={"recompute": again})
-        one, two = (_needed(tried, batch, machine) for batch in (1, 2))
+        one, two = (_needed(tried, batch, machine, loss_bytes) for batch in (1, 2))
         fitting = 1 + int((most - one) // (two - one))  # memory grows evenly with the batch
         batch = min(plan.batch, max(fitting, 1)) if "batch" in free else plan.batch
         if batch <= fitting:
@@ -204,10 +213,11 @@ def fit_memory(plan: Plan, machine: Machine, *, free: Collection[str] = MEMORY_F
     again_told = " even with feature maps computed again" * tried.recompute
     raise ConfigError(
         f"A training step of patch {plan.patch}, batch {batch} would take about "
-        f"{_needed(tried, batch, machine) / GB:.1f} GB{again_told}, and {most / GB:.1f} GB may be "
-        "used. Set a smaller patch, batch or features in the recipe's [plan]."
+        f"{_needed(tried, batch, machine, loss_bytes) / GB:.1f} GB{again_told}, and "
+        f"{most / GB:.1f} GB may be used. Set a smaller patch, batch or features in the recipe's [plan]."
     )
 
 
-def _needed(plan: Plan, batch: int, machine: Machine) -> float:
-    return training_bytes(plan.model_copy(update={"batch": batch}), half=machine.half)
+def _needed(plan: Plan, batch: int, machine: Machine, loss_bytes: float) -> float:
+    several = plan.model_copy(update={"batch": batch})
+    return training_bytes(several, half=machine.half, loss_bytes=loss_bytes)

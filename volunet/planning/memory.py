@@ -23,8 +23,8 @@ PROCESS_BYTES = 0.65e9
 """A process with torch, MONAI, ignite and nibabel loaded, its threads' stacks, and its scores."""
 TRANSIENT_MAPS = 8
 """Full-size maps of the finest stage that come and go in a backward pass, beside what is kept."""
-LOGIT_COPIES = 7
-"""Copies of the logits in float32 that the loss makes: scores, shares, truth, their products."""
+LOSS_BYTES = 28.0
+"""What a loss makes of each logit: seven copies in float32 of scores, shares, truth, products."""
 KEPT_OF_FINEST = 10
 """Maps of its finest stage that a plain U-Net keeps, for each of that stage's features."""
 HOLES = 1.15
@@ -107,14 +107,15 @@ def check_learnable(plan: Plan) -> None:
         ) from error
 
 
-def training_bytes(plan: Plan, *, half: bool = True) -> float:
+def training_bytes(plan: Plan, *, half: bool = True, loss_bytes: float = LOSS_BYTES) -> float:
     """Peak memory of training, the process included.
 
     Args:
         half: feature maps take two bytes (bfloat16), not four.
+        loss_bytes: that the loss takes for each logit.
     """
     cost, width, voxels = cost_of(plan), 2 if half else 4, prod(plan.patch)
     passing = TRANSIENT_MAPS * widest_maps(plan) * width
-    logits = LOGIT_COPIES * voxels * len(plan.heads) * 4
+    logits = loss_bytes * voxels * len(plan.heads)
     active = plan.batch * (cost.kept_total * width + passing + logits)
     return PROCESS_BYTES + HOLES * active + 4 * WEIGHT_COPIES * cost.parameters

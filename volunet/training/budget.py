@@ -89,6 +89,10 @@ class Clock:
         assert self.budget.seconds is not None
         return min(self.spent_s / max(self.budget.seconds - self.reserved_s, 1e-9), 1.0)
 
+    def begin(self) -> None:
+        """Counts the time of this sitting from now on; what came before is no part of it."""
+        self._started = self._now()
+
     def tick(self) -> None:
         """Counts one step."""
         self.step += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -13,15 +13,23 @@ REACH = 0.1
 """Part of the steps so far that a mean loss is taken over."""
 
 
-def find_drift(rows: Sequence[Mapping[str, str]], measure: Measure = DICE) -> str | None:
+def find_drift(
+    rows: Sequence[Mapping[str, str]],
+    measure: Measure = DICE,
+    *,
+    whole: Collection[int] | None = None,
+) -> str | None:
     """What is wrong with the newest validation of a history, in a sentence; None where nothing is.
 
     Args:
         rows: of the history, oldest first.
         measure: that held-out cases are scored by.
+        whole: steps after which all of them were, None for every step; of some, which may be
+            easier than the others, nothing follows.
     """
     told = [(int(row["step"]), row[measure.column]) for row in rows]
-    scored = [(step, float(score)) for step, score in told if score not in ("", "nan")]
+    known = [(step, score) for step, score in told if whole is None or step in whole]
+    scored = [(step, float(score)) for step, score in known if score not in ("", "nan")]
     if len(scored) < 2:
         return None
     step, score = scored[-1]

@@ -37,7 +37,7 @@ from volunet.training.run import Run
 from volunet.training.settings import Training
 from volunet.training.thin_maps import keep_thin_maps_exact
 from volunet.training.tracking import NOBODY, Tracking, followed
-from volunet.training.validate import Score, mean_score, score_cases, time_a_case
+from volunet.training.validate import Score, looking, mean_score, score_cases, time_a_case
 
 SCORING_SHARE = 0.1
 """Part of a budget in time that validations may take, all together."""
@@ -142,7 +142,12 @@ def _train(
         open_history(history, step=run.clock.step, measure=measure_of(job.plan))
 
     def score_now() -> Score:
-        return _score(job, run, report)
+        handlers.write_line(run, history, report)  # what diverged is not scored
+        try:
+            return _score(job, run, report, should_stop)
+        except Stopped:
+            handlers.save(run, checkpoints)
+            raise
 
     trainer = build_trainer(
         run.parts, tell=run.note_pieces, pieces=run.pieces, processes=job.processes
@@ -153,6 +158,7 @@ def _train(
     handlers.validate_now_and_then(trainer, run, score_now, most_s=most_s)
     handlers.keep_newest(trainer, run, checkpoints)
     handlers.stop_when_asked(trainer, run)
+    run.begin_clock()
     if run.clock.progress < 1:  # else it was killed after its last step
         trainer.run(run.batches(), max_epochs=1)
     handlers.write_line(run, history, report)
@@ -178,17 +184,20 @@ def _order(job: Job) -> NDArray[np.int64]:
     return np.random.default_rng(0).permutation(len(job.validation))
 
 
-def _score(job: Job, run: Run, report: handlers.Report) -> Score:
-    """Scores held-out cases with the averaged weights, and writes a line."""
+def _score(job: Job, run: Run, report: handlers.Report, should_stop: Callable[[], bool]) -> Score:
+    """Scores held-out cases with the averaged weights, and writes a line.
+
+    Processes that wait for each other are asked to stop after the step that follows.
+    """
     order = _order(job)
     with run.parts.average.in_place() as network:
         rows = score_cases(
-            network,
+            looking(network, job.device, run.parts.dtype),
             [job.validation[place] for place in order[job.processes.rank :: job.processes.count]],
             job.plan,
-            device=job.device,
-            dtype=run.parts.dtype,
             most_s=scoring_s(job.budget, job.settings),
+            tell=run.note_once,
+            should_stop=lambda: not job.processes.several and should_stop(),
         )
     known = [row for some in job.processes.gathered(rows) for row in some]
     measure = measure_of(job.plan)
@@ -196,9 +205,10 @@ def _score(job: Job, run: Run, report: handlers.Report) -> Score:
     run.validated += 1
     history = job.folder / "history.csv"
     newest = {"step": str(run.clock.step), "loss": "", measure.column: str(score.mean)}
-    # Of some of the cases, which may be others than before, nothing follows.
-    whole = len(known) == len(job.validation)
-    drift = find_drift([*read_history(history), newest], measure) if whole else None
+    if len(known) == len(job.validation):
+        run.whole.append(run.clock.step)
+    told = [*read_history(history), newest]
+    drift = find_drift(told, measure, whole=run.whole) if run.clock.step in run.whole else None
     if drift is not None and not any(note.startswith(DRIFT) for note in run.notes):
         run.note(drift)
     handlers.write_line(run, history, report, score=score)

@@ -19,6 +19,8 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.distributed.nn.functional import all_reduce
 
+from volunet.errors import FirstFailed
+
 T = TypeVar("T")
 LONGEST_WAIT = timedelta(days=2)
 """While the first process prepares all cases, the others do nothing else but wait."""
@@ -73,12 +75,28 @@ class Processes:
 
     @contextmanager
     def first_before_others(self) -> Iterator[None]:
-        """A block that the first process goes through alone, and then all others."""
-        if self.several and not self.first:
-            dist.barrier()
-        yield
-        if self.several and self.first:
-            dist.barrier()
+        """A block that the first process goes through alone, and then all others.
+
+        Raises:
+            FirstFailed: in the others, where an error or a wish to stop ended it in the first.
+        """
+        if self.several and not self.first and self._told(done=True) is False:
+            raise FirstFailed("The first process could not begin; what it says counts.")
+        try:
+            yield
+        except BaseException:
+            if self.first:
+                self._told(done=False)
+            raise
+        if self.first:
+            self._told(done=True)
+
+    def _told(self, *, done: bool) -> bool:
+        """What the first process says to all."""
+        said = [done]
+        if self.several:
+            dist.broadcast_object_list(said, src=0)
+        return said[0]
 
 
 ALONE = Processes()

@@ -42,6 +42,7 @@ class Run:
         drawing_s: seconds spent on drawing, cutting and changing patches.
         stepping_s: seconds spent on steps, drawing included.
         scored_s: seconds spent on validations between steps.
+        whole: steps after which all held-out cases were scored.
         unread: steps whose loss has not been looked at.
         pieces: that a batch is worked through in.
         notes: what somebody should know of how it goes, in sentences; the first `told` are told.
@@ -58,6 +59,7 @@ class Run:
     stepping_s: float = 0.0
     scored_s: float = 0.0
     validated: int = 0
+    whole: list[int] = field(default_factory=list)
     unread: list[Step] = field(default_factory=list)
     pieces: int = 1
     notes: list[str] = field(default_factory=list)
@@ -67,6 +69,16 @@ class Run:
     def note(self, sentence: str) -> None:
         """Keeps what somebody should know, for the next line of the history."""
         self.notes.append(sentence)
+
+    def note_once(self, sentence: str) -> None:
+        """The same, unless it is kept already."""
+        if sentence not in self.notes:
+            self.note(sentence)
+
+    def begin_clock(self) -> None:
+        """Counts the time of this sitting from now on, which all processes agree on."""
+        self.now.agree(wish=self.now.stop)
+        self.clock.begin()
 
     def note_pieces(self, sentence: str, pieces: int) -> None:
         """Keeps that batches are worked through in so many pieces from now on."""
@@ -155,9 +167,10 @@ class Run:
         norms = torch.stack([step.grad_norm for step in self.unread]).tolist()
         for loss, norm, step in zip(losses, norms, self.unread, strict=True):
             if not (isfinite(loss) and isfinite(norm)):
+                of = " (those of this process)" * self.now.processes.several
                 raise TrainingDiverged(
-                    f"The loss is {loss} and its gradient {norm} near step {self.clock.step}, "
-                    f"on the cases {', '.join(sorted(set(step.case_ids)))}. Look at these cases, "
+                    f"The loss is {loss} and its gradient {norm} near step {self.clock.step}, on "
+                    f"the cases {', '.join(sorted(set(step.case_ids)))}{of}. Look at these cases, "
                     "lower training.optimisation.learning_rate, or start again from a new folder."
                 )
         self.unread.clear()
@@ -174,6 +187,7 @@ class Run:
             "spent_s": self.clock.spent_s,
             "reserved_s": self.clock.reserved_s,
             "validated": self.validated,
+            "whole": self.whole,
             "drawing_s": self.drawing_s,
             "stepping_s": self.stepping_s,
             "scored_s": self.scored_s,
@@ -184,6 +198,7 @@ class Run:
             "optimizer": self.parts.optimizer.state_dict(),
             "rngs": self.now.processes.gathered(self.rng.bit_generator.state),
             "torch_rng": torch.get_rng_state(),
+            "device_rngs": self.now.processes.gathered(self._device_rng()),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -202,7 +217,7 @@ class Run:
             self.clock.budget, step=state["step"], spent_s=state["spent_s"], now=self.now
         )
         self.clock.reserve(state["reserved_s"])
-        self.validated = state["validated"]
+        self.validated, self.whole = state["validated"], list(state.get("whole", []))
         self.drawing_s, self.stepping_s = state["drawing_s"], state["stepping_s"]
         self.scored_s = state.get("scored_s", 0.0)  # not kept by versions before 0.1.0
         self.notes, self.told = list(state["notes"]), len(state["notes"])
@@ -212,6 +227,15 @@ class Run:
         self.parts.optimizer.load_state_dict(state["optimizer"])
         self.rng.bit_generator.state = rngs[processes.rank]
         torch.set_rng_state(state["torch_rng"].cpu())
+        drawn = state.get("device_rngs", [b""] * processes.count)[processes.rank]
+        if drawn and (device := self.parts.device).type == "cuda":
+            torch.cuda.set_rng_state(torch.frombuffer(bytearray(drawn), dtype=torch.uint8), device)
+
+    def _device_rng(self) -> bytes:
+        """What a GPU draws dropout from; nothing where the CPU does."""
+        device = self.parts.device
+        kept = torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.empty(0)
+        return kept.numpy().tobytes()
 
 
 def _wider(patch: Size, margin: Size) -> Size:

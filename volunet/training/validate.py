@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf, nan
 
@@ -13,17 +13,23 @@ from numpy.typing import NDArray
 from torch import nn
 
 from volunet.data.cache import Prepared
+from volunet.errors import Stopped
 from volunet.evaluation.overlap import overlaps
 from volunet.evaluation.values import psnr_db
 from volunet.inference.cover import classify
 from volunet.inference.effort import Effort, Wanted
 from volunet.inference.engines.torch_engine import TorchEngine
 from volunet.inference.estimating import estimate
+from volunet.planning.machine import is_out_of_memory
 from volunet.planning.plan import Plan
 from volunet.space.box import Box
-from volunet.training.measure import DICE, Measure
+from volunet.training.measure import DICE, Measure, names_of
 
 MOST_DB = 200.0
+TOO_LARGE = (
+    "Case {} does not fit the memory while the network trains, and has no score in validations on "
+    "the way; its mask is made and scored at the end."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,38 +70,55 @@ def time_a_case(
     network: nn.Module, case: Prepared, plan: Plan, *, device: torch.device, dtype: torch.dtype
 ) -> float:
     """Seconds that scoring a case takes, the second time: the first look is the slowest."""
-    started = 0.0
+    started, engine = 0.0, looking(network, device, dtype)
     for _ in range(2):
         started = time.monotonic()
-        score_cases(network, [case], plan, device=device, dtype=dtype)
+        score_cases(engine, [case], plan)
     return time.monotonic() - started
 
 
+def looking(network: nn.Module, device: torch.device, dtype: torch.dtype) -> TorchEngine:
+    """A network that is still trained, as it looks at whole cases."""
+    return TorchEngine(network, device=device, dtype=dtype, learning=True)
+
+
 def score_cases(
-    network: nn.Module,
+    engine: TorchEngine,
     cases: Sequence[Prepared],
     plan: Plan,
     *,
-    device: torch.device,
-    dtype: torch.dtype,
     most_s: float = inf,
+    tell: Callable[[str], None] = lambda _: None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> list[list[float]]:
     """The Dice of each structure, or the PSNR of each target, of each case, on the plan's grid.
 
-    NaN where a structure is in neither mask, or was not drawn, and where a target is the same
-    everywhere; PSNR is in dB, at most `MOST_DB`.
+    NaN where a structure is in neither mask, or was not drawn, where a target is the same
+    everywhere, and for a case that does not fit the memory; PSNR is in dB, at most `MOST_DB`.
 
     Args:
         most_s: seconds after which no further case is begun; one at least is scored.
+        tell: is told of cases that do not fit.
+        should_stop: asked after each case.
+
+    Raises:
+        Stopped: `should_stop` said so.
     """
     started = time.monotonic()
-    engine = TorchEngine(network, device=device, dtype=dtype, learning=True)
     score = _dice_of_case if plan.targets is None else _psnr_of_case
     rows: list[list[float]] = []
     for case in cases:
-        rows.append(score(engine, case, plan))
+        try:
+            rows.append(score(engine, case, plan))
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            rows.append([nan] * len(names_of(plan)))
+            tell(TOO_LARGE.format(case.case_id))
         if time.monotonic() - started > most_s:
             break
+        if should_stop():
+            raise Stopped(f"Stopped after {len(rows)} of {len(cases)} cases were scored.")
     return rows
 
 

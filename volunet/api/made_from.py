@@ -1,0 +1,63 @@
+"""What a run is made from: by that a command knows whether it may go on with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from volunet.api.asked import Wanted
+from volunet.api.starting import Starting
+from volunet.data.cases import Case, Dataset
+from volunet.data.content import sum_of_files, sums_of_images
+from volunet.data.splits import Split, find_leaks
+from volunet.findings import Finding, Refused, refuse_if_needed
+from volunet.models.weight_files import read_weights
+from volunet.recipe import Recipe
+
+
+def asked_of(
+    dataset: Dataset, split: Split, recipe: Recipe, wanted: Wanted
+) -> tuple[dict[str, Any], list[Finding]]:
+    """What a run is made from, and what was found: leaks that are waived, cases not to be read.
+
+    Raises:
+        Refused: the same image is on both sides of the split, or the model to start from has learnt
+            from a held-out case (SET-LEAK).
+    """
+    used = [dataset.case(case_id) for case_id in (*split.train, *split.validation)]
+    leaks = refuse_if_needed(find_leaks(split, used, sums_of_images(used)), wanted.accept)
+    sums, unreadable = _sums(used)
+    starting = None if wanted.start is None else Starting(wanted.start)
+    if starting is not None:
+        held_out = {name: sums[name] for name in split.validation if name in sums}
+        leaks += refuse_if_needed(starting.find_learnt(held_out), wanted.accept)
+    asked = {
+        "cases": sums,
+        "labelled": {c.case_id: list(c.labelled) for c in used if c.labelled is not None},
+        "split": json.loads(split.model_dump_json()),
+        "recipe": recipe.model_dump(mode="json"),
+        "seed": wanted.seed,
+        "start": None if starting is None else starting.identity,
+        "encoder_weights": _sum_of(wanted.encoder_weights),
+        "accept": sorted(wanted.accept),
+        "labels": None if dataset.labels is None else dataset.labels.model_dump(mode="json"),
+    }
+    return asked, [*leaks, *unreadable]
+
+
+def _sum_of(weights: Path | None) -> str | None:
+    """The SHA-256 of a file of weights; None where there is none."""
+    return None if weights is None else read_weights(weights).sha256
+
+
+def _sums(cases: Collection[Case]) -> tuple[dict[str, str], list[Finding]]:
+    """The sum of each case's files, and the findings of those that cannot be read."""
+    sums, findings = {}, []
+    for case in cases:
+        try:
+            sums[case.case_id] = sum_of_files(case.files)
+        except Refused as refused:
+            findings += [found.at(case=case.case_id) for found in refused.findings]
+    return sums, findings

@@ -249,6 +249,11 @@ CODES: dict[str, Code] = {
         "Give a mask that lies in the scan, or none.",
     ),
     "RUN-FAILED": Code("fault", "The case failed.", "See the message; the other cases went on."),
+    "RUN-FOREIGN": Code(
+        "refuse",
+        "The folder of results holds a mask of this case that volunet did not write.",
+        "It is left as it is. Move or delete it to have the case segmented here.",
+    ),
     "RUN-KILLED": Code(
         "refuse",
         "The process ended each time it was at work on the scan, as for want of memory.",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from volunet.cli.exits import NONE_OK, SOME_NOT_OK, exits
 from volunet.cli.info import tell_findings
-from volunet.cli.options import Json, Quiet, Verbose
+from volunet.cli.options import Accept, Json, Quiet, Verbose
 from volunet.cli.speaker import Speaker
 from volunet.cli.train import tell_summary
 from volunet.cli.value_table import tell_values
@@ -41,6 +41,7 @@ def evaluate(
     only_predicted: Annotated[
         bool, typer.Option("--only-predicted", help="Leave out references without a prediction.")
     ] = False,
+    accept: Accept = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
     as_json: Json = False,
@@ -49,7 +50,8 @@ def evaluate(
     speaker = Speaker(quiet, verbose, as_json)
     with exits(speaker):
         score = _score_values if values else _score_masks
-        done = score(predictions, references, output, tolerance_mm, only_predicted)
+        how: dict[str, Any] = {"only_predicted": only_predicted, "accept": accept or ()}
+        done = score(predictions, references, output, tolerance_mm, how)
         tell_findings(speaker, done.findings)
         speaker.give(done.summary)
         tell, measure = (tell_values, "MAE") if values else (tell_summary, "Dice")
@@ -66,7 +68,7 @@ def _score_masks(
     references: Path,
     output: Path,
     tolerance_mm: float | None,
-    only_predicted: bool,
+    how: dict[str, Any],
 ) -> Evaluation | ValueEvaluation:
     from volunet.evaluation.evaluate import evaluate as score_folder
 
@@ -76,7 +78,7 @@ def _score_masks(
         references,
         output,
         tolerance_mm=TOLERANCE_MM if tolerance_mm is None else tolerance_mm,
-        only_predicted=only_predicted,
+        **how,
     )
 
 
@@ -85,7 +87,7 @@ def _score_values(
     references: Path,
     output: Path,
     tolerance_mm: float | None,
-    only_predicted: bool,
+    how: dict[str, Any],
 ) -> Evaluation | ValueEvaluation:
     from volunet.errors import ConfigError
     from volunet.evaluation.evaluate_values import evaluate_values
@@ -96,4 +98,4 @@ def _score_values(
             "none. Leave one of them out."
         )
     output.mkdir(parents=True, exist_ok=True)
-    return evaluate_values(predictions, references, output, only_predicted=only_predicted)
+    return evaluate_values(predictions, references, output, **how)

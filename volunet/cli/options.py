@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,9 +58,27 @@ Deadline = Annotated[
 Everywhere = Annotated[
     bool, typer.Option("--everywhere", help="Look at air too, which is left out by default.")
 ]
+
+
+def _known(codes: list[str] | None) -> list[str] | None:
+    """The codes of refusals; one that is none would waive nothing without a word."""
+    from volunet.codes import CODES
+
+    for code in codes or ():
+        if code not in CODES:
+            near = get_close_matches(code.upper(), CODES, n=1)
+            hint = f" Did you mean {near[0]}?" if near else " See docs/reference/codes.md."
+            raise typer.BadParameter(f"There is no code {code!r}.{hint}")
+    return codes
+
+
 Accept = Annotated[
     list[str] | None,
-    typer.Option("--accept", help="Code of a refusal to waive; may be given several times."),
+    typer.Option(
+        "--accept",
+        help="Code of a refusal to waive; may be given several times.",
+        callback=_known,
+    ),
 ]
 RecipeFile = Annotated[
     Path | None, typer.Option("-r", "--recipe", help="TOML file of an experiment (pipelines/).")

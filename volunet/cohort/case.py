@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from volunet.cohort.attempts import Attempts
+from volunet.cohort.earlier import FOREIGN, is_foreign, still_holds
 from volunet.cohort.failures import (
     Verdict,
     free_frames,
@@ -38,9 +39,6 @@ from volunet.space.labels import Labels
 from volunet.space.volume import Volume
 
 log = logging.getLogger(__name__)
-
-PASSING = {"RES-MEMORY", "RUN-KILLED"}
-"""Refusals that another machine, or another limit, may lift."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,6 @@ def key_of(scan: Scan, work: Work) -> str:
         [os.fsencode(path.name).hex() for path in scan.images],
         work.model.identity,
         version_of("volunet"),
-        sorted(work.accept),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -142,7 +139,11 @@ def make_ready(scan: Scan, work: Work) -> Ready:
 
 
 def _begin(scan: Scan, key: str, work: Work) -> Reading:
-    """Reads a scan, unless it ended the process each time that it was tried."""
+    """Reads a scan, unless it ended the process each time, or a mask of it is not volunet's."""
+    mask, earlier = work.out / _output_of(scan, work), work.earlier.get(scan.case_id)
+    if is_foreign(mask, earlier) and not work.attempts.lost(scan.case_id):
+        message = f"{mask.name} was not written by volunet, or was changed since."
+        raise Refused([finding(FOREIGN, message).at(case=scan.case_id)])
     if work.attempts.given_up(scan.case_id, key):
         message = "The process ended each time it was at work on this scan."
         raise Refused([finding("RUN-KILLED", message).at(case=scan.case_id)])
@@ -198,7 +199,11 @@ def keep(made: Made, work: Work) -> CaseRecord:
         return made.found
     scan, started = made.scan, time.monotonic()
     record = CaseRecord(
-        case_id=scan.case_id, status="failed", key=made.key, input=work.inputs[scan.case_id]
+        case_id=scan.case_id,
+        status="failed",
+        key=made.key,
+        accept=tuple(sorted(work.accept)),
+        input=work.inputs[scan.case_id],
     )
     try:
         if isinstance(made.found, Exception):
@@ -262,16 +267,11 @@ def _judge(error: Exception, scan: Scan, work: Work) -> Verdict:
 
 
 def _still_holding(case_id: str, key: str, work: Work) -> CaseRecord | None:
-    """The earlier record, if it is of the same files and model, and its mask is as it was."""
+    """The earlier record, if there is one that holds."""
     record = work.earlier.get(case_id)
-    if record is None or record.key != key:
+    if record is None or not still_holds(record, key, work.out, work.accept):
         return None
-    if record.is_ok:
-        path = work.out / record.output
-        holds = path.is_file() and sum_of_file(path) == record.output_sha256
-    else:
-        holds = record.status == "refused" and not PASSING & set(record.codes)
-    return replace(record, input=work.inputs[case_id]) if holds else None
+    return replace(record, input=work.inputs[case_id])
 
 
 def _with(record: CaseRecord, verdict: Verdict) -> CaseRecord:

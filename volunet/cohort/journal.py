@@ -47,8 +47,9 @@ class CaseRecord:
             None where the system does not tell.
         input: the scan's files below the input folder, with ";" between.
         output: the name of the mask's file, empty where none was written.
-        key: hash of the scan's files, the model, volunet's version and the accepted codes; empty
-            where the files could not be read.
+        key: hash of the scan's files, the model and volunet's version; empty where the files could
+            not be read.
+        accept: codes of refusals that were waived.
         output_sha256: of the mask's file.
         measurements: one for each structure of the model.
         how: the mask was made: by which engine, from how many windows, within what memory.
@@ -64,6 +65,7 @@ class CaseRecord:
     input: str = ""
     output: str = ""
     key: str = ""
+    accept: tuple[str, ...] = ()
     output_sha256: str = ""
     measurements: tuple[Measurement, ...] = ()
     how: Mapping[str, Any] = field(default_factory=dict)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from volunet.cohort.case import output_name
+from volunet.cohort.earlier import is_foreign
 from volunet.cohort.journal import CaseRecord, Journal
 from volunet.cohort.run_record import RunRecord, write_run_record
 from volunet.cohort.tables import write_tables
@@ -28,6 +29,7 @@ class Ledger:
         inputs: how tables call every scan found, by case id.
         run: as it stands at the start.
         targets: what is estimated in place of masks.
+        lost: whether a process ended while it was at work on a case.
     """
 
     def __init__(
@@ -36,11 +38,13 @@ class Ledger:
         inputs: Mapping[str, str],
         run: RunRecord,
         targets: Targets | None = None,
+        *,
+        lost: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self.journal = journal
         self.inputs = inputs
         self.run = run
-        self.targets = targets
+        self.targets, self.lost = targets, lost
         self.finished: dict[str, CaseRecord] = {}
         self.kept = 0
         self.told_at = time.monotonic()
@@ -58,6 +62,8 @@ class Ledger:
     def add(self, record: CaseRecord, *, kept: bool) -> None:
         """Enters a case; a mask that an earlier run made of other input is removed.
 
+        One that somebody drew or changed by hand stays in any event.
+
         Where the input cannot be reached, as of a disk that is not there tonight, nothing is known
         of it: the mask and its record stay, and only this run's tables tell.
 
@@ -74,10 +80,11 @@ class Ledger:
             if unknown and earlier is not None and earlier.is_ok and os.path.lexists(mask):
                 record = replace(record, message=f"{record.message} {MASK_STAYS}".strip())
             else:
-                if not record.is_ok and os.path.lexists(mask):
-                    mask.unlink()
+                ours = self.lost(record.case_id) or not is_foreign(mask, earlier)
+                if not record.is_ok and ours:
+                    mask.unlink(missing_ok=True)
                 if not kept:
-                    self.journal.append(record)
+                    self._append(record, mask)
         except OSError as error:
             raise Stopped(
                 f"{error} Finished cases are kept: free some space, or mend the folder's "
@@ -87,6 +94,15 @@ class Ledger:
         self.kept += kept
         if time.monotonic() - self.told_at > TABLES_EVERY_S:
             self.tell()
+
+    def _append(self, record: CaseRecord, mask: Path) -> None:
+        """Adds to the journal; a mask that it does not know of would be a stranger's."""
+        try:
+            self.journal.append(record)
+        except OSError:
+            if record.is_ok:
+                mask.unlink(missing_ok=True)
+            raise
 
     def tell(self, *, ended: bool = False) -> None:
         """Writes the tables and the run record as things stand.

@@ -27,6 +27,10 @@ SIGN_S, STALE_S = 30.0, 900.0
 PERMIT_S = 60.0
 
 
+class TakenOver(Stopped):
+    """Another process works in the folder now; nothing more may be written there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Holder:
     """A process; `born` tells it from others of the same id, where the system says.
@@ -60,7 +64,7 @@ class Lock:
         """Gives a sign of life, for machines that cannot see this process.
 
         Raises:
-            Stopped: another process has taken the lock over, as this one was halted for too long.
+            TakenOver: another process has taken the lock over, as this one was halted for too long.
         """
         try:
             ours = self._is_ours()
@@ -69,7 +73,7 @@ class Lock:
         except OSError:  # a network that is away for a moment; the next sign will do
             return
         if not ours:
-            raise Stopped(
+            raise TakenOver(
                 f"Another volunet has taken {self.path.parent.name or self.path.parent} over, as "
                 "this one gave no sign of life. Finished cases are kept."
             )

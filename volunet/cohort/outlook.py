@@ -70,20 +70,24 @@ def look_ahead(
     alone = _foresee_all(headers, model)
     if len(headers) < 2:
         return model, _outlook(headers, alone, overlaps=True)
-    both = replace(model, beside=max(_beside(h, model) for h in headers.values()))
+    both = replace(model, beside=_beside(headers.values(), model))
     together = _foresee_all(headers, both)
     if _ways(together) == _ways(alone):
         return both, _outlook(headers, together, overlaps=True)
     return model, _outlook(headers, alone, overlaps=model.overlaps)
 
 
-def _beside(header: Header, model: Segmenter) -> float:
+def _beside(headers: Collection[Header], model: Segmenter) -> float:
     """The next scan while it is read, and the mask of the last one while it is written."""
+    mask = max(_mask_bytes(header, model) for header in headers)
+    return max(header.reading_bytes for header in headers) + mask
+
+
+def _mask_bytes(header: Header, model: Segmenter) -> float:
     plan = model.plan
-    mask = float(prod(header.grid.shape)) * plan.labels.dtype.itemsize
     if isinstance(plan, Plan) and plan.targets is not None:
-        mask = estimate_bytes(plan, header.grid)
-    return header.reading_bytes + mask
+        return estimate_bytes(plan, header.grid)
+    return float(prod(header.grid.shape)) * plan.labels.dtype.itemsize
 
 
 def _headers(scans: Sequence[Scan], model: Segmenter, accept: Collection[str]) -> dict[str, Header]:

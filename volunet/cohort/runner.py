@@ -3,8 +3,9 @@
 Masks, journal, tables and run record go to one folder, on which one process works at a time. While
 a scan is segmented the next one is read and the last one's mask is written, so the memory of one
 more scan and one more mask is needed. A run that was
-stopped or killed goes on when it is started again: a case whose files, model and waivers are the
-same, and whose mask is still as it was written, is not done again, nor is one that was refused.
+stopped or killed goes on when it is started again: a case whose files and model are the same, and
+whose mask is still as it was written, is not done again, nor is one that was refused and is not
+waived now. A mask that somebody drew or changed by hand is never written over.
 Cases that failed or ran out of memory are tried again; one that the process did not survive comes
 last, and twice at the most.
 """
@@ -32,7 +33,7 @@ from volunet.cohort.case import (
 )
 from volunet.cohort.journal import NAME, CaseRecord, Journal
 from volunet.cohort.ledger import Ledger
-from volunet.cohort.lock import Lock, locked
+from volunet.cohort.lock import Lock, TakenOver, locked
 from volunet.cohort.protocol import Model
 from volunet.cohort.run_record import Asked, RunRecord
 from volunet.data.cases import Scan, find_clashes
@@ -123,13 +124,17 @@ def predict_cohort(
             inputs=len(scans),
             started=datetime.now(UTC),
         )
-        ledger = Ledger(journal, inputs, run, model.plan.targets)
         attempts = Attempts(out / BEGUN, asked.arguments)
+        ledger = Ledger(journal, inputs, run, model.plan.targets, lost=attempts.lost)
         work = Work(model, out, frozenset(accept), dict(journal.records), inputs, attempts)
         try:
             _keep_books(scans, work, ledger, Watcher(lock, report, should_stop))
-        finally:
+        except TakenOver:  # the books are another's now
+            raise
+        except BaseException:
             attempts.close()
+            raise
+        attempts.close()
         records = tuple(ledger.finished[scan.case_id] for scan in scans)
         left = [r for r in journal.records.values() if r.is_ok and r.case_id not in inputs]
         others = sum((out / record.output).is_file() for record in left)
@@ -165,6 +170,8 @@ def _keep_books(scans: Sequence[Scan], work: Work, ledger: Ledger, watcher: Watc
     ledger.tell()
     try:
         _do_all(scans, work, ledger, watcher)
+    except TakenOver:
+        raise
     except Stopped:
         with suppress(WriteError):  # the disk may be full, which is why it stopped
             ledger.tell(ended=True)

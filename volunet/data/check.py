@@ -23,6 +23,7 @@ from volunet.errors import DatasetError
 from volunet.findings import Finding, Refused, finding
 from volunet.findings import accept as waive
 from volunet.io.masks import label_counts, read_mask
+from volunet.io.scan import inspect
 from volunet.space.labels import Labels
 
 Progress = Callable[[int, int], None]
@@ -150,7 +151,11 @@ def _check_scan(scan: Scan, accept: Collection[str]) -> Checked:
     if scan.refused:
         return Checked(scan.case_id, scan.findings)
     try:
-        reading = read_images(scan.images, accept=accept).of_case(scan.case_id)
+        if len(scan.images) == 1:  # whose axis of channels a model would take
+            reading = inspect(scan.images[0], accept=accept, channels_in_file=True)
+        else:
+            reading = read_images(scan.images, accept=accept)
+        reading = reading.of_case(scan.case_id)
         content = sum_of_voxels(reading.volume.voxels)
     except Exception as error:  # as above
         return Checked(scan.case_id, (*scan.findings, *findings_of(error, scan.case_id)))

@@ -6,12 +6,10 @@ scans and are passed over.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from volunet.errors import DatasetError
 from volunet.io.itk_headers import voxels_beside
 from volunet.io.names import suffix
 
@@ -20,34 +18,6 @@ CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})", re.DOTALL)
 
 VOXELS = (".raw", ".zraw", ".img")
 """Endings of the voxels whose header is a file of its own."""
-
-
-def list_files(folder: Path, *, unlisted: list[Path] | None = None) -> list[Path]:
-    """All files below a folder that are not hidden, sorted; links are followed, each folder once.
-
-    Args:
-        unlisted: takes the folders below that cannot be listed; an error without it.
-
-    Raises:
-        DatasetError: a folder cannot be listed.
-    """
-
-    def give_up(error: OSError) -> None:
-        place = Path(error.filename or folder)
-        if unlisted is None or place == folder:
-            raise DatasetError(f"{place} cannot be listed: {error.strerror}.") from error
-        if not isinstance(error, FileNotFoundError):  # as of a folder that was there for a moment
-            unlisted.append(place)
-
-    seen: set[str] = set()
-    files: list[Path] = []
-    for place, folders, names in os.walk(folder, onerror=give_up, followlinks=True):
-        real = os.path.realpath(place)
-        folders[:] = [] if real in seen else [f for f in folders if not f.startswith(".")]
-        if real not in seen:
-            files += [Path(place, name) for name in names if not name.startswith(".")]
-        seen.add(real)
-    return sorted(files)
 
 
 def without_voxel_files(files: Iterable[Path]) -> list[Path]:

@@ -7,12 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from volunet.data.cases import Case, find_clashes, near
-from volunet.data.listing import (
-    list_files,
-    split_channel,
-    without_voxel_files,
-)
+from volunet.data.listing import split_channel, without_voxel_files
 from volunet.findings import Finding, finding
+from volunet.io.listing import list_files
 from volunet.io.names import composed, id_below, is_picture, named_as_scans
 
 MOST_HINTS = 10

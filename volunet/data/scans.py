@@ -11,15 +11,12 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from volunet.data.cases import Scan, clashes, near
-from volunet.data.listing import (
-    list_files,
-    split_channel,
-    without_voxel_files,
-)
+from volunet.data.listing import split_channel, without_voxel_files
 from volunet.data.pairs import Channels, find_gaps, in_order
 from volunet.data.table import read_table
 from volunet.errors import DatasetError
 from volunet.findings import Finding, Refused, finding
+from volunet.io.listing import list_files
 from volunet.io.names import composed, id_below, is_picture, named_as_scans, stem
 from volunet.io.scan import read_header
 from volunet.io.sniff import HEAD, sniff

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan, nan
 from pathlib import Path
 from typing import Literal
@@ -144,7 +144,10 @@ def compare_metrics(first: Metrics, second: Metrics, *, seed: int = 0) -> list[D
         if sum(alone) > 1:
             both = np.where(np.isnan(a) | np.isnan(b), nan, 0.0)[:, alone]
             one, other = (_means(side[:, alone] + both) for side in (a, b))
-            found.append(_difference("mean", measure, one, other, seed))
+            mean = _difference("mean", measure, one, other, seed)
+            has, had = (~np.isnan(side[:, alone]).all(axis=1) for side in (a, b))
+            first_only, second_only = int((has & ~had).sum()), int((had & ~has).sum())
+            found.append(replace(mean, first_only=first_only, second_only=second_only))
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
@@ -23,8 +23,10 @@ from volunet.io.masks import label_counts, read_mask
 from volunet.io.names import composed
 from volunet.space.dataset_labels import labels_of_msd
 from volunet.space.labels import OF_CASES, Labels, labelled_from, read_labels
+from volunet.space.volume import Volume
 
 log = logging.getLogger(__name__)
+MISMATCH = "GEO-MISMATCH"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Evaluation:
         return case_means((s for s in self.scores if s.label in names), measure)
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - what is scored and how is given as keywords
     predictions: Path | str,
     references: Path | str,
     out: Path | str | None = None,
@@ -60,6 +62,7 @@ def evaluate(
     labels: Labels | None = None,
     tolerance_mm: float = 1.0,
     only_predicted: bool = False,
+    accept: Collection[str] = (),
     seed: int = 0,
 ) -> Evaluation:
     """Score a folder of predictions against a folder of references.
@@ -75,6 +78,8 @@ def evaluate(
             What the `labelled` of that labels.json leaves out of a case is not scored there.
         tolerance_mm: of the surface Dice (NSD).
         only_predicted: leave references without a prediction out, instead of scoring them as empty.
+        accept: codes of refusals to waive; GEO-MISMATCH compares voxel by voxel where there are as
+            many.
         seed: of the bootstrap intervals.
 
     Raises:
@@ -94,17 +99,17 @@ def evaluate(
         raise Refused([none_predicted(Path(predictions))])
     findings: list[Finding] = []
     if labels is None:
-        labels, findings = _labels_of(Path(references), pairs)
+        labels, findings = _labels_of(Path(references), pairs, accept)
         drawn = _drawn(Path(references), labels)
         findings += _strangers(drawn, found)
     scores: list[Score] = []
     for pair in pairs:
-        rows, problems = _score_pair(pair, labels, tolerance_mm, drawn.get(pair.case_id))
+        told = {"tolerance_mm": tolerance_mm, "drawn": drawn.get(pair.case_id)}
+        rows, problems = _score_pair(pair, labels, accept, told)
         scores += rows
         findings += problems
-    summary = cases_of(found, scores, [f for f in findings if f.refuses]) | {
-        "nsd_tolerance_mm": tolerance_mm
-    }
+    summary = cases_of(found, scores, [f for f in findings if f.refuses])
+    summary |= {"nsd_tolerance_mm": tolerance_mm, "accepted": sorted(accept)}
     summary |= summarise(scores, labels, seed=seed)
     cases = summary["cases"]
     evaluation = Evaluation(
@@ -116,20 +121,31 @@ def evaluate(
 
 
 def _score_pair(
-    pair: Pair, labels: Labels, tolerance_mm: float, drawn: Collection[str] | None
+    pair: Pair, labels: Labels, accept: Collection[str], told: Mapping[str, Any]
 ) -> tuple[list[Score], tuple[Finding, ...]]:
-    """The rows of one case; what refuses it is told, not raised."""
-    told: dict[str, Any] = {"tolerance_mm": tolerance_mm, "drawn": drawn}
+    """The rows of one case; what refuses it is told, not raised.
+
+    Args:
+        told: what `score_case` is told.
+    """
     try:
-        reference = read_mask(pair.reference, labels).volume
+        reference = read_mask(pair.reference, labels, accept=accept).volume
         if pair.prediction is None:
             empty = reference.with_voxels(np.zeros(reference.voxels.shape, dtype=np.uint8))
             rows = score_case(pair.case_id, reference, empty, labels, **told)
             return [replace(r, status="missing") if r.status == "ok" else r for r in rows], ()
-        prediction = read_mask(pair.prediction, labels).volume
-        return score_case(pair.case_id, reference, prediction, labels, **told), ()
+        prediction = read_mask(pair.prediction, labels, accept=accept).volume
+        placed = on_grid_of(reference, prediction, accept)
+        return score_case(pair.case_id, reference, placed, labels, **told), ()
     except Exception as error:  # the others are scored
-        return refused_rows(pair.case_id, labels, tolerance_mm), refusal_of(error, pair.case_id)
+        rows = refused_rows(pair.case_id, labels, told["tolerance_mm"])
+        return rows, refusal_of(error, pair.case_id)
+
+
+def on_grid_of(reference: Volume, prediction: Volume, accept: Collection[str]) -> Volume:
+    """The prediction; voxel by voxel on the reference's grid where GEO-MISMATCH is waived."""
+    alike = reference.grid.shape == prediction.grid.shape
+    return replace(prediction, grid=reference.grid) if alike and MISMATCH in accept else prediction
 
 
 def none_predicted(predictions: Path) -> Finding:
@@ -174,7 +190,9 @@ def _strangers(drawn: Collection[str], pairs: Iterable[Pair]) -> list[Finding]:
     return [finding("SET-LABELLED", message.format(name)) for name in drawn if name not in known]
 
 
-def _labels_of(references: Path, pairs: Collection[Pair]) -> tuple[Labels, list[Finding]]:
+def _labels_of(
+    references: Path, pairs: Collection[Pair], accept: Collection[str]
+) -> tuple[Labels, list[Finding]]:
     """The labels declared beside the references, else those found, and what is odd about these."""
     declared = beside(references)
     if declared.is_file() and set(read_values(declared)) - OF_CASES:
@@ -182,13 +200,14 @@ def _labels_of(references: Path, pairs: Collection[Pair]) -> tuple[Labels, list[
     dataset = declared.with_name("dataset.json")
     if dataset.is_file() and (table := read_values(dataset).get("labels")):
         return labels_of_msd(table), []
-    values, findings = _values_of((pair.case_id, pair.reference) for pair in pairs)
+    right = ((pair.case_id, pair.reference) for pair in pairs)
+    values, findings = _values_of(right, accept)
     if not values:
         message = f"No reference in {references} holds a label, and there is no labels.json."
         empty = finding("LBL-ALL-EMPTY", message, advice="Check the references.")
         raise Refused(findings or [empty])
     predicted = ((pair.case_id, pair.prediction) for pair in pairs if pair.prediction)
-    if not (invented := _values_of(predicted)[0] - values):
+    if not (invented := _values_of(predicted, accept)[0] - values):
         return Labels.of_values(values), []
     message = f"Predictions hold the values {sorted(invented)}, which no reference holds."
     advice = (
@@ -198,13 +217,15 @@ def _labels_of(references: Path, pairs: Collection[Pair]) -> tuple[Labels, list[
     return Labels.of_values(values | invented), [odd]
 
 
-def _values_of(masks: Iterable[tuple[str, Path]]) -> tuple[set[int], list[Finding]]:
+def _values_of(
+    masks: Iterable[tuple[str, Path]], accept: Collection[str]
+) -> tuple[set[int], list[Finding]]:
     """The label values in masks by their cases' ids, and why some of them cannot be read."""
     values: set[int] = set()
     findings: list[Finding] = []
     for case_id, path in masks:
         try:
-            voxels = read_mask(path).volume.voxels
+            voxels = read_mask(path, accept=accept).volume.voxels
         except Exception as error:  # told when the case is scored, if any can be
             findings += refusal_of(error, case_id)
             continue

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from volunet.config import read_values
 from volunet.errors import ConfigError
-from volunet.evaluation.evaluate import beside, cases_of, none_predicted, refusal_of
+from volunet.evaluation.evaluate import (
+    beside,
+    cases_of,
+    none_predicted,
+    on_grid_of,
+    refusal_of,
+)
 from volunet.evaluation.pairs import Pair, pair_values
 from volunet.evaluation.summary import to_json
 from volunet.evaluation.value_summary import summarise_values, values_to_csv
@@ -51,6 +57,7 @@ def evaluate_values(
     *,
     targets: Sequence[str] | None = None,
     only_predicted: bool = False,
+    accept: Collection[str] = (),
     seed: int = 0,
 ) -> ValueEvaluation:
     """Score a folder of predicted values against a folder of right ones, case by case.
@@ -66,6 +73,8 @@ def evaluate_values(
             colours of a picture.
         only_predicted: leave references without a prediction out, instead of telling them as
             missing.
+        accept: codes of refusals to waive; GEO-MISMATCH compares voxel by voxel where there are as
+            many.
         seed: of the bootstrap intervals.
 
     Raises:
@@ -83,11 +92,11 @@ def evaluate_values(
     scores: list[ValueScore] = []
     findings: list[Finding] = []
     for pair in pairs:
-        rows, told = _score_pair(pair, names)
+        rows, told = _score_pair(pair, names, accept)
         scores += rows
         findings += told
     summary = cases_of(found, scores, [f for f in findings if f.refuses])
-    summary = summarise_values(scores, names, seed=seed) | summary
+    summary = summarise_values(scores, names, seed=seed) | summary | {"accepted": sorted(accept)}
     cases = summary["cases"]
     changed = {f.case: f.code for f in findings if not f.refuses}
     cases["values_changed"] = dict(sorted(changed.items()))
@@ -99,15 +108,18 @@ def evaluate_values(
     return evaluation
 
 
-def _score_pair(pair: Pair, targets: Sequence[str]) -> tuple[list[ValueScore], tuple[Finding, ...]]:
+def _score_pair(
+    pair: Pair, targets: Sequence[str], accept: Collection[str]
+) -> tuple[list[ValueScore], tuple[Finding, ...]]:
     """The rows of one case; what refuses it is told, not raised."""
     if pair.prediction is None:
         return unscored(pair.case_id, targets, "missing"), ()
     try:
-        right = inspect(pair.reference, channels_in_file=True)
-        predicted = inspect(pair.prediction, channels_in_file=True)
+        right = inspect(pair.reference, accept=accept, channels_in_file=True)
+        predicted = inspect(pair.prediction, accept=accept, channels_in_file=True)
         placed = _placed(right.volume, pair, predicted.volume)
-        rows = score_values(pair.case_id, placed, predicted.volume, targets)
+        given = on_grid_of(placed, predicted.volume, accept)
+        rows = score_values(pair.case_id, placed, given, targets)
     except Exception as error:  # the others are scored
         return unscored(pair.case_id, targets, "refused"), refusal_of(error, pair.case_id)
     found = (*right.findings, *predicted.findings)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from volunet.errors import ConfigError
 from volunet.findings import Refused, finding
+from volunet.io.listing import list_files
 from volunet.io.names import id_below, named_as_scans, stem, suffix
 
 MASK_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".png", ".tif", ".tiff", ".bmp")
@@ -82,7 +83,7 @@ def _find(folder: Path, suffixes: Sequence[str]) -> Mapping[str, Path]:
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a folder. Give a folder that holds one file a case.")
     found: dict[str, Path] = {}
-    files = [path for path in sorted(folder.rglob("*")) if _is_named(path, folder, suffixes)]
+    files = [path for path in list_files(folder) if _is_named(path, suffixes)]
     for path in named_as_scans(files):
         case_id = id_below(folder, path)
         if case_id in found:
@@ -92,10 +93,8 @@ def _find(folder: Path, suffixes: Sequence[str]) -> Mapping[str, Path]:
     return found
 
 
-def _is_named(path: Path, folder: Path, suffixes: Sequence[str]) -> bool:
-    is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    is_named = suffix(path) in suffixes and bool(stem(path))
-    return is_named and not is_hidden and path.is_file()
+def _is_named(path: Path, suffixes: Sequence[str]) -> bool:
+    return suffix(path) in suffixes and bool(stem(path)) and path.is_file()
 
 
 def _some(names: list[str]) -> str:

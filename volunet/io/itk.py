@@ -36,6 +36,10 @@ from volunet.space.volume import Volume
 
 READERS = {"NRRD": "NrrdImageIO", "MetaImage": "MetaImageIO"}
 
+SPACES = {"left-posterior-superior", "lps", "right-anterior-superior", "ras"}
+SPACES |= {"left-anterior-superior", "las"}
+"""Spaces of NRRD that SimpleITK brings to LPS; any other it takes for LPS as it is."""
+
 
 def open_itk(path: Path, kind: str, inquiry: Inquiry, *, channels_in_file: bool) -> Volume:
     """The volume in an NRRD or MetaImage file, its values not yet judged.
@@ -121,11 +125,25 @@ def _check_nrrd(path: Path, header: TextHeader, inquiry: Inquiry) -> int:
         _note_no_spacing(inquiry, "spacings or space directions")
     if "space" not in fields or "spacedirections" not in fields:
         inquiry.note("GEO-NOFORM", "The header has no space and space directions.")
+    elif (space := fields["space"].strip(' "').lower()) not in SPACES:
+        _judge_space(space, inquiry)
     units = set(fields.get("spaceunits", "").replace('"', " ").split())
     if units - {"mm", "millimeter", "millimetre", "none"}:
         inquiry.note("GEO-UNITS-ODD", f"The space units are {', '.join(sorted(units))}, not mm.")
     packed = fields["encoding"] != "raw"
     return _count(path, header.length, expected, inquiry, packed=packed, zlib=False)
+
+
+def _judge_space(space: str, inquiry: Inquiry) -> None:
+    """Notes that a space names no sides, for which SimpleITK then takes LPS.
+
+    Raises:
+        Refused: it names sides that SimpleITK would take for others.
+    """
+    if space.endswith("-time") or space.endswith("t"):
+        advice = "Save it with the space right-anterior-superior, without an axis of time."
+        raise inquiry.refusal("IO-FORMAT", f"The NRRD space {space!r} is not read.", advice=advice)
+    inquiry.note("GEO-NOFORM", f"The space {space!r} names no sides; LPS is taken.")
 
 
 def _check_metaimage(path: Path, header: TextHeader, inquiry: Inquiry) -> int:

@@ -275,6 +275,7 @@ def make_segmenter(
     else:
         engines = tuple(map(make_engine, networks))
     facts = [model.plan.model_dump(mode="json"), model.weights]
+    facts.append(model.fingerprint.model_dump(mode="json") if model.fingerprint else {})
     if model.tidy:
         facts.append(model.tidy.model_dump(mode="json")["structures"])
     identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

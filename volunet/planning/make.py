@@ -214,7 +214,8 @@ def fit_memory(
     raise ConfigError(
         f"A training step of patch {plan.patch}, batch {batch} would take about "
         f"{_needed(tried, batch, machine, loss_bytes) / GB:.1f} GB{again_told}, and "
-        f"{most / GB:.1f} GB may be used. Set a smaller patch, batch or features in the recipe's [plan]."
+        f"{most / GB:.1f} GB may be used. Set a smaller patch, batch or features in the "
+        "recipe's [plan]."
     )
 
 

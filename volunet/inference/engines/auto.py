@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import threading
 from collections.abc import Callable
 from functools import cached_property
@@ -28,6 +27,7 @@ from volunet.inference.engines.candidates import (
     REFERENCE,
     Candidate,
     build,
+    describe,
     list_candidates,
     narrow,
     versions,
@@ -80,7 +80,7 @@ class AutoEngine:
         self._engine: Engine | None = None
         self._stand_in: Engine | None = None
         self._failure: str | None = None
-        self._has_looked = False
+        self._has_looked = self._narrowed = False
         self._choice: Choice | None = None
         self._lock = threading.RLock()
 
@@ -157,16 +157,23 @@ class AutoEngine:
         """
         self._stand_in, every = None, self._candidates
         images = None if image is None else torch.from_numpy(image)[None]
-        if like is not None and self._choice is None and self._failure is None:
-            winner = like.settle(image).winner
-            self._candidates = tuple(c for c in every if c in (winner, REFERENCE)) or every
+        if like is None or self._choice is not None or self._failure is not None:
+            return self._settle_on(images)
+        winner = like.settle(image).winner
+        few = tuple(c for c in every if c in (winner, REFERENCE)) or every
+        self._candidates, self._narrowed = few, len(few) < len(every)
         try:
-            return self._settle_on(images)
+            choice = self._settle_on(images)
+            if choice.winner == winner or not self._narrowed:
+                return choice
         except ModelError:
-            if self._candidates == every:
+            if not self._narrowed:
                 raise
-            self._candidates, self._failure = every, None  # the others were asked for as well
-            return self._settle_on(images)
+        finally:
+            self._candidates, self._narrowed = every, False
+        # It does not agree here: the others were asked for as well.
+        self._choice = self._engine = self._failure = None
+        return self._settle_on(images)
 
     def _settle_on(self, images: Tensor | None) -> Choice:
         with self._lock:
@@ -207,7 +214,7 @@ class AutoEngine:
         else:
             self._tell("Trying engines for this model, once on this machine.")
             choice = self._try(bench, self._candidates, images)
-            if not bench.hindered:
+            if not bench.hindered and not (self._narrowed and choice.winner == REFERENCE):
                 self._keep(choice, bench.content(choice.winner))
         return choice, bench.build(choice.winner)
 
@@ -277,19 +284,6 @@ class AutoEngine:
             "versions": dict(versions()),
             "asked": list(self._asked),
         }
-
-
-def describe(device: torch.device) -> str:
-    """The name of a processor and a hash of what it can do."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    told = Path("/proc/cpuinfo")
-    lines = told.read_text().splitlines() if told.is_file() else []
-    facts = dict(line.split(":", 1) for line in reversed(lines) if ":" in line)
-    known = {name.strip(): value.strip() for name, value in facts.items()}
-    flags = " ".join(sorted(known.get("flags", "").split()))
-    name = known.get("model name") or platform.processor() or platform.machine()
-    return f"{device.type} {name} {hashlib.sha256(flags.encode()).hexdigest()[:8]}"
 
 
 def _check_able(candidates: tuple[Candidate, ...], device: torch.device) -> None:

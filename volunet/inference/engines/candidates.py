@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -132,3 +135,16 @@ def versions() -> Mapping[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def describe(device: torch.device) -> str:
+    """The name of a processor and a hash of what it can do."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text().splitlines() if told.is_file() else []
+    facts = dict(line.split(":", 1) for line in reversed(lines) if ":" in line)
+    known = {name.strip(): value.strip() for name, value in facts.items()}
+    flags = " ".join(sorted(known.get("flags", "").split()))
+    name = known.get("model name") or platform.processor() or platform.machine()
+    return f"{device.type} {name} {hashlib.sha256(flags.encode()).hexdigest()[:8]}"

@@ -9,12 +9,15 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
+import numpy as np
 
 from tests.cohort.test_runner import predict, rows, statuses
 from tests.cohort.threshold import Threshold, write_scan, write_scans
 from tests.data.on_disk import write_detached
 from volunet.io.masks import read_mask
+from volunet.io.write import write
+from volunet.space.grid import Grid
+from volunet.space.volume import Volume
 
 ROOT = Path(__file__).parents[2]
 
@@ -98,13 +101,38 @@ def test_voxels_that_changed_beside_their_header_are_done_again(tmp_path: Path) 
     assert predict(scans, out).kept == 0
 
 
-@pytest.mark.parametrize("change", ["model", "accept"])
-def test_another_model_or_waiver_does_all_again(tmp_path: Path, change: str) -> None:
+def test_another_model_does_all_again(tmp_path: Path) -> None:
     scans, out = write_scans(tmp_path / "scans", 2), tmp_path / "out"
     predict(scans, out)
-    again = Threshold(identity="other" if change == "model" else "threshold")
-    outcome = predict(scans, out, again, accept=["IMG-2D"] if change == "accept" else [])
-    assert (outcome.kept, len(again.calls)) == (0, 2)
+    again = Threshold(identity="other")
+    assert (predict(scans, out, again).kept, len(again.calls)) == (0, 2)
+
+
+def test_waivers_count_for_cases_that_they_can_change(tmp_path: Path) -> None:
+    scans, out = write_scans(tmp_path / "scans", 2), tmp_path / "out"
+    write_scan(scans / "flat.nii.gz", shape=(9, 8))
+    assert [record.status for record in predict(scans, out).records] == ["refused", "ok", "ok"]
+    assert predict(scans, out, accept=["GEO-SHEAR"]).kept == 3
+    more = predict(scans, out, accept=["IMG-2D"])
+    assert (more.kept, more.records[0].status) == (2, "ok_with_findings")
+    assert predict(scans, out).records[0].status == "refused"
+
+
+def test_a_mask_drawn_or_changed_by_hand_stays(tmp_path: Path) -> None:
+    scans, out = write_scans(tmp_path / "scans", 3), tmp_path / "out"
+    (scans / "scan_0.nii.gz").write_bytes(b"no scan")
+    predict(scans, out)
+    drawn, changed = (out / f"scan_{n}.nii.gz" for n in (0, 1))
+    for path in (drawn, changed):
+        write(Volume(np.full((1, 5, 4, 3), 7, np.uint8), Grid((5, 4, 3), np.eye(4))), path)
+    before = {path: path.read_bytes() for path in (drawn, changed)}
+    for model in (Threshold(), Threshold(identity="other")):
+        outcome = predict(scans, out, model)
+        assert outcome.records[1].codes == ("RUN-FOREIGN",)
+        assert [r.status for r in outcome.records] == ["refused", "refused", "ok"]
+        assert {path: path.read_bytes() for path in (drawn, changed)} == before
+    changed.unlink()
+    assert [r.status for r in predict(scans, out).records] == ["refused", "ok", "ok"]
 
 
 def test_a_refused_scan_is_not_tried_again_until_it_changes(tmp_path: Path) -> None:

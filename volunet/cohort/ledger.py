@@ -81,8 +81,8 @@ class Ledger:
                 record = replace(record, message=f"{record.message} {MASK_STAYS}".strip())
             else:
                 ours = self.lost(record.case_id) or not is_foreign(mask, earlier)
-                if not record.is_ok and ours:
-                    mask.unlink(missing_ok=True)
+                if not record.is_ok and ours and os.path.lexists(mask):
+                    mask.unlink()
                 if not kept:
                     self._append(record, mask)
         except OSError as error:

@@ -258,24 +258,21 @@ def make_segmenter(
     device: torch.device,
     make_engine: MakeEngine | None = None,
 ) -> Segmenter:
-    """A segmenter from what a model says and the weights of its networks.
-
-    Args:
-        make_engine: as in `load_model`.
+    """A segmenter from what a model says and the weights of its networks; as `load_model`.
 
     Raises:
         ModelError: the weights do not fit the plan.
     """
     digests = model.weights.values()
     networks = [_network(model.plan, *each) for each in zip(weights, digests, strict=True)]
-    engines: tuple[Engine, ...]
-    if make_engine is None:
-        dtype = choose_dtype(device)
-        engines = tuple(TorchEngine(n.module, device=device, dtype=dtype) for n in networks)
-    else:
-        engines = tuple(map(make_engine, networks))
-    facts = [model.plan.model_dump(mode="json"), model.weights]
-    facts.append(model.fingerprint.model_dump(mode="json") if model.fingerprint else {})
+    engines: tuple[Engine, ...] = tuple(
+        TorchEngine(n.module, device=device, dtype=choose_dtype(device))
+        if make_engine is None
+        else make_engine(n)
+        for n in networks
+    )
+    known = model.fingerprint.model_dump(mode="json") if model.fingerprint else {}
+    facts = [model.plan.model_dump(mode="json"), model.weights, known]
     if model.tidy:
         facts.append(model.tidy.model_dump(mode="json")["structures"])
     identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -82,8 +82,7 @@ def make_plan(
     spacing, shape = _aim(fingerprint, fixed)
     slices = explain_slices(fingerprint, fixed)
     if (flat := slices.axis) is not None:
-        r, a, s = (1 if axis == flat else n for axis, n in enumerate(shape))
-        shape = r, a, s
+        shape = _without(flat, shape)
     wanted = fixed.get("patch") or choose_patch(shape, spacing, patch_voxels(machine))
     stages = choose_stages(wanted, spacing, machine, fixed, flat=flat)
     values: dict[str, Any] = {
@@ -107,6 +106,12 @@ def make_plan(
     fitting = fit_memory(made, machine, free=open_ones, loss_bytes=loss_bytes)
     check_learnable(fitting)
     return _unclipped(fitting, fingerprint)
+
+
+def _without(axis: int, shape: Size) -> Size:
+    """The shape of one slice across an axis."""
+    r, a, s = (1 if place == axis else n for place, n in enumerate(shape))
+    return r, a, s
 
 
 def _unclipped(plan: Plan, fingerprint: Fingerprint) -> Plan:

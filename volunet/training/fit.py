@@ -142,7 +142,7 @@ def _train(
         open_history(history, step=run.clock.step, measure=measure_of(job.plan))
 
     def score_now() -> Score:
-        handlers.write_line(run, history, report)  # what diverged is not scored
+        run.check_losses()  # what diverged is not scored
         try:
             return _score(job, run, report, should_stop)
         except Stopped:

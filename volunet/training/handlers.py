@@ -111,6 +111,7 @@ def validate_now_and_then(
         run.clock.reserve(1.1 * took)
         run.validated = max(run.validated, int(run.clock.progress * times))
 
+    trainer.add_event_handler(Events.STARTED, after_step)  # where it was stopped meanwhile
     trainer.add_event_handler(Events.ITERATION_COMPLETED, after_step)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from volunet.data.augment import apply_change, draw_change, source_size, swap_drawn
 from volunet.data.augmentation import Augmentation
@@ -159,10 +160,20 @@ class Run:
         """Mean loss and gradient norm since the last call; None where no step was taken.
 
         Raises:
+            TrainingDiverged: as `check_losses`.
+        """
+        losses, norms = self.check_losses()
+        self.unread.clear()
+        return (float(np.mean(losses)), float(np.mean(norms))) if losses else None
+
+    def check_losses(self) -> tuple[list[float], list[float]]:
+        """Losses and gradient norms that were not read.
+
+        Raises:
             TrainingDiverged: a loss or gradient is not finite; the cases of its batch are named.
         """
         if not self.unread:
-            return None
+            return [], []
         losses = torch.stack([step.loss for step in self.unread]).tolist()
         norms = torch.stack([step.grad_norm for step in self.unread]).tolist()
         for loss, norm, step in zip(losses, norms, self.unread, strict=True):
@@ -173,8 +184,7 @@ class Run:
                     f"the cases {', '.join(sorted(set(step.case_ids)))}{of}. Look at these cases, "
                     "lower training.optimisation.learning_rate, or start again from a new folder."
                 )
-        self.unread.clear()
-        return float(np.mean(losses)), float(np.mean(norms))
+        return losses, norms
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors, numbers and text from which `load_state_dict` goes on.
@@ -227,15 +237,13 @@ class Run:
         self.parts.optimizer.load_state_dict(state["optimizer"])
         self.rng.bit_generator.state = rngs[processes.rank]
         torch.set_rng_state(state["torch_rng"].cpu())
-        drawn = state.get("device_rngs", [b""] * processes.count)[processes.rank]
-        if drawn and (device := self.parts.device).type == "cuda":
-            torch.cuda.set_rng_state(torch.frombuffer(bytearray(drawn), dtype=torch.uint8), device)
+        if self.parts.device.type == "cuda" and (drawn := state.get("device_rngs")):
+            torch.cuda.set_rng_state(drawn[processes.rank].cpu(), self.parts.device)
 
-    def _device_rng(self) -> bytes:
+    def _device_rng(self) -> Tensor:
         """What a GPU draws dropout from; nothing where the CPU does."""
         device = self.parts.device
-        kept = torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.empty(0)
-        return kept.numpy().tobytes()
+        return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.empty(0)
 
 
 def _wider(patch: Size, margin: Size) -> Size:

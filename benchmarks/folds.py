@@ -19,6 +19,7 @@ from benchmarks.peers.measured import keep, versions
 from benchmarks.runs import limit_to
 
 RESULTS = Path(__file__).parent / "results"
+RECIPE = Path(__file__).parents[1] / "pipelines" / "hippocampus_mr.toml"
 
 
 def main() -> None:
@@ -50,7 +51,7 @@ def measure(fold: int, options: argparse.Namespace) -> dict:
     out = (options.work / f"fold_{fold}").absolute()
     kept = out / "row.json"
     if not kept.exists():
-        asked = {"data": options.data.absolute(), "reference": options.reference, "recipe": None}
+        asked = {"data": options.data.absolute(), "reference": options.reference, "recipe": RECIPE}
         asked |= {"out": out, "budget": options.budget, "fold": fold, "seed": 0}
         row = hippocampus.measure(argparse.Namespace(**asked))
         cases = hippocampus.dice_of(out / "scores" / "metrics.csv")

@@ -26,6 +26,9 @@ from benchmarks.peers.nnunet_models import PLANS, SET, Sizes, Tool, make_raw
 from benchmarks.runs import limit_to
 
 RESULTS = Path(__file__).parent / "results"
+RECIPE = Path(__file__).parents[1] / "pipelines" / "hippocampus_mr.toml"
+EARLIER = ("volunet", "volunet, not mirrored", "volunet, plain blocks")
+"""The recipe as it is, as it was before patches were mirrored, and before blocks were residual."""
 EPOCHS, TRAINER = 20, "nnUNetTrainer_20epochs"
 NNUNET = Sizes(batch=9, features=(32, 64, 128, 256))
 """nnU-Net's own plan of this set."""
@@ -72,6 +75,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--reference", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--recipe", type=Path, default=RECIPE)
     parser.add_argument("--runs", nargs="*", default=["5m:0", "5m:1", "20m:0", "20m:1", "80m:0"])
     parser.add_argument("--nnunet-python", type=Path)
     parser.add_argument("--nnunet-minutes", type=float, default=20)
@@ -94,7 +98,7 @@ def earlier(rows: list[dict], out: Path) -> list[dict]:
 def place(row: dict) -> tuple[int, float, str]:
     """volunet's first, then its own earlier ones, then peers; by minutes and seed."""
     minutes, _, seed = row["run"].partition("m")
-    rank = {"volunet": 0, "volunet, plain blocks": 1}.get(row["tool"], 2)
+    rank = EARLIER.index(row["tool"]) if row["tool"] in EARLIER else len(EARLIER)
     return rank, float(minutes), seed
 
 
@@ -103,7 +107,7 @@ def ours(run: str, options: argparse.Namespace) -> dict:
     kept = options.work / f"volunet_{run.replace(':', '_')}.json"
     if not kept.exists():
         budget, seed = run.split(":")
-        told = {"data": options.data, "reference": options.reference, "recipe": None}
+        told = {"data": options.data, "reference": options.reference, "recipe": options.recipe}
         told |= {"out": options.work / f"volunet_{budget}_{seed}", "budget": budget, "fold": 0}
         made = hippocampus.measure(argparse.Namespace(**told, seed=int(seed), keep=None))
         record = made.pop("run")

@@ -141,11 +141,12 @@ def _train(
     if job.processes.first:
         open_history(history, step=run.clock.step, measure=measure_of(job.plan))
 
-    def score_now() -> Score:
+    def score() -> Score:
         run.check_losses()  # what diverged is not scored
         try:
             return _score(job, run, report, should_stop)
         except Stopped:
+            handlers.write_line(run, history, report)
             handlers.save(run, checkpoints)
             raise
 
@@ -154,8 +155,7 @@ def _train(
     )
     handlers.count(trainer, run, should_stop)
     handlers.log(trainer, run, history, report)
-    most_s = scoring_s(job.budget, job.settings)
-    handlers.validate_now_and_then(trainer, run, score_now, most_s=most_s)
+    handlers.validate_now_and_then(trainer, run, score, most_s=scoring_s(job.budget, job.settings))
     handlers.keep_newest(trainer, run, checkpoints)
     handlers.stop_when_asked(trainer, run)
     run.begin_clock()
@@ -165,7 +165,7 @@ def _train(
     handlers.save(run, checkpoints)
     if run.clock.progress < 1:
         raise Stopped(f"Stopped after {run.clock.step} steps; the same command goes on.")
-    return _give_away(run, score_now())
+    return _give_away(run, score())
 
 
 def _start_clock(job: Job, run: Run) -> None:

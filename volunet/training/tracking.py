@@ -26,6 +26,8 @@ Parameter = str | int | float | bool
 End = Literal["FINISHED", "KILLED", "FAILED"]
 PACKAGES = {"tensorboard": ("tensorboard",), "mlflow": ("mlflow", "sqlalchemy", "alembic")}
 """What each tracker needs: of MLflow's stores only a database is kept up."""
+OF_STEPS = ("loss", "learning_rate", "grad_norm")
+"""Curves that have a point for each line; those of scores have one for each validation."""
 LONGEST = 5000
 """Characters of a parameter; MLflow cuts longer ones and warns."""
 
@@ -91,11 +93,7 @@ def name_parameters(values: Mapping[str, Any], *, within: str = "") -> dict[str,
 def values_of(progress: Progress) -> dict[str, float]:
     """What a line of the history adds to the curves, by their names; nothing that is unknown."""
     row = progress.row
-    values = {
-        "loss": row.loss,
-        "learning_rate": row.learning_rate,
-        "grad_norm": row.grad_norm,
-    }
+    values = dict(zip(OF_STEPS, (row.loss, row.learning_rate, row.grad_norm), strict=True))
     if (score := progress.score) is not None:
         column = score.measure.column
         values |= {column: row.score, **{f"{column}/{name}": s for name, s in score.each.items()}}
@@ -107,12 +105,13 @@ class Followers:
 
     Args:
         report: is told of every line too.
+        step: steps taken before, whose lines were told.
     """
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, step: int = 0) -> None:
         self._report = report
         self._trackers: dict[str, Tracker] = {}
-        self._steps: dict[str, int] = {}
+        self._steps = dict.fromkeys(OF_STEPS, step)
         self.lost: tuple[str, ...] = ()
 
     def add(self, name: str, tracker: Tracker) -> None:
@@ -165,7 +164,7 @@ def followed(tracking: Tracking, folder: Path, *, step: int, report: Report) -> 
         MissingExtra: a package is not installed.
     """
     check_trackers(tracking.by)
-    followers = Followers(report)
+    followers = Followers(report, step)
     end: End = "FAILED"
     try:
         for name in dict.fromkeys(tracking.by):

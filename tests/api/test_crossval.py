@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 
 import nibabel as nib
@@ -13,6 +14,7 @@ import volunet as vn
 from tests.api.held_out import write_case
 from volunet.api.asked import Wanted, Watch
 from volunet.api.crossval import cross_validate
+from volunet.data.splits import Split
 from volunet.errors import ConfigError, Stopped
 from volunet.findings import Refused
 from volunet.packaging.model_file import read_model_file
@@ -215,3 +217,67 @@ def test_what_was_found_before_a_pause_is_still_told_after_it(dataset, wanted, t
     told = {(f.code, f.case) for f in whole.findings}
     assert told
     assert {(f.code, f.case) for f in again.findings} == told
+
+
+def test_a_plan_that_a_refused_command_left_is_not_the_next_ones(dataset, wanted, tmp_path):
+    image = nib.load(dataset / "images" / "case_0.nii.gz")
+    nib.save(image, dataset / "images" / "case_1.nii")
+    (dataset / "images" / "case_1.nii.gz").unlink()
+    run = tmp_path / "run"
+    with pytest.raises(Refused, match="SET-LEAK"):
+        vn.train(dataset, run, RECIPE, wanted=holding_out_case_1(wanted, tmp_path))
+    left = json.loads((run / "plan.json").read_text())
+    other = replace(wanted, split=Split(train=("case_3",), validation=("case_4",)))
+    recipe = RECIPE.model_copy(update={"plan": {**RECIPE.plan, "batch": 1}})
+    vn.train(dataset, run, recipe, wanted=other)
+    assert (left["batch"], json.loads((run / "plan.json").read_text())["batch"]) == (2, 1)
+    facts = json.loads((run / "fingerprint.json").read_text())
+    assert set(facts["cases"]) == {"case_3"}
+
+
+def test_a_plan_that_somebody_changed_counts_and_says_what_does_not(dataset, wanted, tmp_path):
+    run, said = tmp_path / "run", []
+    asked = holding_out_case_1(wanted, tmp_path)
+    with pytest.raises(Stopped):
+        vn.train(dataset, run, RECIPE, wanted=asked, watch=Watch(should_stop=lambda: True))
+    plan = json.loads((run / "plan.json").read_text())
+    shutil.rmtree(run)
+    run.mkdir()
+    (run / "plan.json").write_text(json.dumps(plan | {"batch": 3}))
+    vn.train(dataset, run, RECIPE, wanted=asked, watch=Watch(say=said.append))
+    assert json.loads((run / "plan.json").read_text())["batch"] == 3
+    assert any("which does not count: plan.batch." in text for text in said)
+
+
+def test_a_case_that_the_model_to_start_from_has_learnt_is_not_held_out(dataset, wanted, tmp_path):
+    asked = holding_out_case_1(wanted, tmp_path)
+    vn.train(dataset, tmp_path / "first", RECIPE, wanted=asked)
+    on = replace(asked, start=tmp_path / "first")
+    vn.train(dataset, tmp_path / "on", RECIPE, wanted=on)
+    other = replace(on, splits=None, split=Split(train=("case_1",), validation=("case_2",)))
+    with pytest.raises(Refused, match=r"SET-LEAK.*has learnt from it, as case 'case_2'"):
+        vn.train(dataset, tmp_path / "off", RECIPE, wanted=other)
+    folds = replace(on, splits=None)
+    with pytest.raises(Refused, match="has learnt from it"):
+        cross_validate(dataset, tmp_path / "cv", RECIPE, folds=2, wanted=folds)
+    assert not (tmp_path / "cv" / "fold_0").exists()
+    waived = replace(other, accept=("SET-LEAK",))
+    done = vn.train(dataset, tmp_path / "off", RECIPE, wanted=waived)
+    assert [(f.case, f.code) for f in done.findings if f.accepted] == [("case_2", "SET-LEAK")]
+
+
+def test_a_case_that_cannot_be_read_today_is_told_and_not_called_changed(dataset, wanted, tmp_path):
+    asked = holding_out_case_1(wanted, tmp_path)
+    watch = Watch(should_stop=(tmp_path / "run" / "history.csv").exists)
+    with pytest.raises(Stopped):
+        vn.train(dataset, tmp_path / "run", RECIPE, wanted=asked, watch=watch)
+    image = dataset / "images" / "case_2.nii.gz"
+    content = image.read_bytes()
+    image.unlink()
+    image.symlink_to(tmp_path / "share" / "away.nii.gz")
+    with pytest.raises(Refused) as caught:
+        vn.train(dataset, tmp_path / "run", RECIPE, wanted=asked)
+    assert {f.case for f in caught.value.findings} == {"case_2"}
+    image.unlink()
+    image.write_bytes(content)
+    vn.train(dataset, tmp_path / "run", RECIPE, wanted=asked)

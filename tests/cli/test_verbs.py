@@ -210,6 +210,7 @@ def test_info_tells_what_a_thing_is(what, says, run, home):
         (("info", "nowhere"), "is not there"),
         (("info", SAMPLE / "mr", "--engines"), "--engines is for a model"),
         (("info", SAMPLE / "mr", "-d", "cpu"), "Give both, or leave -d out"),
+        (("check", SAMPLE, "--accept", "geo-form"), "Did you mean GEO-FORMS?"),
         (("nonsense",), "No such command"),
     ],
 )

@@ -14,8 +14,8 @@ import pytest
 
 from tests.cohort.test_runner import predict
 from tests.cohort.threshold import write_scans
-from volunet.cohort.lock import NAME, PERMIT_S, STALE_S, locked
-from volunet.errors import ConfigError, Stopped
+from volunet.cohort.lock import NAME, PERMIT_S, STALE_S, TakenOver, locked
+from volunet.errors import ConfigError
 
 DEAD = {"host": os.uname().nodename, "pid": os.getpid(), "born": "another boot:1"}
 DEAD["space"] = os.readlink("/proc/self/ns/pid")
@@ -118,7 +118,7 @@ def test_a_process_gives_signs_of_life_while_a_case_takes_long(
 def test_a_lock_that_was_taken_over_is_left_alone(tmp_path: Path) -> None:
     with locked(tmp_path) as lock:
         (tmp_path / NAME).write_text(json.dumps(NEIGHBOUR))
-        with pytest.raises(Stopped, match=r"taken .* over"):
+        with pytest.raises(TakenOver, match=r"taken .* over"):
             lock.refresh()
     assert json.loads((tmp_path / NAME).read_text()) == NEIGHBOUR
 

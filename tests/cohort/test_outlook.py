@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.test_path import segmenter, tilted_scan
-from volunet.cohort.outlook import look_ahead
+from volunet.cohort.outlook import _beside, look_ahead
 from volunet.cohort.run_record import Asked
 from volunet.cohort.runner import predict_cohort
 from volunet.data.scans import find_scans
@@ -58,6 +58,14 @@ def test_the_peak_is_that_of_the_scan_that_takes_most_beside_another_one(scans):
     assert "b, " in str(outlook)
     assert f"{outlook.peak_bytes / 1e9:.2f} GB" in str(outlook)
     assert "one piece, sums in float32" in str(outlook)
+
+
+def test_what_is_read_and_what_is_written_meanwhile_may_be_of_two_scans():
+    small = Header(Grid((10, 10, 10), np.eye(4)), 1, np.dtype("f8"), copies=9)
+    large = Header(Grid((30, 30, 30), np.eye(4)), 1, np.dtype("u1"))
+    assert small.reading_bytes > large.reading_bytes
+    beside = _beside([small, large], segmenter())
+    assert beside == small.reading_bytes + np.prod(large.grid.shape)
 
 
 def test_one_scan_has_nothing_beside_it(scans):

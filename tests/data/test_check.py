@@ -235,3 +235,9 @@ def test_scans_are_checked_one_by_one(tmp_path):
         ("c", "IO-EMPTY"),
         ("d", "IO-FORMAT"),
     ]
+
+
+def test_scans_with_channels_in_one_file_are_sound(tmp_path):
+    voxels = np.random.default_rng(0).normal(size=(9, 8, 7, 2)).astype("f4")
+    write_nifti(tmp_path / "a.nii.gz", voxels)
+    assert [f for f in check_scans(find_scans(tmp_path)) if f.refuses] == []

@@ -2,6 +2,7 @@ from hashlib import sha256
 
 import numpy as np
 import pytest
+import torch
 
 from tests.data.on_disk import (
     META,
@@ -99,3 +100,16 @@ def test_voxels_are_summed_whatever_their_order_in_memory():
     assert sum_of_voxels(voxels) != sum_of_voxels(voxels.astype(np.float32))
     assert sum_of_voxels(voxels) != sum_of_voxels(voxels.reshape(3, 2, 4))
     assert sum_of_voxels(voxels) != sum_of_voxels(voxels + 1)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (MemoryError(), "RUN-OOM"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "RUN-OOM"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes"), "RUN-OOM"),
+        (OSError("stale"), "IO-FAULT"),
+    ],
+)
+def test_want_of_memory_is_not_told_as_a_file_that_cannot_be_read(error, code):
+    assert [f.code for f in findings_of(error, "a")] == [code]

@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 
 from volunet.data.cases import Case
 from volunet.data.layouts import find_dataset
-from volunet.data.splits import Split, find_leaks, fold_splits, read_splits, split_cases
+from volunet.data.splits import (
+    Split,
+    find_leaks,
+    find_unused,
+    fold_splits,
+    read_splits,
+    split_cases,
+)
 from volunet.errors import ConfigError, DatasetError
 from volunet.findings import Refused
 
@@ -207,3 +214,17 @@ def test_a_case_that_two_folds_hold_out_is_told(tmp_path):
     path.write_text(json.dumps([{"train": ["c1"], "val": ["c0"]}] * 2))
     with pytest.raises(ConfigError, match=r"More than one fold holds out \['c0'\]"):
         fold_splits(in_folds(None, None), 2, path=path)
+
+
+def test_cases_that_a_list_of_folds_leaves_out_are_told():
+    cases = [Case(case_id=name, images=(Path(name),)) for name in "abcd"]
+    one = Split(train=("a",), validation=("b",))
+    told = find_unused(cases, [one])
+    assert [(f.case, f.code, f.refuses) for f in told] == [
+        ("c", "SET-UNUSED", False),
+        ("d", "SET-UNUSED", False),
+    ]
+    two = Split(train=("b", "c"), validation=("a",))
+    never, nowhere = find_unused(cases, [one, two])
+    assert (never.case, nowhere.case) == ("c", "d")
+    assert "No fold holds it out" in never.message

@@ -72,6 +72,13 @@ def test_a_structure_that_one_side_invents_is_counted():
     assert (found.gain.n, found.first_only, found.second_only) == (1, 0, 1)
 
 
+def test_cases_that_one_side_alone_has_a_mean_of_are_counted():
+    first = united(table([0.8, nan, 0.7]), table([0.5, nan, 0.5], "spleen"))
+    second = united(table([0.8, 0.0, nan]), table([0.5, nan, nan], "spleen"))
+    found = of(compare_metrics(first, second), "mean", "dice")
+    assert (found.gain.n, found.first_only, found.second_only) == (1, 1, 1)
+
+
 def test_regions_enter_no_mean_over_structures():
     parts = (table([0.5]), table([0.7], "spleen"), table([0.9], "both"))
     whole = united(*parts, regions=["both"])

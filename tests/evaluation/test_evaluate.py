@@ -134,6 +134,32 @@ def test_undeclared_values_refuse_their_case(folders):
     assert found.summary["cases"]["refused"] == {"a": ["LBL-UNKNOWN"]}
 
 
+def test_waivers_hold_for_references_and_predictions(folders):
+    predictions, references = folders
+    moved = AFFINE.copy()
+    moved[:3, 3] += 40
+    save(predictions / "b.nii.gz", ball(radius=3), moved)
+    assert "b" in evaluate(*folders).summary["cases"]["refused"]
+    found = evaluate(*folders, accept=["GEO-MISMATCH"])
+    assert found.refused == ()
+    assert found.summary["accepted"] == ["GEO-MISMATCH"]
+    (row,) = (s for s in found.scores if (s.case_id, s.label) == ("b", "liver"))
+    assert row.dice == 1
+    save(references / "b.nii.gz", ball(radius=3)[..., 5])
+    save(predictions / "b.nii.gz", ball(radius=3)[..., 5])
+    assert evaluate(*folders).summary["cases"]["refused"]["b"] == ["IMG-2D"]
+    assert evaluate(*folders, accept=["IMG-2D"]).refused == ()
+
+
+def test_linked_folders_are_looked_into(folders, tmp_path):
+    predictions, references = folders
+    for side, folder in (("p", predictions), ("r", references)):
+        save(tmp_path / side / "x.nii.gz", ball(radius=3))
+        (folder / "linked").symlink_to(tmp_path / side, target_is_directory=True)
+    found = evaluate(*folders)
+    assert ("linked__x", 1.0) in {(s.case_id, s.dice) for s in found.scores if s.label == "liver"}
+
+
 def test_two_files_of_one_case_are_refused(folders):
     save(folders[0] / "a.nii.gz", ball(radius=3))
     with pytest.raises(Refused, match="SET-DUPLICATE-ID"):

@@ -190,6 +190,32 @@ def test_a_file_that_does_not_say_where_it_lies_is_told(
     assert [found.code for found in reading.findings] == ["GEO-NOFORM"]
 
 
+@pytest.mark.parametrize(
+    ("space", "diagonal"),
+    [
+        ("left-posterior-superior", (-1, -1, 3)),
+        ("LPS", (-1, -1, 3)),
+        ("right-anterior-superior", (1, 1, 3)),
+        ("RAS", (1, 1, 3)),
+        ("left-anterior-superior", (-1, 1, 3)),
+    ],
+)
+def test_the_axes_of_a_space_are_its_own(tmp_path: Path, space: str, diagonal: tuple) -> None:
+    header = NRRD.replace(b"left-posterior-superior", space.encode())
+    reading = inspect(keep(tmp_path, "a.nrrd", header + VOXELS.tobytes()))
+    assert reading.findings == ()
+    assert np.diag(reading.volume.grid.affine)[:3].tolist() == list(diagonal)
+
+
+def test_a_space_that_names_no_sides_is_told_and_one_with_time_refused(tmp_path: Path) -> None:
+    header = NRRD.replace(b"left-posterior-superior", b"scanner-xyz")
+    reading = inspect(keep(tmp_path, "a.nrrd", header + VOXELS.tobytes()))
+    assert [found.code for found in reading.findings] == ["GEO-NOFORM"]
+    header = NRRD.replace(b"left-posterior-superior", b"right-anterior-superior-time")
+    with pytest.raises(Refused, match=r"IO-FORMAT.*is not read"):
+        inspect(keep(tmp_path, "b.nrrd", header + VOXELS.tobytes()))
+
+
 def test_parts_of_a_voxel_are_channels_where_asked(tmp_path: Path) -> None:
     stored = np.arange(48, dtype=np.float32).reshape(4, 3, 2, 2)
     image = SimpleITK.GetImageFromArray(stored, isVector=True)

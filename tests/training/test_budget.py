@@ -41,6 +41,13 @@ def test_the_clock_counts_earlier_sittings_and_keeps_time_for_the_end():
     assert clock.progress == pytest.approx(8 / 16)
 
 
+def test_a_clock_can_begin_anew_and_keeps_earlier_sittings():
+    moments = iter([0.0, 7.0, 9.0])
+    clock = Clock(Budget(seconds=20), spent_s=5.0, now=lambda: next(moments))
+    clock.begin()
+    assert clock.spent_s == 7.0
+
+
 def test_a_clock_of_steps_does_not_look_at_the_time():
     clock = Clock(Budget(steps=4), step=1)
     clock.reserve(100.0)

@@ -58,3 +58,10 @@ def test_a_fall_counts_from_beyond_that_of_its_measure(measure):
     within, beyond = (history(0.5, best, best - fall * by, measure=measure) for by in (0.9, 1.1))
     assert find_drift(within, measure) is None
     assert measure.said in find_drift(beyond, measure)
+
+
+def test_a_score_of_some_cases_is_no_best_one():
+    rows = history(0.6, 0.8, 0.75)
+    steps = [int(row["step"]) for row in rows if row["val_dice"]]
+    assert find_drift(rows, whole=steps)
+    assert find_drift(rows, whole=[steps[0], steps[2]]) is None

@@ -136,3 +136,32 @@ def test_kill_9_loses_no_more_than_one_checkpoint_interval_and_changes_nothing(t
     assert not list(tmp_path.rglob("*.part"))
     whole = fit(job(tmp_path / "whole", steps=LONG))
     assert all(torch.equal(whole.weights[name], w) for name, w in made.weights.items())
+
+
+def test_what_diverged_since_the_last_line_is_not_scored_but_told(tmp_path):
+    wanted = job(tmp_path, steps=8, validations=4, log_steps=100)
+    bad = replace(wanted.train[0], image=np.full_like(wanted.train[0].image, np.nan))
+    with pytest.raises(TrainingDiverged, match="ball_0"):
+        fit(replace(wanted, train=[bad]))
+
+
+def test_a_wish_to_stop_is_heard_while_cases_are_scored(tmp_path):
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "parts").mkdir()
+    whole = fit(job(tmp_path / "whole", steps=4, validations=2))
+    asked = 0
+
+    def stop():
+        nonlocal asked
+        asked += 1
+        return asked == 3  # after two steps and the first of two cases
+
+    with pytest.raises(Stopped, match="after 1 of 2 cases were scored"):
+        fit(job(tmp_path / "parts", steps=4, validations=2), should_stop=stop)
+    gone_on = fit(job(tmp_path / "parts", steps=4, validations=2))
+    assert all(torch.equal(whole.weights[n], w) for n, w in gone_on.weights.items())
+    rows = [read_history(tmp_path / name / "history.csv") for name in ("whole", "parts")]
+    for one, other in zip(*rows, strict=True):
+        assert {k: v for k, v in one.items() if k != "seconds"} == {
+            k: v for k, v in other.items() if k != "seconds"
+        }

@@ -90,3 +90,13 @@ def test_the_command_under_torchrun_makes_one_model_and_speaks_once(tmp_path):
     folds = torchrun(*words[:-4], "-o", tmp_path / "cv", "--folds", "2", home=tmp_path)
     assert folds.returncode != 0
     assert "with --fold" in folds.stderr
+
+
+@pytest.mark.slow
+def test_where_the_first_process_cannot_begin_the_others_do_not_report_a_fault(tmp_path):
+    words = ("-m", "volunet.cli.main", "train", SAMPLE / "mr", "-o", tmp_path / "run", "-r", SMOKE)
+    done = torchrun(*words, "--set", "plan.patch=[4096,4096,4096]", home=tmp_path)
+    assert done.returncode != 0
+    assert done.stderr.count("Set a smaller patch") == 1
+    assert "The first process could not begin" in done.stderr
+    assert "did not expect" not in done.stderr

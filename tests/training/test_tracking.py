@@ -311,3 +311,11 @@ def test_the_command_is_followed_and_a_run_may_go_on_without(tmp_path):
     again = volunet(*words, home=tmp_path)
     assert again.returncode == 0, again.stderr
     assert "has ended already" in again.stderr
+
+
+def test_parameters_are_called_so_that_mlflow_takes_them(begun):
+    parameters = {"training.loss.class_weights.kidney (left)": 2.0}
+    with followed(Tracking(("mlflow",), parameters), begun, step=0, report=lambda _: None):
+        pass
+    _, run = run_of(begun)
+    assert run.data.params == {"training.loss.class_weights.kidney _left_": "2.0"}

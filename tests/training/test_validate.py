@@ -13,6 +13,7 @@ from torch import nn
 from tests.planning.drawing import estimating_plan
 from tests.training.tiny import PLAN, ball, job
 from volunet.data.cache import Prepared
+from volunet.errors import Stopped
 from volunet.planning.targets import Scale
 from volunet.space.grid import Grid
 from volunet.training.fit import fit, scoring_s
@@ -197,3 +198,29 @@ def test_scoring_estimates_stops_when_its_time_is_up_but_not_before_one_case():
     assert len(score_cases(looks(Adds(0.0)), cases, plan)) == 4
     assert len(score_cases(looks(Adds(0.0)), cases, plan, most_s=0.0)) == 1
     assert score_cases(looks(Adds(0.0)), [], plan) == []
+
+
+class Fails(nn.Module):
+    """Does not fit the memory where a case is bright at its first voxel."""
+
+    def forward(self, x):
+        if x.flatten()[0] > 50:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return torch.cat([torch.ones_like(x), torch.zeros_like(x)], dim=1)
+
+
+def test_a_case_that_does_not_fit_the_memory_has_no_score_and_that_is_told():
+    cases, told = [ball(n) for n in range(3)], []
+    image = cases[1].image.copy()
+    image[0, 0, 0, 0] = 99
+    cases[1] = replace(cases[1], image=image)
+    rows = score_cases(looks(Fails()), cases, PLAN, tell=told.append)
+    assert [np.isnan(row).tolist() for row in rows] == [[False], [True], [False]]
+    assert "Case ball_1 does not fit the memory" in told[0]
+
+
+def test_scoring_stops_between_cases_where_that_is_asked_for():
+    asked = iter([False, True])
+    cases = [ball(n) for n in range(4)]
+    with pytest.raises(Stopped, match="after 2 of 4 cases"):
+        score_cases(looks(Fails()), cases, PLAN, should_stop=lambda: next(asked))

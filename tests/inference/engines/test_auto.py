@@ -307,6 +307,39 @@ def test_where_what_the_first_one_chose_fails_a_network_the_others_that_were_ask
     assert len(choice.rows) == 2
 
 
+class Wins:
+    """A choice that fell on an engine."""
+
+    def __init__(self, winner):
+        self.winner = winner
+
+
+def test_torch_is_not_settled_for_where_what_the_first_one_chose_fails_a_network(
+    tmp_path, scan, monkeypatch
+):
+    first, _ = engine_of(blobs(), tmp_path)
+    every = (Candidate("openvino", "fp32"), Candidate("onnx", "fp32"), REFERENCE)
+    first._candidates = every[::2]
+    monkeypatch.setattr(first, "settle", lambda image: Wins(every[0]))
+    real, refused = choose.Bench._try, []
+
+    def fails_once(bench, candidate, *more):
+        row = real(bench, candidate, *more)
+        if candidate == every[0] and not refused:
+            refused.append(candidate)
+            return row.model_copy(update={"verdict": "other masks"})
+        return row
+
+    monkeypatch.setattr(choose.Bench, "_try", fails_once)
+    second, _ = engine_of(replace(blobs(offset=0.5), identity="fold 1"), tmp_path)
+    second._candidates = every
+    choice = second.settle(scan, like=first)
+    assert {str(row) for row in choice.rows} == {str(candidate) for candidate in every}
+    assert second._candidates == every
+    later, _ = engine_of(replace(blobs(offset=0.5), identity="fold 1"), tmp_path)
+    assert later.possible == (str(choice.winner),)
+
+
 def test_a_network_of_an_ensemble_that_nothing_can_run_is_not_tried_with_every_scan(
     tmp_path, scan, monkeypatch
 ):

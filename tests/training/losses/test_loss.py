@@ -9,6 +9,7 @@ from monai.losses import DiceCELoss
 from tests.training.losses.drawn import draw, labels_of, loss_of, sure_of
 from tests.training.tiny import PLAN
 from volunet.errors import ConfigError
+from volunet.training.losses.choose import count_bytes
 from volunet.training.losses.loss import Loss
 from volunet.training.losses.settings import LossSettings
 from volunet.training.losses.terms import FINEST_ONLY, TERMS
@@ -157,3 +158,28 @@ def test_several_scales_of_a_half_precision_network_give_a_loss_in_full_precisio
     value = loss_of(3)([logits.bfloat16()], label)
     assert value.dtype == torch.float32
     torch.testing.assert_close(value, loss_of(3)([logits], label), rtol=0.02, atol=0.02)
+
+
+def test_what_a_loss_keeps_of_a_logit_is_what_plans_count():
+    for terms, steps in (
+        (("dice", "ce"), 3),
+        (("dice", "ce", "cldice"), 2),
+        (("dice", "cldice"), 5),
+    ):
+        settings = {"skeleton_steps": steps} if "cldice" in terms else {}
+        loss = loss_of(4, *terms, **settings)
+        generator = torch.Generator().manual_seed(0)
+        logits = torch.randn(1, 4, 16, 16, 16, generator=generator).requires_grad_()
+        label = torch.randint(0, 4, (1, 16, 16, 16), generator=generator)
+        kept, held = {}, []
+
+        def keep(tensor, kept=kept, held=held):
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            held.append(tensor)
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss([logits], label)
+        told = count_bytes(LossSettings(terms=dict.fromkeys(terms, 1.0), **settings))
+        found = sum(kept.values()) / logits.numel()
+        assert found <= told <= found + 30

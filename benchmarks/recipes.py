@@ -80,7 +80,7 @@ GROUPS = {
         Experiment("from half the sides, whole after half the time", (f"{GROWTH}.begin=0.5",)),
     ),
     "augmentation": (
-        Experiment("as it is"),
+        Experiment("not mirrored", (f"{AUGMENTATION}.mirror=[]",)),
         Experiment("mirrored left-right", (MIRRORED,)),
         Experiment("mirrored on all axes", (f"{AUGMENTATION}.mirror=[0,1,2]",)),
         Experiment("mirrored left-right, turned and scaled twice as far", (MIRRORED, *FURTHER)),

@@ -124,6 +124,13 @@ def test_without_a_labels_file_labels_are_called_by_their_values(folders):
     assert {s.label for s in found.scores} == {"1", "2"}
 
 
+def test_a_labels_file_among_the_references_counts_too(folders):
+    _, references = folders
+    names = list(evaluate(*folders).summary["labels"])
+    (references.parent / "labels.json").rename(references / "labels.json")
+    assert list(evaluate(*folders).summary["labels"]) == names
+
+
 def test_labels_that_are_given_win_over_the_file(folders):
     found = evaluate(*folders, labels=Labels(structures={"L": 1, "S": 2}))
     assert {s.label for s in found.scores} == {"L", "S"}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -95,6 +96,8 @@ class Attempts:
     def _write(self, lines: Iterable[Mapping[str, object]], mode: str) -> None:
         with self._path.open(mode, encoding="utf-8") as file:
             file.writelines(json.dumps(line) + "\n" for line in lines)
+            file.flush()
+            os.fsync(file.fileno())  # else a mask may outlive what tells whose it is
 
 
 def _lines(path: Path) -> Iterable[dict[str, object]]:

@@ -73,8 +73,8 @@ def evaluate(  # noqa: PLR0913 - what is scored and how is given as keywords
         predictions: folder of masks.
         references: folder of masks of the same names; a suffix may differ.
         out: folder for `metrics.csv` and `summary.json`; nothing is written where it is None.
-        labels: what the values mean. Else `labels.json` beside the references' folder says it, or a
-            `dataset.json` there; without either labels are called by the values that are found.
+        labels: what the values mean. Else a `labels.json` among the references or beside their
+            folder says it, or a `dataset.json` there; without either labels are called by the values that are found.
             What the `labelled` of that labels.json leaves out of a case is not scored there.
         tolerance_mm: of the surface Dice (NSD).
         only_predicted: leave references without a prediction out, instead of scoring them as empty.
@@ -166,8 +166,9 @@ def refusal_of(error: Exception, case_id: str) -> tuple[Finding, ...]:
 
 
 def beside(references: Path) -> Path:
-    """Where a labels.json of the references would stand."""
-    return references.resolve().parent / "labels.json"
+    """Where a labels.json of the references stands, or would: among them, or beside their folder."""
+    among = references / "labels.json"
+    return among if among.is_file() else references.resolve().parent / "labels.json"
 
 
 def _drawn(references: Path, labels: Labels) -> dict[str, tuple[str, ...]]:

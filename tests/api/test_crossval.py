@@ -235,6 +235,33 @@ def test_a_plan_that_a_refused_command_left_is_not_the_next_ones(dataset, wanted
     assert set(facts["cases"]) == {"case_3"}
 
 
+def test_a_run_with_a_waived_leak_goes_on(dataset, wanted, tmp_path):
+    for kind in ("images", "labels"):
+        first, second = sorted((dataset / kind).iterdir())[:2]
+        second.write_bytes(first.read_bytes())
+    asked = replace(holding_out_case_1(wanted, tmp_path), accept=("SET-LEAK",))
+    watch = Watch(should_stop=(tmp_path / "run" / "history.csv").exists)
+    with pytest.raises(Stopped):
+        vn.train(dataset, tmp_path / "run", RECIPE, wanted=asked, watch=watch)
+    assert vn.train(dataset, tmp_path / "run", RECIPE, wanted=asked).trained is not None
+    assert vn.train(dataset, tmp_path / "run", RECIPE, wanted=asked).trained is None
+
+
+def test_a_persons_plan_outlives_a_refusal(dataset, wanted, tmp_path):
+    image = nib.load(dataset / "images" / "case_0.nii.gz")
+    nib.save(image, dataset / "images" / "case_1.nii")
+    (dataset / "images" / "case_1.nii.gz").unlink()
+    run, asked = tmp_path / "run", holding_out_case_1(wanted, tmp_path)
+    with pytest.raises(Refused):
+        vn.train(dataset, run, RECIPE, wanted=asked)
+    plan = json.loads((run / "plan.json").read_text())
+    (run / "plan.json").write_text(json.dumps(plan | {"batch": 3}))
+    with pytest.raises(Refused):
+        vn.train(dataset, run, RECIPE, wanted=asked)
+    vn.train(dataset, run, RECIPE, wanted=replace(asked, accept=("SET-LEAK",)))
+    assert json.loads((run / "plan.json").read_text())["batch"] == 3
+
+
 def test_a_plan_that_somebody_changed_counts_and_says_what_does_not(dataset, wanted, tmp_path):
     run, said = tmp_path / "run", []
     asked = holding_out_case_1(wanted, tmp_path)

@@ -153,3 +153,19 @@ def test_a_process_that_ends_between_a_record_and_its_tick_loses_no_try(tmp_path
     assert predict(scans, out, again).exit_code == 0
     assert again.calls == []
     assert not (out / NAME).exists()
+
+
+def test_a_mask_that_was_about_to_get_its_name_is_ours_also_after_a_kill(tmp_path: Path):
+    path = tmp_path / ".volunet.begun"
+    attempts = Attempts(path, {})
+    attempts.begin("a", "key")
+    attempts.writes("a", "sum")
+    again = Attempts(path, {})
+    assert (again.sums_of("a"), again.lost("a")) == ({"sum"}, True)
+    again.close()  # it ended by itself, before it came to the case
+    later = Attempts(path, {})
+    assert (later.sums_of("a"), later.lost("a")) == ({"sum"}, True)
+    later.begin("a", "key")
+    later.done("a")
+    later.close()
+    assert not path.exists()

@@ -133,6 +133,24 @@ def test_a_mask_drawn_or_changed_by_hand_stays(tmp_path: Path) -> None:
         assert {path: path.read_bytes() for path in (drawn, changed)} == before
     changed.unlink()
     assert [r.status for r in predict(scans, out).records] == ["refused", "ok", "ok"]
+    back = changed.read_bytes()
+    predict(scans, out, Threshold(identity="other"))
+    changed.write_bytes(back)  # a mask of volunet's own, of another day
+    assert [r.status for r in predict(scans, out).records] == ["refused", "ok", "ok"]
+
+
+def test_a_mask_drawn_for_a_scan_that_killed_the_process_stays(tmp_path: Path) -> None:
+    scans, out = write_scans(tmp_path / "scans", 2), tmp_path / "out"
+    killed = child(scans, out, dies_at=1)
+    killed.wait(60)
+    drawn = write(
+        Volume(np.full((1, 5, 4, 3), 7, np.uint8), Grid((5, 4, 3), np.eye(4))),
+        out / "scan_0.nii.gz",
+    )
+    before = drawn.read_bytes()
+    for _ in range(3):
+        assert predict(scans, out).records[0].codes == ("RUN-FOREIGN",)
+        assert drawn.read_bytes() == before
 
 
 def test_a_refused_scan_is_not_tried_again_until_it_changes(tmp_path: Path) -> None:

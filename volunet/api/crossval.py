@@ -134,7 +134,7 @@ def _cross_validate(
         watch.say(f"{run.path} has ended already; its model is in {run.path / 'model'}.")
         return CrossValidated(run.path, findings=run.findings)
     if wanted.start is not None:
-        learnt = Starting(wanted.start).find_learnt(_held_out(splits, asked["cases"]))
+        learnt = Starting(wanted.start).find_learnt(_held_out(splits, asked["images"]))
         refuse_if_needed(learnt, wanted.accept)
     plan, fingerprint, found = plan_run(run, opened, together, made_from, recipe, wanted, watch)
     made_from["plan"] = plan.model_dump(mode="json")
@@ -156,7 +156,7 @@ def _cross_validate(
 
 
 def _held_out(splits: Sequence[Split], sums: Mapping[str, str]) -> dict[str, str]:
-    """The sums of the files of all cases that a fold holds out."""
+    """The sums of the images of all cases that a fold holds out."""
     names = [name for split in splits for name in split.validation]
     return {name: sums[name] for name in names if name in sums}
 

@@ -27,14 +27,16 @@ def asked_of(
             from a held-out case (SET-LEAK).
     """
     used = [dataset.case(case_id) for case_id in (*split.train, *split.validation)]
-    leaks = refuse_if_needed(find_leaks(split, used, sums_of_images(used)), wanted.accept)
+    images = sums_of_images(used)
+    leaks = refuse_if_needed(find_leaks(split, used, images), wanted.accept)
     sums, unreadable = _sums(used)
     starting = None if wanted.start is None else Starting(wanted.start)
     if starting is not None:
-        held_out = {name: sums[name] for name in split.validation if name in sums}
+        held_out = {name: images[name] for name in split.validation if name in images}
         leaks += refuse_if_needed(starting.find_learnt(held_out), wanted.accept)
     asked = {
         "cases": sums,
+        "images": dict(images),
         "labelled": {c.case_id: list(c.labelled) for c in used if c.labelled is not None},
         "split": json.loads(split.model_dump_json()),
         "recipe": recipe.model_dump(mode="json"),

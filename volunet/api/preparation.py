@@ -62,7 +62,8 @@ def plan_run(
         check_learnable(kept)
         check_start(recipe, wanted, kept)
         if fingerprint is not None:
-            run.write_plan(kept, fingerprint, asked)
+            if wanted.planned is not None:
+                run.write_plan(kept, fingerprint, asked, by_rules=True)
             return kept, fingerprint, run.surveyed
         watch.say(f"The plan is the one in {run.path / 'plan.json'}.{_unheard(recipe, kept)}")
     if wanted.start is not None:
@@ -81,17 +82,26 @@ def plan_run(
         watch.say(f"The network sees {planned.slices.reason}.")
     plan, fingerprint = kept or planned.plan, planned.survey.fingerprint
     check_start(recipe, wanted, plan)
-    run.write_plan(plan, fingerprint, asked)
+    run.write_plan(plan, fingerprint, asked, by_rules=kept is None)
     run.write_record({"surveyed": as_data(planned.survey.findings)})
     return plan, fingerprint, planned.survey.findings
 
 
 def _unheard(recipe: Recipe, kept: Plan) -> str:
     """The keys of the recipe that a plan that lies there says otherwise, as a sentence."""
-    said = kept.model_dump(mode="json")
-    other = [key for key, value in to_jsonable_python(recipe.plan).items() if said[key] != value]
+    said, wanted = kept.model_dump(mode="json"), to_jsonable_python(recipe.plan)
+    other = [key for key, value in wanted.items() if _says_otherwise(value, said[key])]
     told = ", ".join(f"plan.{key}" for key in other)
     return f" It says otherwise than the recipe, which does not count: {told}." if other else ""
+
+
+def _says_otherwise(wanted: Any, said: Any) -> bool:
+    """Whether two JSON values differ in what the first one says."""
+    if isinstance(wanted, dict) and isinstance(said, dict):
+        return any(_says_otherwise(value, said.get(key)) for key, value in wanted.items())
+    if isinstance(wanted, list) and isinstance(said, list) and len(wanted) == len(said):
+        return any(map(_says_otherwise, wanted, said))
+    return bool(wanted != said)
 
 
 def _check_fits(plan: Plan, dataset: Dataset, labels: Labels) -> None:

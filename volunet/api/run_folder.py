@@ -21,7 +21,7 @@ from volunet.recipe import Recipe
 
 PACKAGES = ("volunet", "torch", "monai", "numpy", "nibabel", "pytorch-ignite")
 
-LATER = ("accept", "labels")
+LATER = ("accept", "labels", "images")
 """What records of earlier versions do not hold."""
 
 
@@ -109,7 +109,7 @@ class RunFolder:
             Refused: some cannot, which are not changed for that.
         """
         known = (self.record.get("made_from") or {}).get("cases", {})
-        if lost := [found for found in unreadable if found.case in known]:
+        if lost := [found for found in unreadable if found.refuses and found.case in known]:
             raise Refused(lost)
 
     def read_planned(self, asked: Mapping[str, Any]) -> tuple[Plan | None, Fingerprint | None]:
@@ -152,13 +152,19 @@ class RunFolder:
         if self.writes:
             write_text(self.path / "splits.json", text + "\n")
 
-    def write_plan(self, plan: Plan, fingerprint: Fingerprint, asked: Mapping[str, Any]) -> None:
-        """Keeps the plan, what it was made from, and what was asked for."""
+    def write_plan(
+        self, plan: Plan, fingerprint: Fingerprint, asked: Mapping[str, Any], *, by_rules: bool
+    ) -> None:
+        """Keeps the plan, what it was made from, and what was asked for.
+
+        Args:
+            by_rules: the plan is not a person's.
+        """
         if not self.writes:
             return
         write_text(self.path / "fingerprint.json", to_json(fingerprint))
         write_text(self.path / "plan.json", to_json(plan))
-        planned = _sum_of(plan.model_dump(mode="json"))
+        planned = _sum_of(plan.model_dump(mode="json")) if by_rules else None
         self.write_record({"planned": planned, "planned_from": _sum_of(asked)})
 
 

@@ -65,12 +65,12 @@ class Starting:
         """A refusal SET-LEAK for each case that the model, where it lies in its run, learnt from.
 
         Args:
-            cases: the sum of each one's files, which are to be held out.
+            cases: the sum of each one's images, which are to be held out.
         """
         record = self.folder.parent / "run.json"
         made_from = (read_values(record) if record.is_file() else {}).get("made_from") or {}
         split = (made_from.get("folds") or [made_from.get("split")])[0] or {"train": ()}
-        sums = made_from.get("cases", {})
+        sums = made_from.get("images", {})
         learnt = {sums[name]: name for name in split["train"] if name in sums}
         what = f"{self.model.name}, which training starts from, has learnt from it, as case {{!r}}."
         return [

@@ -17,6 +17,9 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from volunet.errors import WriteError
+from volunet.io.atomic import write_text
+
 NAME = ".volunet.begun"
 TRIES = 2
 
@@ -34,11 +37,15 @@ class Attempts:
         self._command = json.dumps({name: str(value) for name, value in sorted(command.items())})
         self._begun: set[str] = set()
         self._lost = Counter[tuple[str, str]]()
+        self._wrote: dict[str, set[str]] = {}
         for line in _lines(path):
-            case_id, key = line.get("case"), line.get("attempt")
+            case_id, key, wrote = line.get("case"), line.get("attempt"), line.get("wrote")
             if isinstance(case_id, str) and isinstance(key, str):
                 self._lost[case_id, key] += 1
+            elif isinstance(case_id, str) and isinstance(wrote, str):
+                self._wrote.setdefault(case_id, set()).add(wrote)
             elif line.get("done"):
+                self._wrote.pop(str(case_id), None)
                 for known in [known for known in self._lost if known[0] == case_id]:
                     del self._lost[known]
 
@@ -60,6 +67,20 @@ class Attempts:
             self._write([{"case": case_id, "attempt": self._attempt(key)}], "a")
             self._begun.add(case_id)
 
+    def writes(self, case_id: str, sha256: str) -> None:
+        """Writes down which mask is about to get its name, so that it is known for ours.
+
+        Raises:
+            OSError: the disk is full or refuses.
+        """
+        with self._lock:
+            self._write([{"case": case_id, "wrote": sha256}], "a")
+            self._wrote.setdefault(case_id, set()).add(sha256)
+
+    def sums_of(self, case_id: str) -> set[str]:
+        """Of masks that were about to get their name when a process ended."""
+        return self._wrote.get(case_id, set())
+
     def done(self, case_id: str, *, kept: bool = False) -> None:
         """Writes down that a case that was begun has ended, however it did.
 
@@ -76,17 +97,19 @@ class Attempts:
                     del self._lost[known]
                 self._write([{"case": case_id, "done": True}], "a")
                 self._begun.discard(case_id)
+                self._wrote.pop(case_id, None)
 
     def close(self) -> None:
         """Forgets what was begun, as this process ends by itself; what was given up is kept."""
-        kept = [
+        kept: list[dict[str, str]] = [
             {"case": case, "attempt": attempt}
             for (case, attempt), tries in self._lost.items()
             for _ in range(tries)
         ]
-        with suppress(OSError):  # a case too many would be tried last, that is all
+        kept += [{"case": c, "wrote": sha} for c, sums in self._wrote.items() for sha in sums]
+        with suppress(WriteError, OSError):  # what stands there already says more, and no less
             if kept:
-                self._write(kept, "w")
+                write_text(self._path, "".join(json.dumps(line) + "\n" for line in kept))
             else:
                 self._path.unlink(missing_ok=True)
 

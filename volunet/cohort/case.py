@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -33,7 +33,7 @@ from volunet.findings import Finding, Refused, finding
 from volunet.io.masks import label_counts, refuse_guessed_sides
 from volunet.io.names import PNG_CHANNELS, composed, is_picture
 from volunet.io.reading import Reading
-from volunet.io.write import write
+from volunet.io.write import write_announced
 from volunet.planning.targets import Targets
 from volunet.space.labels import Labels
 from volunet.space.volume import Volume
@@ -49,6 +49,7 @@ class Work:
         out: folder of the masks.
         accept: codes of refusals to waive.
         earlier: records of earlier runs in the same folder, by case id.
+        sums_of: what masks of a case volunet wrote there, by their SHA-256.
         inputs: how tables call each scan's files, by case id.
         attempts: cases that a process did not survive.
     """
@@ -57,6 +58,7 @@ class Work:
     out: Path
     accept: frozenset[str]
     earlier: Mapping[str, CaseRecord]
+    sums_of: Callable[[str], Collection[str]]
     inputs: Mapping[str, str]
     attempts: Attempts
 
@@ -140,8 +142,8 @@ def make_ready(scan: Scan, work: Work) -> Ready:
 
 def _begin(scan: Scan, key: str, work: Work) -> Reading:
     """Reads a scan, unless it ended the process each time, or a mask of it is not volunet's."""
-    mask, earlier = work.out / _output_of(scan, work), work.earlier.get(scan.case_id)
-    if is_foreign(mask, earlier) and not work.attempts.lost(scan.case_id):
+    mask = work.out / _output_of(scan, work)
+    if is_foreign(mask, work.sums_of(scan.case_id)):
         message = f"{mask.name} was not written by volunet, or was changed since."
         raise Refused([finding(FOREIGN, message).at(case=scan.case_id)])
     if work.attempts.given_up(scan.case_id, key):
@@ -243,15 +245,25 @@ def measure(labels: Volume, of: Labels) -> tuple[Measurement, ...]:
 def _write(made: Made, found: Segmented, work: Work, record: CaseRecord) -> CaseRecord:
     colours = work.model.plan.labels.mask_colours
     labels = None if work.model.plan.targets is None else False
-    out = work.out / _output_of(made.scan, work)
-    path = write(found.labels, out, colours=colours, labels=labels)
-    return replace(
-        _with(record, judge_findings((*made.findings, *found.findings))),
-        output=path.name,
-        output_sha256=sum_of_file(path),
-        measurements=measure(found.labels, work.model.plan.labels),
-        how=found.how,
-    )
+    out, sums = work.out / _output_of(made.scan, work), list[str]()
+
+    def announce(part: Path) -> None:
+        sums.append(sum_of_file(part))
+        work.attempts.writes(record.case_id, sums[0])
+
+    try:
+        write_announced(found.labels, out, colours=colours, labels=labels, announce=announce)
+        return replace(
+            _with(record, judge_findings((*made.findings, *found.findings))),
+            output=out.name,
+            output_sha256=sums[0],
+            measurements=measure(found.labels, work.model.plan.labels),
+            how=found.how,
+        )
+    except BaseException:
+        if sums and out.is_file() and sum_of_file(out) == sums[0]:
+            out.unlink()  # a mask without a record
+        raise
 
 
 def _output_of(scan: Scan, work: Work) -> str:

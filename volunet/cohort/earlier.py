@@ -14,6 +14,8 @@ from volunet.io.scan import inspect
 FOREIGN = "RUN-FOREIGN"
 PASSING = {"RES-MEMORY", "RUN-KILLED", FOREIGN}
 """Refusals that another machine, another limit or somebody else may lift."""
+DAMAGE = {"IO-EMPTY", "IO-TRUNC", "IO-CRC", "NII-MAGIC"}
+"""What is wrong with a file that nobody meant to be so."""
 
 
 def still_holds(record: CaseRecord, key: str, out: Path, accept: Collection[str]) -> bool:
@@ -28,32 +30,30 @@ def still_holds(record: CaseRecord, key: str, out: Path, accept: Collection[str]
     if record.key != key:
         return False
     if record.is_ok:
-        return set(record.accept) <= set(accept) and _is_as_written(out / record.output, record)
+        mask = out / record.output
+        as_it_was = mask.is_file() and sum_of_file(mask) == record.output_sha256
+        return as_it_was and set(record.accept) <= set(accept)
     return record.status == "refused" and not (PASSING | set(accept)) & set(record.codes)
 
 
-def is_foreign(mask: Path, record: CaseRecord | None) -> bool:
+def is_foreign(mask: Path, sums: Collection[str]) -> bool:
     """Whether a file that lies where a mask goes is somebody's work: drawn, or changed, by hand.
 
-    A mask that cannot be read any more is damaged, and nobody's.
+    A mask that is damaged is nobody's.
 
     Args:
-        record: of the case by an earlier run.
+        sums: of the masks that volunet ever wrote of this case, or was about to write.
     """
     if not os.path.lexists(mask):
         return False
-    if record is not None and record.is_ok and record.output == mask.name:
-        return not _is_as_written(mask, record) and _can_be_read(mask)
-    return True
+    if not mask.is_file():
+        return True
+    return sum_of_file(mask) not in sums and not _is_damaged(mask)
 
 
-def _is_as_written(mask: Path, record: CaseRecord) -> bool:
-    return mask.is_file() and sum_of_file(mask) == record.output_sha256
-
-
-def _can_be_read(mask: Path) -> bool:
+def _is_damaged(mask: Path) -> bool:
     try:
         inspect(mask, channels_in_file=True)
-    except (Refused, OSError):
-        return False
-    return True
+    except Refused as refused:
+        return bool(DAMAGE & {found.code for found in refused.findings})
+    return False

@@ -2,13 +2,14 @@
 
 It is what a run goes on from after it was stopped or killed. The first line says the format; of
 several lines of one case the last one counts. A line that cannot be read, such as one that was half
-written when the power went, is as good as none: its case is done again.
+written when the power went, is as good as none: its case is done again. The SHA-256 of every mask
+tells those that volunet wrote from those that somebody drew or changed.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -85,11 +86,15 @@ class Journal:
     Args:
         path: of the journal, which exists and ends in a whole line.
         records: by case id.
+        sums: of all masks that were ever written of each case.
     """
 
-    def __init__(self, path: Path, records: dict[str, CaseRecord]) -> None:
+    def __init__(self, path: Path, records: Iterable[CaseRecord]) -> None:
         self.path = path
-        self.records = records
+        self.records: dict[str, CaseRecord] = {}
+        self.sums: dict[str, set[str]] = {}
+        for record in records:
+            self._take(record)
 
     @classmethod
     def open(cls, folder: Path, *, outputs: Collection[str] = ()) -> Self:
@@ -122,7 +127,12 @@ class Journal:
                 os.fsync(file.fileno())
         except OSError as error:
             raise WriteError(f"{NAME} could not be added to: {error.strerror}.") from error
+        self._take(record)
+
+    def _take(self, record: CaseRecord) -> None:
         self.records[record.case_id] = record
+        if record.output_sha256:
+            self.sums.setdefault(record.case_id, set()).add(record.output_sha256)
 
 
 def _refuse_strangers(folder: Path, outputs: Collection[str]) -> None:
@@ -134,8 +144,8 @@ def _refuse_strangers(folder: Path, outputs: Collection[str]) -> None:
         )
 
 
-def _read(path: Path) -> dict[str, CaseRecord]:
-    """The last record of each case; a half line at the end is cut off, so that more can follow."""
+def _read(path: Path) -> list[CaseRecord]:
+    """All records; a half line at the end is cut off, so that more can follow."""
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
     first, *lines = whole.splitlines() or [b""]
@@ -146,11 +156,10 @@ def _read(path: Path) -> dict[str, CaseRecord]:
         )
     if len(whole) < len(content):
         os.truncate(path, len(whole))
-    records = {}
+    records = []
     for line in lines:
         try:
-            record = RECORD.validate_json(line)
+            records.append(RECORD.validate_json(line))
         except ValidationError:
             continue
-        records[record.case_id] = record
     return records

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +29,7 @@ class Ledger:
         inputs: how tables call every scan found, by case id.
         run: as it stands at the start.
         targets: what is estimated in place of masks.
-        lost: whether a process ended while it was at work on a case.
+        sums_of: what masks of a case volunet wrote in the folder, by their SHA-256.
     """
 
     def __init__(
@@ -39,12 +39,12 @@ class Ledger:
         run: RunRecord,
         targets: Targets | None = None,
         *,
-        lost: Callable[[str], bool] = lambda _: False,
+        sums_of: Callable[[str], Collection[str]] = lambda _: (),
     ) -> None:
         self.journal = journal
         self.inputs = inputs
         self.run = run
-        self.targets, self.lost = targets, lost
+        self.targets, self.sums_of = targets, sums_of
         self.finished: dict[str, CaseRecord] = {}
         self.kept = 0
         self.told_at = time.monotonic()
@@ -80,9 +80,8 @@ class Ledger:
             if unknown and earlier is not None and earlier.is_ok and os.path.lexists(mask):
                 record = replace(record, message=f"{record.message} {MASK_STAYS}".strip())
             else:
-                ours = self.lost(record.case_id) or not is_foreign(mask, earlier)
-                if not record.is_ok and ours and os.path.lexists(mask):
-                    mask.unlink()
+                if not record.is_ok and os.path.lexists(mask):
+                    self._remove(mask, record.case_id)
                 if not kept:
                     self._append(record, mask)
         except OSError as error:
@@ -94,6 +93,11 @@ class Ledger:
         self.kept += kept
         if time.monotonic() - self.told_at > TABLES_EVERY_S:
             self.tell()
+
+    def _remove(self, mask: Path, case_id: str) -> None:
+        """Removes a mask of other input, unless somebody drew or changed it."""
+        if not is_foreign(mask, self.sums_of(case_id)):
+            mask.unlink()
 
     def _append(self, record: CaseRecord, mask: Path) -> None:
         """Adds to the journal; a mask that it does not know of would be a stranger's."""

@@ -125,8 +125,13 @@ def predict_cohort(
             started=datetime.now(UTC),
         )
         attempts = Attempts(out / BEGUN, asked.arguments)
-        ledger = Ledger(journal, inputs, run, model.plan.targets, lost=attempts.lost)
-        work = Work(model, out, frozenset(accept), dict(journal.records), inputs, attempts)
+
+        def sums_of(case_id: str) -> set[str]:
+            return journal.sums.get(case_id, set()) | attempts.sums_of(case_id)
+
+        ledger = Ledger(journal, inputs, run, model.plan.targets, sums_of=sums_of)
+        earlier = dict(journal.records)
+        work = Work(model, out, frozenset(accept), earlier, sums_of, inputs, attempts)
         try:
             _keep_books(scans, work, ledger, Watcher(lock, report, should_stop))
         except TakenOver:  # the books are another's now

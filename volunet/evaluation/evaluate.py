@@ -74,7 +74,8 @@ def evaluate(  # noqa: PLR0913 - what is scored and how is given as keywords
         references: folder of masks of the same names; a suffix may differ.
         out: folder for `metrics.csv` and `summary.json`; nothing is written where it is None.
         labels: what the values mean. Else a `labels.json` among the references or beside their
-            folder says it, or a `dataset.json` there; without either labels are called by the values that are found.
+            folder says it, or a `dataset.json` beside it; without either labels are called by the
+            values that are found.
             What the `labelled` of that labels.json leaves out of a case is not scored there.
         tolerance_mm: of the surface Dice (NSD).
         only_predicted: leave references without a prediction out, instead of scoring them as empty.
@@ -166,7 +167,7 @@ def refusal_of(error: Exception, case_id: str) -> tuple[Finding, ...]:
 
 
 def beside(references: Path) -> Path:
-    """Where a labels.json of the references stands, or would: among them, or beside their folder."""
+    """Where a labels.json of the references stands, or would: among them or beside their folder."""
     among = references / "labels.json"
     return among if among.is_file() else references.resolve().parent / "labels.json"
 
@@ -198,7 +199,7 @@ def _labels_of(
     declared = beside(references)
     if declared.is_file() and set(read_values(declared)) - OF_CASES:
         return read_labels(declared), []
-    dataset = declared.with_name("dataset.json")
+    dataset = references.resolve().parent / "dataset.json"
     if dataset.is_file() and (table := read_values(dataset).get("labels")):
         return labels_of_msd(table), []
     right = ((pair.case_id, pair.reference) for pair in pairs)

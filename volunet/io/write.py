@@ -8,7 +8,7 @@ integers the smallest type that holds them, all else float32.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +68,26 @@ def write(
         ShapeError: several channels for .nrrd or .mha, an axis too long for NIfTI-1, or voxels
             that are not real numbers of float32's range, or no numbers of a PNG.
     """
-    path = Path(path)
+    return write_announced(volume, Path(path), colours=colours, labels=labels)
+
+
+def write_announced(
+    volume: Volume,
+    path: Path,
+    *,
+    colours: Mapping[int, str] | None = None,
+    labels: bool | None = None,
+    announce: Callable[[Path], None] = lambda part: None,
+) -> Path:
+    """As `write`, telling of a file that is complete and read back just before it gets its name.
+
+    Args:
+        announce: is given the temporary file.
+    """
     kind = suffix(path)
     if kind == ".png":
-        return write_png(volume, path, colours=colours or {}, keep_type=labels is False)
+        kept = labels is False
+        return write_png(volume, path, colours=colours or {}, keep_type=kept, announce=announce)
     if kind not in (".nii.gz", ".nii", ".nrrd", ".mha"):
         raise WriteError(
             f"{path.name} was not written: name it .nii.gz, .nii, .nrrd, .mha or .png."
@@ -80,16 +96,22 @@ def write(
     voxels = stored_voxels(volume.voxels)
     stored = volume.with_voxels(voxels)
     is_label_map = volume.voxels.dtype.kind in "bu" if labels is None else labels
+    tally = Tally()
     if kind.startswith(".nii"):
-        tally = Tally()
         pieces = tally.counted(nifti_pieces(stored, is_label_map=is_label_map))
         content = packed(pieces, wbits=GZIP_WBITS) if kind == ".nii.gz" else pieces
-        write_bytes(path, content, verify=lambda part: _read_back_nifti(part, stored, tally))
     else:
         around = metaimage_pieces if kind == ".mha" else nrrd_pieces
-        pieces = around(stored, planes(voxels[0]))
-        write_bytes(path, pieces, verify=lambda part: _read_back(part, stored))
-    return path
+        content = around(stored, planes(voxels[0]))
+
+    def verify(part: Path) -> None:
+        if kind.startswith(".nii"):
+            _read_back_nifti(part, stored, tally)
+        else:
+            _read_back(part, stored)
+        announce(part)
+
+    return write_bytes(path, content, verify=verify)
 
 
 def stored_voxels(voxels: NDArray[Any]) -> NDArray[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,12 @@ from volunet.space.volume import Volume
 
 
 def write_png(
-    volume: Volume, path: Path, *, colours: Mapping[int, str], keep_type: bool = False
+    volume: Volume,
+    path: Path,
+    *,
+    colours: Mapping[int, str],
+    keep_type: bool = False,
+    announce: Callable[[Path], None] = lambda part: None,
 ) -> Path:
     """Write a volume on a picture's grid as PNG, with 8 bits where its values fit, else 16.
 
@@ -29,6 +34,7 @@ def write_png(
         colours: the "#rrggbb" that each value is shown in, which is then an index of a palette;
             {} for none.
         keep_type: with 16 bits where the voxels have them.
+        announce: is given the temporary file, complete and read back.
 
     Returns:
         The path.
@@ -54,8 +60,12 @@ def write_png(
             "channel. Write it without colours."
         )
     shown = {value: colour for value, colour in colours.items() if value <= MOST_INDEX}
-    write_bytes(path, png_pieces(voxels, shown), verify=lambda part: _read_back(part, voxels))
-    return path
+
+    def verify(part: Path) -> None:
+        _read_back(part, voxels)
+        announce(part)
+
+    return write_bytes(path, png_pieces(voxels, shown), verify=verify)
 
 
 def _stored(voxels: NDArray[Any], path: Path) -> NDArray[Any]:

@@ -143,12 +143,7 @@ def _train(
 
     def score() -> Score:
         run.check_losses()  # what diverged is not scored
-        try:
-            return _score(job, run, report, should_stop)
-        except Stopped:
-            handlers.write_line(run, history, report)
-            handlers.save(run, checkpoints)
-            raise
+        return _score(job, run, report, should_stop)
 
     trainer = build_trainer(
         run.parts, tell=run.note_pieces, pieces=run.pieces, processes=job.processes

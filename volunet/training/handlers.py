@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ignite.engine import Engine, Events
 
+from volunet.errors import Stopped
 from volunet.training.budget import Budget
 from volunet.training.checkpoint import save_checkpoint
 from volunet.training.history import Row, append_row
@@ -104,7 +105,11 @@ def validate_now_and_then(
             )
             return
         started = run.now()
-        validate()
+        try:
+            validate()
+        except Stopped:  # not through the trainer, which would tell of a fault
+            run.now.stop = True
+            return
         run.now.agree(wish=run.now.stop)
         took = run.now() - started
         run.scored_s += took

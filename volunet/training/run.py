@@ -237,8 +237,9 @@ class Run:
         self.parts.optimizer.load_state_dict(state["optimizer"])
         self.rng.bit_generator.state = rngs[processes.rank]
         torch.set_rng_state(state["torch_rng"].cpu())
-        if self.parts.device.type == "cuda" and (drawn := state.get("device_rngs")):
-            torch.cuda.set_rng_state(drawn[processes.rank].cpu(), self.parts.device)
+        drawn = state["device_rngs"][processes.rank] if "device_rngs" in state else torch.empty(0)
+        if self.parts.device.type == "cuda" and drawn.numel():  # else it came from a CPU
+            torch.cuda.set_rng_state(drawn.cpu(), self.parts.device)
 
     def _device_rng(self) -> Tensor:
         """What a GPU draws dropout from; nothing where the CPU does."""

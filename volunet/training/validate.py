@@ -118,7 +118,10 @@ def score_cases(
         if time.monotonic() - started > most_s:
             break
         if should_stop():
-            raise Stopped(f"Stopped after {len(rows)} of {len(cases)} cases were scored.")
+            raise Stopped(
+                f"Stopped after {len(rows)} of {len(cases)} cases were scored; the same command "
+                "goes on."
+            )
     return rows
 
 

@@ -58,6 +58,9 @@ LINE = f'{OPTIM}.decay="linear"'
 GROWTH, AUGMENTATION = "training.growth", "training.augmentation"
 MIRRORED = f"{AUGMENTATION}.mirror=[0]"
 FURTHER = (f"{AUGMENTATION}.turn_deg=30", f"{AUGMENTATION}.scale=[0.7,1.4]")
+GROWING = (f"{AUGMENTATION}.hardest_after=80",)
+SHARES = {"turn": 0.8, "noise": 0.3, "brightness": 0.4, "contrast": 0.4, "gamma": 0.4}
+MORE = (*FURTHER, *(f"{AUGMENTATION}.{name}_share={share}" for name, share in SHARES.items()))
 DEPTHS = ("plan.options.depths=[1,1,1,1]", "plan.options.decoder_depths=[1,1,1]")
 ENCODER = ('plan.family="nnunet"', *DEPTHS)
 PLAIN, RESIDUAL, GATES = "plan.residual=false", "plan.residual=true", "plan.attention=true"
@@ -84,6 +87,9 @@ GROUPS = {
         Experiment("mirrored left-right", (MIRRORED,)),
         Experiment("mirrored on all axes", (f"{AUGMENTATION}.mirror=[0,1,2]",)),
         Experiment("mirrored left-right, turned and scaled twice as far", (MIRRORED, *FURTHER)),
+        Experiment("mirrored left-right, changed more, and more often", (MIRRORED, *MORE)),
+        Experiment("mirrored left-right, changed more and more in 80 passes", (MIRRORED, *GROWING)),
+        Experiment("mirrored left-right, dropout 0.1", (MIRRORED, "plan.layers.dropout=0.1")),
     ),
     "blocks": (
         Experiment("residual", (RESIDUAL,)),

@@ -406,7 +406,7 @@ def test_intensities_of_images_with_targets_are_changed_where_somebody_asked():
 
 
 def test_a_share_that_is_asked_for_stays_though_it_is_the_usual_one():
-    usual = Augmentation().share("noise_share")
+    usual = Augmentation().after(0).noise_share
     asked = build(Augmentation, {"noise_share": usual}, at="recipe")
     assert asked.for_targets().noise_share == usual
     assert asked.for_targets().gamma_share == 0

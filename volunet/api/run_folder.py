@@ -179,6 +179,8 @@ FORMER: Mapping[str, Any] = {
     "training.augmentation.contrast_share": 0.15,
     "training.augmentation.gamma_share": 0.2,
     "training.augmentation.turn_share": 0.5,
+    "training.augmentation.turn_deg": 15.0,
+    "training.augmentation.scale": [0.85, 1.2],
     "training.loss.terms": {"dice": 1.0, "ce": 1.0},
 }
 """Defaults of recipes that earlier versions wrote out, and that are null now."""

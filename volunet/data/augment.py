@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from volunet.data.augmentation import Augmentation
+from volunet.data.augmentation import Augmentation, Strength
 from volunet.space.box import Box
 
 
@@ -47,24 +47,27 @@ def draw_change(
     rng: np.random.Generator,
     *,
     flat: int | None = None,
+    passes: float = 0.0,
 ) -> Change:
     """What will be done to each patch of a batch.
 
     Args:
         spacing: in mm, of the patch's axes.
         flat: the axis along which patches are one voxel deep: slices stay in their plane.
+        passes: patches drawn so far for each case of the set.
     """
+    now = settings.after(passes)
 
     def some(share: float, low: float, high: float, neutral: float) -> NDArray[np.float32]:
         values = rng.uniform(low, high, batch)
         return np.where(rng.random(batch) < share, values, neutral).astype(np.float32)
 
     return Change(
-        matrix=np.stack([_matrix(settings, spacing, rng, flat) for _ in range(batch)]),
-        noise_sd=some(settings.share("noise_share"), 0.0, settings.noise_sd, 0.0),
-        brightness=some(settings.share("brightness_share"), *settings.brightness, 1.0),
-        contrast=some(settings.share("contrast_share"), *settings.contrast, 1.0),
-        gamma=some(settings.share("gamma_share"), *settings.gamma, 1.0),
+        matrix=np.stack([_matrix(now, settings.mirror, spacing, rng, flat) for _ in range(batch)]),
+        noise_sd=some(now.noise_share, 0.0, settings.noise_sd, 0.0),
+        brightness=some(now.brightness_share, *settings.brightness, 1.0),
+        contrast=some(now.contrast_share, *settings.contrast, 1.0),
+        gamma=some(now.gamma_share, *settings.gamma, 1.0),
         seed=int(rng.integers(2**31)),
     )
 
@@ -75,6 +78,7 @@ def source_size(
     spacing: tuple[float, float, float],
     *,
     flat: int | None = None,
+    passes: float = 0.0,
 ) -> tuple[int, int, int]:
     """Voxels to cut so that most turned patches find their corners inside the cut.
 
@@ -83,17 +87,19 @@ def source_size(
 
     Args:
         flat: as in `draw_change`.
+        passes: as in `draw_change`.
     """
-    if settings.share("turn_share") == 0:
+    now = settings.after(passes)
+    if now.turn_share == 0:
         return patch
-    angle = np.deg2rad(settings.turn_deg / 2)
+    angle = np.deg2rad(now.turn_deg / 2)
     length = np.multiply(patch, spacing)
     if flat is not None:
         length[flat] = 0  # slices are seen in their plane
     across = length.sum() - length
     others = 2 if flat is None else 1  # axes that an axis may be turned towards
     needed = (length * np.cos(angle) + across / others * np.sin(angle)) / spacing
-    needed = needed / min(1.0, np.sqrt(settings.scale[0]))  # seen from further away
+    needed = needed / min(1.0, np.sqrt(now.scale[0]))  # seen from further away
     if flat is not None:
         needed[flat] = patch[flat]
     r, a, s = (
@@ -149,7 +155,8 @@ def _mirrored(change: Change) -> NDArray[np.intp]:
 
 
 def _matrix(
-    settings: Augmentation,
+    now: Strength,
+    mirror: tuple[int, ...],
     spacing: tuple[float, float, float],
     rng: np.random.Generator,
     flat: int | None,
@@ -158,10 +165,10 @@ def _matrix(
 
     About one axis, and a scale for the two others, where patches are `flat`.
     """
-    turned, log_scale = rng.random() < settings.share("turn_share"), np.log(settings.scale)
-    angles = np.deg2rad(rng.uniform(-settings.turn_deg, settings.turn_deg, 3))
+    turned, log_scale = rng.random() < now.turn_share, np.log(now.scale)
+    angles = np.deg2rad(rng.uniform(-now.turn_deg, now.turn_deg, 3))
     size = np.exp(rng.uniform(*log_scale))
-    flips = np.where((rng.random(3) < 0.5) & np.isin(range(3), settings.mirror), -1.0, 1.0)
+    flips = np.where((rng.random(3) < 0.5) & np.isin(range(3), mirror), -1.0, 1.0)
     if flat is not None:
         flips[flat] = 1.0  # a mirrored slice is itself, and its left is still left
     matrix = np.eye(3)

@@ -103,7 +103,7 @@ def fit(
 
     Args:
         report: is told of every line of the history.
-        should_stop: asked after every step.
+        should_stop: asked after every step, and between cases that are scored.
         tracking: who follows the run; it changes nothing of it.
 
     Raises:

@@ -107,6 +107,12 @@ class Run:
             self._started = started
             yield batch
 
+    @property
+    def passes(self) -> float:
+        """Patches that were drawn so far for each case, by all processes."""
+        drawn = self.clock.step * self.plan.batch * self.now.processes.count
+        return drawn / len(self.train)
+
     @cached_property
     def _repeats(self) -> Repeats:
         classes = [{c for c in case.foreground if c > 0} for case in self.train]
@@ -123,7 +129,8 @@ class Run:
         plan, settings = self.plan, self._augmentation
         margin, patch = plan.margin, self.settings.growth.patch_at(self.clock.progress, plan)
         wide = _wider(patch, margin)
-        source = source_size(settings, wide, plan.spacing, flat=plan.flat)
+        how: dict[str, Any] = {"flat": plan.flat, "passes": self.passes}
+        source = source_size(settings, wide, plan.spacing, **how)
         share = self.settings.foreground_share
         draws = draw_patches(
             self.train,
@@ -133,7 +140,7 @@ class Run:
             rng=self.rng,
             repeats=self._repeats,
         )
-        change = draw_change(settings, plan.batch, plan.spacing, self.rng, flat=plan.flat)
+        change = draw_change(settings, plan.batch, plan.spacing, self.rng, **how)
         cut = cut_patches(self.train, draws, patch, source=source, mirrored=any(margin))
         swaps, device = _swaps(plan), self.parts.device
         image, label = apply_change(

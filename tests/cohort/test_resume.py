@@ -141,8 +141,7 @@ def test_a_mask_drawn_or_changed_by_hand_stays(tmp_path: Path) -> None:
 
 def test_a_mask_drawn_for_a_scan_that_killed_the_process_stays(tmp_path: Path) -> None:
     scans, out = write_scans(tmp_path / "scans", 2), tmp_path / "out"
-    killed = child(scans, out, dies_at=1)
-    killed.wait(60)
+    child(scans, out, dies_at=1).communicate(timeout=60)
     drawn = write(
         Volume(np.full((1, 5, 4, 3), 7, np.uint8), Grid((5, 4, 3), np.eye(4))),
         out / "scan_0.nii.gz",

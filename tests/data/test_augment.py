@@ -438,3 +438,27 @@ def test_slices_are_not_mirrored_across_so_that_left_stays_left():
     drawn = draw_change(always, 200, (3.0, 1.0, 1.0), np.random.default_rng(0), flat=0)
     assert (drawn.matrix[:, 0, 0] == 1).all()
     assert {float(m) for m in drawn.matrix[:, 1, 1]} == {-1.0, 1.0}
+
+
+def test_what_nobody_set_grows_with_the_passes_and_what_somebody_set_stays():
+    growing = Augmentation(hardest_after=40, noise_share=0.2, scale=(0.9, 1.1))
+    begin, middle, end = (growing.after(passes) for passes in (0, 20, 400))
+    assert (begin.turn_share, middle.turn_share, end.turn_share) == pytest.approx((0.5, 0.65, 0.8))
+    assert (begin.turn_deg, middle.turn_deg, end.turn_deg) == pytest.approx((15, 22.5, 30))
+    assert {each.noise_share for each in (begin, middle, end)} == {0.2}
+    assert {each.scale for each in (begin, middle, end)} == {(0.9, 1.1)}
+    assert Augmentation().after(400) == Augmentation().after(0)
+    spared = Augmentation(hardest_after=40).for_targets(corrects=True).after(400)
+    assert (spared.turn_share, spared.gamma_share) == (0, 0)
+
+
+def test_patches_are_turned_further_after_more_passes():
+    settings = Augmentation(hardest_after=10)
+    few, many = (
+        draw_change(settings, 4000, CUBIC, np.random.default_rng(0), passes=passes)
+        for passes in (0, 10)
+    )
+    turned = [(np.abs(c.matrix - np.eye(3)) > 1e-6).any(axis=(1, 2)).mean() for c in (few, many)]
+    assert turned == pytest.approx([0.5, 0.8], abs=0.03)
+    sizes = [source_size(settings, (20, 20, 20), CUBIC, passes=passes) for passes in (0, 10)]
+    assert sizes[0] < sizes[1]

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from volunet.cohort.failures import (
     judge_findings,
     traceback_of,
 )
-from volunet.cohort.journal import CaseRecord, Measurement
+from volunet.cohort.journal import CaseRecord, Journal, Measurement
 from volunet.cohort.protocol import Model, Segmented
 from volunet.cohort.resources import watch_memory
 from volunet.cohort.run_record import version_of
@@ -48,8 +48,7 @@ class Work:
     Args:
         out: folder of the masks.
         accept: codes of refusals to waive.
-        earlier: records of earlier runs in the same folder, by case id.
-        sums_of: what masks of a case volunet wrote there, by their SHA-256.
+        journal: of the folder, with the records of earlier runs.
         inputs: how tables call each scan's files, by case id.
         attempts: cases that a process did not survive.
     """
@@ -57,10 +56,13 @@ class Work:
     model: Model
     out: Path
     accept: frozenset[str]
-    earlier: Mapping[str, CaseRecord]
-    sums_of: Callable[[str], Collection[str]]
+    journal: Journal
     inputs: Mapping[str, str]
     attempts: Attempts
+
+    def sums_of(self, case_id: str) -> set[str]:
+        """The SHA-256 of all masks of a case that volunet wrote, or was about to write."""
+        return self.journal.sums.get(case_id, set()) | self.attempts.sums_of(case_id)
 
 
 @dataclass(frozen=True)
@@ -280,7 +282,7 @@ def _judge(error: Exception, scan: Scan, work: Work) -> Verdict:
 
 def _still_holding(case_id: str, key: str, work: Work) -> CaseRecord | None:
     """The earlier record, if there is one that holds."""
-    record = work.earlier.get(case_id)
+    record = work.journal.records.get(case_id)
     if record is None or not still_holds(record, key, work.out, work.accept):
         return None
     return replace(record, input=work.inputs[case_id])

@@ -12,9 +12,9 @@ last, and twice at the most.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -125,25 +125,27 @@ def predict_cohort(
             started=datetime.now(UTC),
         )
         attempts = Attempts(out / BEGUN, asked.arguments)
-
-        def sums_of(case_id: str) -> set[str]:
-            return journal.sums.get(case_id, set()) | attempts.sums_of(case_id)
-
-        ledger = Ledger(journal, inputs, run, model.plan.targets, sums_of=sums_of)
-        earlier = dict(journal.records)
-        work = Work(model, out, frozenset(accept), earlier, sums_of, inputs, attempts)
-        try:
+        work = Work(model, out, frozenset(accept), journal, inputs, attempts)
+        ledger = Ledger(journal, inputs, run, model.plan.targets, sums_of=work.sums_of)
+        with _ended(attempts):
             _keep_books(scans, work, ledger, Watcher(lock, report, should_stop))
-        except TakenOver:  # the books are another's now
-            raise
-        except BaseException:
-            attempts.close()
-            raise
-        attempts.close()
         records = tuple(ledger.finished[scan.case_id] for scan in scans)
         left = [r for r in journal.records.values() if r.is_ok and r.case_id not in inputs]
         others = sum((out / record.output).is_file() for record in left)
         return Outcome(records, ledger.kept, ledger.counts, others)
+
+
+@contextmanager
+def _ended(attempts: Attempts) -> Iterator[None]:
+    """Closes the attempts, unless the folder is another process's by then."""
+    try:
+        yield
+    except TakenOver:
+        raise
+    except BaseException:
+        attempts.close()
+        raise
+    attempts.close()
 
 
 def _open_folder(scans: Sequence[Scan], out: Path, model: Model) -> tuple[list[Scan], Journal]:

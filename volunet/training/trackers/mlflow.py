@@ -23,6 +23,8 @@ from volunet.training.tracking import End, Parameter
 EXPERIMENT = "volunet"
 QUIET = ("MLFLOW_DISABLE_TELEMETRY", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT")
 """What is so from here on, where the environment does not say otherwise."""
+UNKNOWN = re.compile(r"[^/\w.\- :]")
+"""Letters that MLflow takes in no name."""
 AT_ONCE = 100
 """Parameters that MLflow takes in one call."""
 
@@ -121,7 +123,7 @@ class MlflowRun:
 
         run = self._client.create_run(self._experiment(), run_name=name)
         identity = str(run.info.run_id)
-        params = [Param(_allowed(key), str(value)) for key, value in parameters.items()]
+        params = [Param(UNKNOWN.sub("_", key), str(value)) for key, value in parameters.items()]
         for first in range(0, len(params), AT_ONCE):
             self._client.log_batch(identity, params=params[first : first + AT_ONCE])
         write_text(self._place / "run_id.txt", identity + "\n")
@@ -139,7 +141,7 @@ class MlflowRun:
 
 
 def _allowed(name: str) -> str:
-    """A curve's or a parameter's name in letters that MLflow takes; "/" only behind a measure."""
+    """A curve's name in letters that MLflow takes; "/" only behind a measure."""
     first, *rest = name.split("/", 1)
     return "/".join([first, *(re.sub(r"[^\w.\- ]|^\.+$", "_", part) for part in rest)])
 

@@ -89,6 +89,7 @@ GROUPS = {
         Experiment("mirrored left-right, turned and scaled twice as far", (MIRRORED, *FURTHER)),
         Experiment("mirrored left-right, changed more, and more often", (MIRRORED, *MORE)),
         Experiment("mirrored left-right, changed more and more in 80 passes", (MIRRORED, *GROWING)),
+        Experiment("mirrored left-right, rate stays", (MIRRORED, f'{OPTIM}.decay="none"')),
         Experiment("mirrored left-right, dropout 0.1", (MIRRORED, "plan.layers.dropout=0.1")),
     ),
     "blocks": (

@@ -81,3 +81,9 @@ def test_the_average_reaches_back_over_a_share_of_the_steps():
         assert not averaged.training
     assert network.weight.item() == 1000
     assert network.training
+
+
+def test_a_rate_without_decay_stays_after_its_rise():
+    staying = Optimisation(decay="none", warm_up=0.1)
+    assert rate_at(0.05, staying) == pytest.approx(0.5 * staying.highest_rate, rel=0.01)
+    assert {rate_at(progress, staying) for progress in (0.1, 0.5, 1.0)} == {staying.highest_rate}

@@ -32,8 +32,8 @@ class Optimisation(Settings):
             with AdamW for the rest; AdamW (Loshchilov and Hutter 2019) for all; or SGD with
             Nesterov's momentum 0.99.
         learning_rate: the highest; None for what suits the method (`RATES`).
-        decay: how the rate falls after its rise: half a cosine, or a straight line (which is
-            nearly nnU-Net's polynomial).
+        decay: how the rate falls after its rise: half a cosine, a straight line (which is nearly
+            nnU-Net's polynomial), or "none": it stays, and the average of the weights settles.
         weight_decay: of convolution weights; normalisation and bias have none. None for what suits
             the method (`DECAYS`): of SGD it is part of the gradient, of the others it is not.
         warm_up: share of the run in which the learning rate grows from near 0.
@@ -45,7 +45,7 @@ class Optimisation(Settings):
 
     method: Literal["muon", "adamw", "sgd"] = "muon"
     learning_rate: Positive | None = None
-    decay: Literal["cosine", "linear"] = "cosine"
+    decay: Literal["cosine", "linear", "none"] = "cosine"
     weight_decay: Annotated[float, Field(ge=0)] | None = None
     warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.03
     clip_norm: Positive = 12.0
@@ -115,15 +115,15 @@ def _mixes(layer: nn.Module) -> bool:
 
 
 def rate_at(progress: float, settings: Optimisation) -> float:
-    """The learning rate at a progress in [0, 1]: a linear rise, then a fall to 0.
+    """The learning rate at a progress in [0, 1]: a linear rise, then a fall to 0, or none.
 
     Source: Loshchilov and Hutter 2017 (arXiv:1608.03983), without restarts, for the cosine;
     Defazio et al. 2023 (arXiv:2310.07831) for the line.
     """
     rise = min(1.0, (progress + 1e-4) / max(settings.warm_up, 1e-4))
     gone = min(progress, 1.0)
-    left = 1 - gone if settings.decay == "linear" else 0.5 * (1 + cos(pi * gone))
-    return settings.highest_rate * rise * left
+    left = {"linear": 1 - gone, "cosine": 0.5 * (1 + cos(pi * gone)), "none": 1.0}
+    return settings.highest_rate * rise * left[settings.decay]
 
 
 def set_rate(optimizer: Optimizer, rate: float) -> None:

@@ -266,6 +266,7 @@ TABLES: tuple[tuple[str, str, str, Table], ...] = (
     ("recipes_hippocampus", "training", "recipes hippocampus", recipes.table),
     ("recipes_sarcoma_pet", "training", "recipes sarcoma", recipes.table),
     ("recipes_augmentation_hippocampus", "training", "recipes mirrored", recipes.table),
+    ("recipes_augmentation_forty", "training", "recipes forty", recipes.table),
     ("training", "training", "minutes", training.table),
     ("folds", "training", "folds", folds.table),
     ("models", "models", "models", models.table),

@@ -6,7 +6,8 @@ Each run is `volunet train` with a budget in minutes. The time is taken from out
 moment its history is there, before the first step, to the last line of it, when training and its
 validation have ended. In loaded runs two busy processes compete for the same processors in the
 second third of the budget. Started again, it goes on, and rows of earlier days are kept. A run that
-had the machine to itself is one of `benchmarks.folds` too: WORK/40m is the fold that it was told.
+had the machine to itself can serve as a fold of `benchmarks.folds`, whose recipe it takes: WORK/40m
+is the `run` of the fold that it was told.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.folds import RECIPE
 from benchmarks.peers.measured import keep, processor, versions
 from benchmarks.runs import limit_to
 from benchmarks.settings import VOLUNET
@@ -61,7 +63,8 @@ def measure(minutes: float, loaded: bool, options: argparse.Namespace) -> dict:
     if kept.exists():
         return json.loads(kept.read_text())
     words = [VOLUNET, "train", options.data, "-o", run, "--budget", f"{minutes:g}m"]
-    words += ["--splits", options.splits, "--fold", options.fold, "-d", "cpu", "-q"]
+    words += ["-r", RECIPE, "--splits", options.splits, "--fold", options.fold]
+    words += ["-d", "cpu", "-q"]
     with subprocess.Popen(list(map(str, words))) as training:
         history = run / "history.csv"
         while not history.exists():

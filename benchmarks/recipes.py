@@ -54,7 +54,8 @@ def optimiser(method: str, rate: str, *more: str) -> tuple[str, ...]:
     return (f'{OPTIM}.method="{method}"', f"{OPTIM}.learning_rate={rate}", *more)
 
 
-LINE = f'{OPTIM}.decay="linear"'
+LINE, STAYS = f'{OPTIM}.decay="linear"', f'{OPTIM}.decay="none"'
+DECAY = f"{OPTIM}.weight_decay=0.1"
 GROWTH, AUGMENTATION = "training.growth", "training.augmentation"
 MIRRORED = f"{AUGMENTATION}.mirror=[0]"
 FURTHER = (f"{AUGMENTATION}.turn_deg=30", f"{AUGMENTATION}.scale=[0.7,1.4]")
@@ -89,8 +90,10 @@ GROUPS = {
         Experiment("mirrored left-right, turned and scaled twice as far", (MIRRORED, *FURTHER)),
         Experiment("mirrored left-right, changed more, and more often", (MIRRORED, *MORE)),
         Experiment("mirrored left-right, changed more and more in 80 passes", (MIRRORED, *GROWING)),
-        Experiment("mirrored left-right, rate stays", (MIRRORED, f'{OPTIM}.decay="none"')),
+        Experiment("mirrored left-right, rate stays", (MIRRORED, STAYS)),
         Experiment("mirrored left-right, dropout 0.1", (MIRRORED, "plan.layers.dropout=0.1")),
+        Experiment("mirrored left-right, decay of 0.1", (MIRRORED, DECAY)),
+        Experiment("mirrored left-right, rate stays, decay of 0.1", (MIRRORED, STAYS, DECAY)),
     ),
     "blocks": (
         Experiment("residual", (RESIDUAL,)),

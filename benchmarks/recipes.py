@@ -63,6 +63,7 @@ GROWING = (f"{AUGMENTATION}.hardest_after=80",)
 SHARES = {"turn": 0.8, "noise": 0.3, "brightness": 0.4, "contrast": 0.4, "gamma": 0.4}
 MORE = (*FURTHER, *(f"{AUGMENTATION}.{name}_share={share}" for name, share in SHARES.items()))
 DEPTHS = ("plan.options.depths=[1,1,1,1]", "plan.options.decoder_depths=[1,1,1]")
+WIDE = "plan.features=[32,64,128,256]"
 ENCODER = ('plan.family="nnunet"', *DEPTHS)
 PLAIN, RESIDUAL, GATES = "plan.residual=false", "plan.residual=true", "plan.attention=true"
 GROUPS = {
@@ -98,7 +99,8 @@ GROUPS = {
     "blocks": (
         Experiment("residual", (RESIDUAL,)),
         Experiment("residual encoder, plain decoder of one convolution", (RESIDUAL, *ENCODER)),
-        Experiment("residual, 32 features", (RESIDUAL, "plan.features=[32,64,128,256]")),
+        Experiment("residual, 32 features", (RESIDUAL, WIDE)),
+        Experiment("residual, 32 features, changed more, and more often", (RESIDUAL, WIDE, *MORE)),
     ),
     "few": (
         Experiment("from scratch"),

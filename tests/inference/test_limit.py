@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import ceil, inf
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ import torch
 from tests.planning.drawing import plan_for
 from volunet.findings import Refused, Severity
 from volunet.inference.effort import Effort
-from volunet.inference.limit import STRIPS, _options, foresee
+from volunet.inference.limit import STRIPS, USABLE, Room, _options, foresee
 from volunet.io.header import Header
 from volunet.planning.foresight import Way, inference_demand
+from volunet.planning.machine import host_memory_bytes
 from volunet.space.grid import Grid
 from volunet.space.labels import Labels
 
@@ -56,9 +58,9 @@ def test_no_cheaper_way_would_have_fitted(limit):
         assert inference_demand(PLAN, SCAN, way).total > limit
 
 
-def test_without_a_limit_nothing_is_changed():
+def test_where_there_is_room_nothing_is_changed():
     effort = Effort(batch=3, mirror=(0, 1))
-    found = seen(None, effort)
+    found = seen(inf, effort)
     assert found.effort is effort
     assert found.demand == inference_demand(PLAN, SCAN, Way(("torch fp32",), batch=3, looks=4))
 
@@ -71,12 +73,12 @@ def test_what_was_asked_for_is_kept():
 
 
 def test_windows_come_one_at_a_time_where_a_batch_does_not_fit():
-    alone = seen(None).demand.total
+    alone = seen(inf).demand.total
     assert seen(alone * 1.01, Effort(batch=8)).effort.batch == 1
 
 
 def test_memory_for_other_scans_counts():
-    free = seen(None).demand.total
+    free = seen(inf).demand.total
     assert seen(free * 1.01).effort.strips == 1
     assert seen(free * 1.01, beside=0.3 * free).effort != Effort()
 
@@ -95,18 +97,54 @@ def test_too_little_memory_is_refused_with_what_is_needed():
         seen(needed * 0.99e9)
 
 
+def grown_past(share: float) -> Header:
+    """A scan that takes such a share of this machine's memory in the fastest way, and more."""
+    side = 96
+    while True:
+        scan = Header(Grid((96, side, side), np.diag([-0.8, -0.8, 0.8, 1.0])), 1, np.dtype("i2"))
+        if seen(inf, scan=scan).demand.total > share * host_memory_bytes():
+            return scan
+        side = ceil(1.05 * side)
+
+
+def test_without_a_limit_the_machine_s_memory_is_one():
+    scan = grown_past(1.0)
+    found = seen(None, scan=scan)
+    assert found.effort != Effort()
+    assert found.demand.total <= USABLE * host_memory_bytes()
+    assert found == seen(USABLE * host_memory_bytes(), scan=scan)
+    assert seen(2.0 * host_memory_bytes(), scan=scan).effort == Effort()
+
+
+def test_a_scan_that_no_way_brings_into_the_machine_is_refused_with_what_it_would_take():
+    with pytest.raises(Refused, match=r"of this machine's .* may be taken") as refused:
+        seen(None, scan=grown_past(40.0))
+    (found,) = refused.value.findings
+    assert found.code == "RES-MEMORY"
+    assert found.numbers["needed_gb"] > found.numbers["limit_gb"]
+    assert seen(1.01e9 * found.numbers["needed_gb"], scan=grown_past(40.0))
+
+
+def test_a_gpu_that_may_not_have_the_memory_is_tried():
+    least = seen(2.8e9).demand
+    host = 1.1 * least.total
+    assert Room(host, 1e9, asked=False).admits(replace(least, gpu=2e9))
+    assert not Room(host, 1e9, asked=True).admits(replace(least, gpu=2e9))
+    assert not Room(0.9 * least.total, inf, asked=False).admits(least)
+
+
 def test_a_small_scan_has_no_more_strips_than_columns():
     thin = Header(Grid((90, 2, 90), np.diag([0.8, 0.8, 0.8, 1.0])), 1, np.dtype("i2"))
     plan = plan_for(patch=(32, 4, 32), strides=((2, 2, 2), (2, 1, 2)), spacing=(0.8, 0.8, 0.8))
     assert {option.strips for option in _options(plan, thin, Effort())} == {1, 2}
-    least = foresee(plan, thin, ["torch fp32"], Effort()).demand.total
+    least = foresee(plan, thin, ["torch fp32"], Effort(), limit=inf).demand.total
     with pytest.raises(Refused):
         foresee(plan, thin, ["torch fp32"], Effort(), limit=0.5 * least)
 
 
 def test_an_engine_of_ones_own_is_taken_for_torch():
     own, known = (
-        foresee(PLAN, SCAN, [engine], Effort()).demand
+        foresee(PLAN, SCAN, [engine], Effort(), limit=inf).demand
         for engine in (lambda windows: windows, "torch fp32")
     )
     assert own == known

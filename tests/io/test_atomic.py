@@ -145,3 +145,20 @@ def test_sweeping_spares_the_living_the_foreign_and_the_others(tmp_path: Path) -
     assert kept == []
     assert [path.name.split(".")[-2][:6] for path in sweep(tmp_path)] == ["0ff1cd"]
     assert len(names(tmp_path)) == 3
+
+
+def test_what_a_killed_process_left_goes_with_the_next_one_that_writes_there(
+    tmp_path: Path,
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        pass
+
+    def leave(part: Path) -> None:
+        mine = f"-{os.getpid()}-"
+        (tmp_path / part.name.replace(mine, f"-{dead.pid}-")).touch()
+
+    write_bytes(tmp_path / "a.txt", b"x", verify=leave)
+    assert len(names(tmp_path)) == 2
+    code = "import sys; from volunet.io.atomic import write_text; write_text(sys.argv[1], 'y')"
+    subprocess.run([sys.executable, "-c", code, tmp_path / "b.txt"], check=True)
+    assert names(tmp_path) == ["a.txt", "b.txt"]

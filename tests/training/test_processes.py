@@ -1,6 +1,7 @@
 """Two processes that train together are one with batches twice as large."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from volunet.training.checkpoint import load_newest
 from volunet.training.fit import fit
 from volunet.training.history import read_history
 from volunet.training.processes import ALONE
+from volunet.training.slurm import first_node, told_by_srun
 
 CPU = torch.device("cpu")
 
@@ -53,6 +55,58 @@ def test_steps_of_two_are_steps_of_one_with_both_batches(tmp_path, told):
         torch.testing.assert_close(one["weights"][name], weight, rtol=1e-3, atol=1e-4)
     for process in (one, two):
         torch.testing.assert_close(process["losses"], alone["losses"], rtol=1e-4, atol=1e-5)
+
+
+def task_of_two(rank: int, folder: Path) -> subprocess.Popen[str]:
+    """A process in surroundings as `srun` makes them for one of two tasks on this machine."""
+    told = {"SLURM_JOB_ID": str(os.getpid()), "SLURM_STEP_NUM_TASKS": "2"}
+    told |= {"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)}
+    told |= {"SLURM_STEP_NODELIST": "localhost"}
+    command = [sys.executable, "-m", "tests.training.together", "steps", str(folder)]
+    return subprocess.Popen(
+        command, env=surroundings(folder) | told, cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_two_tasks_of_srun_train_together_without_torchrun(tmp_path):
+    tasks = [task_of_two(rank, tmp_path) for rank in range(2)]
+    ends = [task.communicate(timeout=240)[1] for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0], ends[0][-3000:]
+    one, two = (torch.load(tmp_path / f"steps_{rank}.pt") for rank in range(2))
+    alone = take_steps(tmp_path, ALONE)
+    assert all(torch.equal(weight, two["weights"][name]) for name, weight in one["weights"].items())
+    torch.testing.assert_close(one["losses"], alone["losses"], rtol=1e-4, atol=1e-5)
+
+
+STEP = {"SLURM_JOB_ID": "12345", "SLURM_STEP_NUM_TASKS": "8", "SLURM_PROCID": "5"}
+STEP |= {"SLURM_LOCALID": "1", "SLURM_STEP_NODELIST": "gpu[03-04]"}
+
+
+def test_what_srun_tells_is_told_in_torch_s_words():
+    told = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "MASTER_ADDR": "gpu03"}
+    assert told_by_srun(STEP) == told | {"MASTER_PORT": "22345"}
+    assert told_by_srun(STEP | {"MASTER_PORT": "7"})["MASTER_PORT"] == "7"
+
+
+@pytest.mark.parametrize(
+    "said", [{}, STEP | {"SLURM_STEP_NUM_TASKS": "1"}, STEP | {"WORLD_SIZE": "2"}, SLURM]
+)
+def test_one_task_or_one_that_torchrun_started_is_told_nothing_by_srun(said):
+    assert told_by_srun(said) == {}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "first"),
+    [
+        ("node1", "node1"),
+        ("gpu[03-05,9],login1", "gpu03"),
+        ("a-1,b-2", "a-1"),
+        ("rack[1-2]n[3,7]", "rack1n3"),
+        ("n[7,9-12].cluster", "n7.cluster"),
+    ],
+)
+def test_the_first_node_of_a_list(nodes, first):
+    assert first_node(nodes) == first
 
 
 @pytest.mark.slow

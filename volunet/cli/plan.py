@@ -147,16 +147,13 @@ def _segmenting(made: Plan, fingerprint: Fingerprint, limit: float | None) -> li
 
     engine = f"torch {name_of(choose_dtype('cpu'))}"
     largest = fingerprint.largest(len(made.channels))
-    rows = []
+    rows, effort = [], Effort(overlap=made.overlap)
     for most in dict.fromkeys((None, limit)):
         what = f"peak memory of segmenting {' x '.join(map(str, largest.grid.shape))}"
         try:
-            seen = foresee(made, largest, [engine], Effort(overlap=made.overlap), limit=most)
-            effort = seen.effort
-            kept = (
-                f", {effort.strips} strips, sums in {str(effort.accumulator)[6:]}" if most else ""
-            )
-            told = f"about {seen.demand.total / GB:.1f} GB{kept}"
+            seen = foresee(made, largest, [engine], effort, limit=most)
+            leaner = most is not None or seen.effort != effort
+            told = f"about {seen.demand.total / GB:.1f} GB{f', {seen}' * leaner}"
         except Refused as refused:
             told = str(refused)
         rows.append((what if most is None else f"the same in {most / GB:g} GB", told))

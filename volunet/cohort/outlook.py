@@ -28,7 +28,7 @@ class Outlook:
         case_id: that scan.
         shape: of it.
         how: it will be looked at.
-        refused: scans that would pass the limit in any way.
+        refused: scans that would pass the limit, or the machine's memory, in any way.
         overlaps: the next scan is read, and the last mask written, while one is segmented.
     """
 
@@ -50,9 +50,9 @@ class Outlook:
                 f"({self.case_id}, {size}, {self.how})."
             )
         if not self.overlaps:
-            told.append("One scan at a time is read, to keep the limit.")
+            told.append("One scan at a time is read, for want of memory.")
         if self.refused:
-            told.append(f"{self.refused} scans will be refused, as they would pass the limit.")
+            told.append(f"{self.refused} scans will be refused, for want of memory.")
         return " ".join(told)
 
 
@@ -74,7 +74,8 @@ def look_ahead(
     together = _foresee_all(headers, both)
     if _ways(together) == _ways(alone):
         return both, _outlook(headers, together, overlaps=True)
-    return model, _outlook(headers, alone, overlaps=model.overlaps)
+    lonely = replace(model, alone=True)
+    return lonely, _outlook(headers, alone, overlaps=lonely.overlaps)
 
 
 def _beside(headers: Collection[Header], model: Segmenter) -> float:

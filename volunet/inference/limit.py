@@ -3,15 +3,16 @@
 Three levers shrink the sums of logits, which are most of it: sums of two bytes, strips, and single
 windows. Two bytes cost an error of about 2^-11 of a logit, which estimates of values are spared;
 strips cost windows that are looked at twice, and change nothing, so a few of them come first. The
-cheapest setting that fits is taken.
+cheapest setting that fits is taken. Nobody need ask for a limit: without one the machine's memory
+is, as a scan too large for it would end the whole run without a word.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise, product
-from math import ceil
+from itertools import chain, pairwise, product
+from math import ceil, inf
 
 import torch
 
@@ -24,7 +25,7 @@ from volunet.inference.windows import Tiling
 from volunet.io.header import Header
 from volunet.planning.any_plan import AnyPlan
 from volunet.planning.foresight import MAPS, Demand, Way, inference_demand
-from volunet.planning.machine import GB
+from volunet.planning.machine import GB, host_memory_bytes
 
 STRIPS = (1, 2, 3, 4, 6, 8, 12, 16)
 HALF_COST = 1.35
@@ -32,6 +33,46 @@ HALF_COST = 1.35
 fast as sums of four, but give another class to some 2 in 10,000 voxels of the foreground."""
 SINGLE_COST = 1.02
 """What it costs to give the network one window at a time rather than a batch."""
+
+
+USABLE = 0.9
+"""Share of the machine's memory, or of its GPU's, that is taken unasked: others need some."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """Bytes that may be held at once.
+
+    Args:
+        host: in the machine's memory.
+        gpu: in a GPU's.
+        asked: somebody set this limit; else it is what the machine has.
+    """
+
+    host: float
+    gpu: float
+    asked: bool
+
+    @classmethod
+    def of(cls, limit: float | None, engines: Sequence[Engine | str]) -> Room:
+        """What somebody allows, or what there is where these engines run."""
+        if limit is not None:
+            return cls(limit, limit, True)
+        devices = {getattr(engine, "device", torch.device("cpu")) for engine in engines}
+        gpus = [torch.cuda.get_device_properties(d) for d in devices if d.type == "cuda"]
+        gpu = min((float(g.total_memory) for g in gpus), default=inf)
+        return cls(USABLE * host_memory_bytes(), USABLE * gpu, False)
+
+    def filled(self, demand: Demand) -> float:
+        """Share of it that this takes; above 1 it does not fit."""
+        return max(demand.total / self.host, demand.gpu / self.gpu)
+
+    def admits(self, demand: Demand) -> bool:
+        """Whether this may be tried where nothing leaner will do.
+
+        A GPU that is short of memory says so, and ends one scan; a machine kills the process.
+        """
+        return self.filled(demand) <= 1 or (not self.asked and demand.total <= self.host)
 
 
 @dataclass(frozen=True)
@@ -68,26 +109,26 @@ def foresee(
     Args:
         engines: the networks of an ensemble; by name, such as "torch fp32", where they are not
             built yet.
-        limit: bytes that the process may hold in memory, and on a GPU.
+        limit: bytes that the process may hold in memory, and on a GPU; None for what the machine
+            has.
         beside: bytes that other scans take meanwhile.
         hurried: there is a deadline, which takes more maps of labels.
 
     Raises:
         Refused: not even the leanest way fits (RES-MEMORY).
     """
-    least: Foreseen | None = None
+    room, found = Room.of(limit, engines), []
     for tried in (True, False) if all(map(_may_go_untried, engines)) else (True,):
-        for option in [effort] if limit is None else _options(plan, scan, effort):
+        for option in chain([effort], _options(plan, scan, effort)):
             way = replace(_way(engines, option, tried), hurried=hurried)
-            demand = inference_demand(plan, scan, way, beside=beside)
-            foreseen = Foreseen(option, demand, tried)
-            if limit is None or demand.largest <= limit:
+            foreseen = Foreseen(option, inference_demand(plan, scan, way, beside=beside), tried)
+            if room.filled(foreseen.demand) <= 1:
                 return foreseen
-            if least is None or demand.largest < least.demand.largest:
-                least = foreseen
-    assert least is not None, "there is at least one way"
-    assert limit is not None, "without a limit every way will do"
-    raise Refused([_too_much(scan, plan, least.demand.largest, limit)])
+            found.append(foreseen)
+    least = min(found, key=lambda foreseen: room.filled(foreseen.demand))
+    if room.admits(least.demand):
+        return least
+    raise Refused([_too_much(scan, plan, least.demand, room)])
 
 
 def _may_go_untried(engine: Engine | str) -> bool:
@@ -95,8 +136,8 @@ def _may_go_untried(engine: Engine | str) -> bool:
     return not isinstance(engine, AutoEngine) or engine.may_go_untried
 
 
-def _options(plan: AnyPlan, scan: Header, effort: Effort) -> list[Effort]:
-    """All ways to look so hard, the cheapest in time first."""
+def _options(plan: AnyPlan, scan: Header, effort: Effort) -> Iterator[Effort]:
+    """All ways to look so hard, the cheapest in time first, made when the first is asked for."""
     shape = plan.grid_for(scan.grid).shape
     padded = tuple(map(max, shape, plan.patch))
     starts = Tiling.regular(padded, plan.patch, effort.overlap).starts[1]
@@ -111,7 +152,7 @@ def _options(plan: AnyPlan, scan: Header, effort: Effort) -> list[Effort]:
             1 if batch == effort.batch else SINGLE_COST
         )
         options.append((cost, replace(effort, strips=strips, accumulator=kind, batch=batch)))
-    return [option for _, option in sorted(options, key=lambda priced: priced[0])]
+    yield from (option for _, option in sorted(options, key=lambda priced: priced[0]))
 
 
 def _looks(starts: Sequence[int], patch: int, length: int, strips: int) -> int:
@@ -146,19 +187,22 @@ def _way(engines: Sequence[Engine | str], effort: Effort, tried: bool) -> Way:
     )
 
 
-def _too_much(scan: Header, plan: AnyPlan, needed: float, limit: float) -> Finding:
+def _too_much(scan: Header, plan: AnyPlan, least: Demand, room: Room) -> Finding:
     size = " x ".join(map(str, scan.grid.shape))
     doing = f"Segmenting {size} voxels into {plan.labels.classes} classes"
     if plan.targets is not None:
         doing = f"Estimating {', '.join(plan.targets.names)} of {size} voxels"
-    message = (
-        f"{doing} would take "
-        f"{needed / GB:.2f} GB at the least, and {limit / GB:.2f} GB are allowed."
-    )
+    needed = least.largest if room.asked else least.total
+    enough = f"{ceil(needed / GB * 10) / 10:.1f} GB"
+    there, advice = "are allowed", f"Allow {enough}, or use a machine that has them."
+    if not room.asked:
+        there = f"of this machine's {room.host / USABLE / GB:.2f} GB may be taken"
+        advice = f"Use a machine with more memory, or risk it with a limit ({enough}) of your own."
+    takes = f"{doing} would take {needed / GB:.2f} GB at the least"
     return finding(
         "RES-MEMORY",
-        message,
-        advice=f"Allow {ceil(needed / GB * 10) / 10:.1f} GB, or use a machine that has them.",
+        f"{takes}, and {room.host / GB:.2f} GB {there}.",
+        advice=advice,
         needed_gb=round(needed / GB, 3),
-        limit_gb=round(limit / GB, 3),
+        limit_gb=round(room.host / GB, 3),
     )

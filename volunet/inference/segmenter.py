@@ -18,7 +18,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from volunet.errors import ConfigError
-from volunet.findings import Finding, Refused, finding, refuse_if_needed, worst_first
+from volunet.findings import Finding, refuse_if_needed, worst_first
 from volunet.inference.asked import label_as_asked
 from volunet.inference.clock import Clock
 from volunet.inference.deadline import Watch
@@ -37,7 +37,7 @@ from volunet.io.scan import read_header
 from volunet.planning.any_plan import AnyPlan
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.gate import judge
-from volunet.planning.machine import GB, host_memory_bytes
+from volunet.planning.machine import GB
 from volunet.planning.plan import Plan
 from volunet.space.grid import Grid
 from volunet.space.volume import Volume
@@ -76,9 +76,10 @@ class Segmenter:
         identity: SHA-256 of plan and weights.
         effort: how hard to look.
         tidy: what is done to the label map at the end.
-        max_memory: bytes that the process may hold; None for no limit. A scan is looked at in the
-            cheapest way that keeps it, and refused where there is none.
+        max_memory: bytes that the process may hold; None for what the machine has. A scan is looked
+            at in the cheapest way that keeps it, and refused where there is none.
         beside: bytes of them for other scans that are read and written meanwhile.
+        alone: no other scan is read or written while one is segmented.
         roi: what is asked for, where that is not all of a scan.
         limit_s: seconds for a scan, from its voxels to its labels; None for no limit.
     """
@@ -91,6 +92,7 @@ class Segmenter:
     tidy: Tidy = UNTIDIED
     max_memory: float | None = None
     beside: float = 0.0
+    alone: bool = False
     roi: Roi | None = None
     limit_s: float | None = None
 
@@ -155,13 +157,13 @@ class Segmenter:
     @property
     def overlaps(self) -> bool:
         """Whether other scans may be read and written while one is segmented."""
-        return self.max_memory is None or self.beside > 0
+        return not self.alone and (self.max_memory is None or self.beside > 0)
 
     def foresee(self, scan: Header) -> Foreseen:
         """How a scan will be looked at, and the peak memory of that.
 
         Raises:
-            Refused: it would pass `max_memory` in any way (RES-MEMORY).
+            Refused: it would pass `max_memory`, or the machine's, in any way (RES-MEMORY).
         """
         return foresee(
             self.plan,
@@ -174,22 +176,13 @@ class Segmenter:
         )
 
     def admit(self, images: Sequence[Path], *, accept: Collection[str] = ()) -> None:
-        """Refuses a scan that would pass `max_memory`, by its header alone.
-
-        Without a limit, it refuses what the machine cannot even read.
+        """Refuses a scan that would pass `max_memory`, or the machine's, by its header alone.
 
         Raises:
             Refused: it would, or its header cannot be read.
         """
         several = len(self.plan.channels) > 1
-        header = read_header(images, accept=accept, channels_in_file=several)
-        if self.max_memory is not None:
-            self.foresee(header)
-        elif header.reading_bytes > (there := host_memory_bytes()):
-            takes = f"The scan takes {header.reading_bytes / GB:.1f} GB to be read"
-            raise Refused(
-                [finding("RES-MEMORY", f"{takes}, and this machine has {there / GB:.1f} GB.")]
-            )
+        self.foresee(read_header(images, accept=accept, channels_in_file=several))
 
     def __call__(self, scan: Volume, *, accept: Collection[str] = ()) -> Segmentation:
         """Labels of a scan on its own grid.

@@ -14,6 +14,8 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from volunet.errors import WriteError
@@ -53,6 +55,7 @@ def write_bytes(
             removed, and what lay under `path` before still does.
     """
     path = Path(path)
+    _sweep_once(path.parent)
     part = _part_beside(path)
     try:
         _fill(part, [content] if isinstance(content, bytes) else content)
@@ -82,6 +85,13 @@ def sweep(folder: str | os.PathLike[str]) -> list[Path]:
             path.unlink(missing_ok=True)
             removed.append(path)
     return removed
+
+
+@cache
+def _sweep_once(folder: Path) -> None:
+    """Sweeps a folder before the first file that this process writes there."""
+    with suppress(OSError):  # a left-over that stays is no reason not to write
+        sweep(folder)
 
 
 def differs(how: str) -> WriteError:

@@ -1,7 +1,7 @@
 """Several processes that train one network together, each on batches of its own.
 
-`torchrun` starts them. All take the same steps with the same weights; the
-first one writes and speaks.
+`torchrun` starts them, or `srun`. All take the same steps with the same weights; the first one
+writes and speaks.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch import distributed as dist
 from torch.distributed.nn.functional import all_reduce
 
 from volunet.errors import FirstFailed
+from volunet.training.slurm import told_by_srun
 
 T = TypeVar("T")
 LONGEST_WAIT = timedelta(days=2)
@@ -121,21 +122,23 @@ class SharedTime:
 
 
 def launched() -> Processes:
-    """This process among those that `torchrun` started, which it tells by its environment."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    return Processes(int(os.environ.get("RANK", "0")), count) if count > 1 else ALONE
+    """This process among those that were started together, as its environment tells."""
+    told = os.environ | told_by_srun(os.environ)
+    count = int(told.get("WORLD_SIZE", "1"))
+    return Processes(int(told.get("RANK", "0")), count) if count > 1 else ALONE
 
 
 def own_device(device: torch.device) -> torch.device:
-    """The device of this process: where there are several GPUs, one for each process."""
+    """The device of this process: where it sees several GPUs, one for each process of its node."""
     if device.type != "cuda" or not launched().several:
         return device
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    told = os.environ | told_by_srun(os.environ)
+    return torch.device("cuda", int(told.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
 
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[Processes]:
-    """The processes that `torchrun` started, joined for as long as they train."""
+    """The processes that were started together, joined for as long as they train."""
     processes = launched()
     if not processes.several:
         yield processes
@@ -143,6 +146,7 @@ def joined(device: torch.device) -> Iterator[Processes]:
     if device.type == "cuda":
         torch.cuda.set_device(own_device(device))
     # Not by ignite: under SLURM that wants one task a process, and `torchrun` is one a node.
+    os.environ.update(told_by_srun(os.environ))
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, timeout=LONGEST_WAIT)
     try:

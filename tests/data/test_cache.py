@@ -24,6 +24,7 @@ from volunet.data.cache import MOST_SAMPLES, PreparedCases, sample_foreground
 from volunet.data.cases import Case
 from volunet.data.layouts import find_dataset
 from volunet.data.read_case import read_case
+from volunet.data.room import prepared_bytes
 from volunet.errors import Stopped, WriteError
 from volunet.findings import Refused
 from volunet.io.user_cache import UNREAD_DAYS
@@ -379,3 +380,18 @@ def test_what_nobody_has_read_for_two_months_is_removed_and_what_is_read_stays(d
     os.utime(paths["c"], (old + 2 * 24 * 3600,) * 2)  # within the two months
     PreparedCases(folder, plan_for()).get(dataset.case("c"))
     assert time.time() - paths["c"].stat().st_mtime < 3600
+
+
+def test_a_disk_without_room_is_told_before_the_first_case_is_prepared(dataset, tmp_path):
+    fine = plan_for(spacing=(0.002, 0.002, 0.002))
+    with pytest.raises(WriteError, match=r"take [\d.]+ GB in .*, and [\d.]+ GB are free"):
+        PreparedCases(tmp_path / "cache", fine).prepare_all(dataset.cases)
+    assert not any((tmp_path / "cache").iterdir())
+
+
+def test_what_a_case_takes_is_known_from_its_header(dataset, tmp_path):
+    case, cases = dataset.cases[0], PreparedCases(tmp_path / "cache", plan_for())
+    foreseen = prepared_bytes(case, plan_for())
+    made = cases.get(case)
+    assert foreseen == made.image.nbytes + made.label.nbytes
+    assert foreseen <= cases.path_of(case).stat().st_size

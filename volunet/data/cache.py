@@ -24,6 +24,7 @@ from volunet.data.drawn import drawn_classes, undrawn
 from volunet.data.entry import Entry, read_entry, write_entry
 from volunet.data.read_case import CaseReading, findings_of, read_case
 from volunet.data.read_target import TargetReading, other_fineness, read_target_case
+from volunet.data.room import check_room
 from volunet.errors import Stopped, WriteError
 from volunet.findings import Finding, Refused, Severity
 from volunet.io.atomic import sweep
@@ -119,9 +120,12 @@ class PreparedCases:
 
         Raises:
             ConfigError: the process may not have so many files open.
-            WriteError: an entry cannot be written, which concerns all cases.
+            WriteError: an entry cannot be written, which concerns all cases; or the disk has no
+                room for all of them, before any is prepared.
         """
         allow_open_files(len(self._open) + len(cases))
+        missing = (case for case in cases if case not in self._open and not self._has(case))
+        check_room(self._folder, missing, self._plan, accept=self._accept)
         ready: list[Prepared] = []
         found: list[Finding] = []
         for done, case in enumerate(cases, start=1):
@@ -144,6 +148,12 @@ class PreparedCases:
             Refused: a file of the case cannot be read.
         """
         return self._folder / f"{self._key(case)}.prepared"
+
+    def _has(self, case: Case) -> bool:
+        try:
+            return self.path_of(case).exists()
+        except Refused:  # which is told when it is to be prepared
+            return False
 
     def _key(self, case: Case) -> str:
         said = self._plan.model_dump(mode="json", include=PREPARATION)

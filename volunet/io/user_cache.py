@@ -23,8 +23,12 @@ UNREAD_DAYS = 60
 
 
 def cache_folder(part: str) -> Path:
-    """Where things of a kind are kept for the user; the folder may not be there yet."""
-    return Path.home() / ".cache" / "volunet" / part
+    """Where things of a kind are kept for the user; the folder may not be there yet.
+
+    Source: XDG Base Directory Specification, 0.8: an absolute `XDG_CACHE_HOME`, or `~/.cache`.
+    """
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (named if named.is_absolute() else Path.home() / ".cache") / "volunet" / part
 
 
 def keep(folder: Path, key: Mapping[str, Any], content: bytes) -> bool:

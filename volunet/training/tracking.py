@@ -15,15 +15,14 @@ from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
 from volunet.errors import ConfigError, MissingExtra, Stopped
 from volunet.training.handlers import Progress, Report
+from volunet.training.trackers.tracker import End, Parameter, Tracker
 
 logger = logging.getLogger(__name__)
 
-Parameter = str | int | float | bool
-End = Literal["FINISHED", "KILLED", "FAILED"]
 PACKAGES = {"tensorboard": ("tensorboard",), "mlflow": ("mlflow", "sqlalchemy", "alembic")}
 """What each tracker needs: of MLflow's stores only a database is kept up."""
 OF_STEPS = ("loss", "learning_rate", "grad_norm")
@@ -46,16 +45,6 @@ class Tracking:
 
 
 NOBODY = Tracking()
-
-
-class Tracker(Protocol):
-    """One that follows a run."""
-
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Adds a point to each curve that is named."""
-
-    def close(self, end: End) -> None:
-        """Keeps what was written, and how the run ended."""
 
 
 def check_trackers(names: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from volunet.errors import ConfigError, MissingExtra
 from volunet.io.atomic import write_text
-from volunet.training.tracking import End, Parameter
+from volunet.training.trackers.tracker import End, Parameter
 
 EXPERIMENT = "volunet"
 QUIET = ("MLFLOW_DISABLE_TELEMETRY", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT")

@@ -9,7 +9,7 @@ from pathlib import Path
 from ignite.handlers.tensorboard_logger import TensorboardLogger
 
 from volunet.training.measure import DICE
-from volunet.training.tracking import End, Parameter
+from volunet.training.trackers.tracker import End, Parameter
 
 
 class TensorBoard:

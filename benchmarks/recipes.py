@@ -3,14 +3,14 @@
     python -m benchmarks.recipes --data DATASET --recipe RECIPE --splits SPLITS --work WORK \
         --steps 420 --keep hippocampus
 
-Groups: optimisers, kinds of blocks, attention gates (`--group gates --budget 10m`), patches that
-grow, changes of patches (`--group augmentation`), and a start from a trained model (`--group few
---from MODEL`, on the table of `benchmarks.few`). Every row is `volunet train` with a few settings
-changed, scored case by case on the held-out scans (native grids, the default inference) and
-compared with the first row, pair by pair. With `--folds 5` every case is held out once, and the
-budget is that of all folds. Budgets in steps of the plan's batch let other work on the machine
-change nothing but the seconds; a row with another batch takes as many patches. Started again, it
-goes on where it stopped.
+Groups: optimisers, rates (that stay or fall), kinds of blocks, attention gates (`--group gates
+--budget 10m`), patches that grow, changes of patches (`--group augmentation`), and a start from a
+trained model (`--group few --from MODEL`, on the table of `benchmarks.few`). Every row is `volunet
+train` with a few settings changed, scored case by case on the held-out scans (native grids, the
+default inference) and compared with the first row, pair by pair. With `--folds 5` every case is
+held out once, and the budget is that of all folds. Budgets in steps of the plan's batch let other
+work on the machine change nothing but the seconds; a row with another batch takes as many patches.
+Started again, it goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -79,6 +79,12 @@ GROUPS = {
         Experiment("Muon, 0.01, linear", optimiser("muon", "0.01", LINE)),
         Experiment("Muon, 0.01, batch 1", (*optimiser("muon", "0.01"), "plan.batch=1"), share=2),
         Experiment("Muon, 0.01, batch 4", (*optimiser("muon", "0.01"), "plan.batch=4"), share=0.5),
+    ),
+    "rates": (
+        Experiment("Muon, the rate falls"),
+        Experiment("Muon, the rate stays", (STAYS,)),
+        Experiment("SGD, 0.01, linear", optimiser("sgd", "0.01", LINE)),
+        Experiment("AdamW, 0.002", optimiser("adamw", "0.002")),
     ),
     "growth": (
         Experiment("whole patches"),

@@ -221,7 +221,15 @@ def refuse_to_mix_sides(labels: Labels, recipe: Recipe) -> None:
     Raises:
         ConfigError: patches would be mirrored, and labels that tell sides apart are no pairs.
     """
-    if 0 in recipe.training.augmentation.mirror and labels.sides:
+    if 0 not in recipe.training.augmentation.mirror:
+        return
+    if labels.single_sides:
+        raise ConfigError(
+            "training.augmentation.mirror holds 0, which turns left into right, and "
+            f"{list(labels.single_sides)} tell a side by their names and have no partner to swap "
+            "with. Take 0 out; or name them without a side, where their mirror images are the same."
+        )
+    if labels.sides:
         pairs = json.dumps(labels.sides)
         raise ConfigError(
             "training.augmentation.mirror holds 0, which turns left into right, and labels tell "

@@ -18,6 +18,7 @@ from pydantic import Field, field_validator, model_validator
 from volunet.config import Settings, build, read_values
 from volunet.errors import ConfigError, LabelError
 from volunet.space.picture import MOST_INDEX
+from volunet.space.sides import pair_by_names, says_side
 
 # Okabe and Ito's palette, told apart by colour-blind readers, with a brown for their black.
 PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#f0e442", "#0072b2", "#a6761d")
@@ -27,10 +28,6 @@ OF_CASES = frozenset({"channels", "labelled", "targets"})
 COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 CHUNK = 1 << 20
 """Voxels that are looked up at a time."""
-SIDE = re.compile(
-    r"(?i:left|right)|(?i:(?<![a-z0-9])(?:lt|rt|l|r)(?![a-z0-9]))"  # leftKidney, kidney_l, l-kidney
-    r"|(?:Lt|Rt)(?![a-z])|(?<=[a-z])[LR](?![A-Za-z0-9])"  # KidneyLt, kidneyL
-)
 
 
 class Labels(Settings):
@@ -105,16 +102,23 @@ class Labels(Settings):
     @property
     def sides(self) -> tuple[tuple[str, str], ...]:
         """Structures whose names differ by left and right alone, and that no pair declares."""
-        named: dict[str, list[str]] = {}
-        for name in self.names:
-            if name not in {paired for pair in self.pairs for paired in pair}:
-                named.setdefault(SIDE.sub("*", name), []).append(name)
-        return tuple((some[0], some[1]) for some in named.values() if len(some) > 1)
+        return pair_by_names(self._unpaired)
+
+    @property
+    def single_sides(self) -> tuple[str, ...]:
+        """Structures whose names say left or right in a word, and that have no partner."""
+        named = {name for pair in self.sides for name in pair}
+        return tuple(name for name in self._unpaired if name not in named and says_side(name))
 
     @property
     def tells_sides(self) -> bool:
         """Whether left and right are different labels, as pairs or names say."""
-        return bool(self.pairs or self.sides)
+        return bool(self.pairs or self.sides or self.single_sides)
+
+    @property
+    def _unpaired(self) -> tuple[str, ...]:
+        paired = {name for pair in self.pairs for name in pair}
+        return tuple(name for name in self.names if name not in paired)
 
     @classmethod
     def of_values(cls, values: Iterable[int]) -> Labels:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -66,7 +67,8 @@ def inspect(
     inquiry = Inquiry(Path(path).name, accept)
     volume = open_volume(Path(path), inquiry, channels_in_file=channels_in_file)
     volume = volume.with_voxels(judge_image(volume.voxels, inquiry))
-    return Reading(volume, inquiry.settle())
+    findings = inquiry.settle()
+    return Reading(replace(volume, sides_guessed=inquiry.guesses_sides), findings)
 
 
 def read_channels(
@@ -94,7 +96,9 @@ def read_channels(
         inquiry.take(check_pair(first.grid, other))
         found += inquiry.settle()
     voxels = np.concatenate([reading.volume.voxels for reading in readings])
-    return Reading(first.with_voxels(voxels), tuple(worst_first(found)))
+    guessed = any(reading.volume.sides_guessed for reading in readings)
+    whole = Volume(voxels, first.grid, sides_guessed=guessed)
+    return Reading(whole, tuple(worst_first(found)))
 
 
 def read_header(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volunet.findings import Finding, finding
+from volunet.io.masks import guessed_sides
 from volunet.planning.any_plan import AnyPlan
 from volunet.planning.fingerprint import Fingerprint
 from volunet.space.volume import Volume
@@ -24,19 +25,22 @@ def judge(scan: Volume, plan: AnyPlan, fingerprint: Fingerprint) -> list[Finding
     """What is unusual about a scan for a model.
 
     Returns:
-        MDL-CHANNELS (refuses) where the channels are not the model's; else warnings where spacing,
-        field of view or, for channels in absolute units, intensities leave the training range. Of
-        an imported model's training set at most the spacings are known.
+        MDL-CHANNELS (refuses) where the channels are not the model's; else GEO-NOFORM (refuses)
+        where the model tells left from right and the scan's file does not, and warnings where
+        spacing, field of view or, for channels in absolute units, intensities leave the training
+        range. Of an imported model's training set at most the spacings are known.
     """
     if scan.channels != len(plan.channels):
         named = ", ".join(plan.channels)
         message = f"The scan has {scan.channels} channels, the model takes {len(plan.channels)}"
         return [finding("MDL-CHANNELS", f"{message}: {named}.", channels=scan.channels)]
+    found = [guessed_sides()] if scan.sides_guessed and plan.labels.tells_sides else []
     if not fingerprint.cases:
-        return [finding("MDL-UNJUDGED", "Nothing is known of the scans the model was trained on.")]
+        message = "Nothing is known of the scans the model was trained on."
+        return [*found, finding("MDL-UNJUDGED", message)]
     grid, axes = plan.oriented(scan.grid), plan.axis_names
     spacings, shapes = fingerprint.spacings, fingerprint.shapes
-    found = _compare("OOD-SPACING", "spacing", grid.spacing, spacings, axes)
+    found += _compare("OOD-SPACING", "spacing", grid.spacing, spacings, axes)
     if all(case.channels for case in fingerprint.cases.values()):
         found += _compare("OOD-SIZE", "field of view", grid.extent_mm, shapes * spacings, axes)
         found += _judge_intensities(scan, plan, fingerprint)

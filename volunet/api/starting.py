@@ -8,10 +8,9 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
+from volunet.api.learnt import Learnt
 from volunet.api.planning import moved_channels
-from volunet.config import read_values
 from volunet.errors import ConfigError
-from volunet.findings import Finding, finding
 from volunet.models.families import family_of, read_options
 from volunet.models.layer_settings import LayerSettings
 from volunet.models.spec import SHAPING
@@ -29,12 +28,6 @@ NETWORK = (
 """Fields of a plan that its network is made of: weights fit no others."""
 SEEN = ("spacing", "size", "respace", "patch", "interpolation", "overlap", "supervised_scales")
 """Fields that the network is used to, and that a recipe may still change."""
-
-
-HELD_OUT_ALIKE = (
-    "Hold out the cases that the model did not see, by the same splits and fold, or start from "
-    "another model; or accept SET-LEAK, and do not believe the scores."
-)
 UNBOUNDED = 1e9
 """Beyond what scans hold."""
 
@@ -61,23 +54,10 @@ class Starting:
         else:
             self._told, self._heads = plan.model_dump(mode="json"), plan.heads
 
-    def find_learnt(self, cases: Mapping[str, str]) -> list[Finding]:
-        """A refusal SET-LEAK for each case that the model, where it lies in its run, learnt from.
-
-        Args:
-            cases: the sum of each one's images, which are to be held out.
-        """
-        record = self.folder.parent / "run.json"
-        made_from = (read_values(record) if record.is_file() else {}).get("made_from") or {}
-        split = (made_from.get("folds") or [made_from.get("split")])[0] or {"train": ()}
-        sums = made_from.get("images", {})
-        learnt = {sums[name]: name for name in split["train"] if name in sums}
-        what = f"{self.model.name}, which training starts from, has learnt from it, as case {{!r}}."
-        return [
-            finding("SET-LEAK", what.format(learnt[total]), advice=HELD_OUT_ALIKE).at(case=case_id)
-            for case_id, total in cases.items()
-            if total in learnt
-        ]
+    @property
+    def learnt(self) -> Learnt:
+        """What the model has learnt from, where it lies in its run."""
+        return Learnt.in_run(self.folder.parent, self.model.name)
 
     @property
     def identity(self) -> str:

@@ -137,8 +137,8 @@ def test_what_is_written_is_read_back(tmp_path):
         ({"pairs": [["left"]]}, "'pairs.0.1' is missing"),
         ({"regions": {"kidneys": [2, 9]}}, "regions use values [9] that no structure has"),
         (
-            {"regions": {"kidneys": [2, 3], "left": [2]}},
-            "['left'] name both a structure and a region",
+            {"regions": {"kidneys": [2, 3], "left": [3]}},
+            "['left'] name both a structure and a region of others",
         ),
         ({"ignore": 0}, "the ignore value must be above 0"),
         ({"ignore": 7}, "belong to no structure"),

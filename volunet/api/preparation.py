@@ -67,9 +67,7 @@ def plan_run(
             return kept, fingerprint, run.surveyed
         watch.say(f"The plan is the one in {run.path / 'plan.json'}.{_unheard(recipe, kept)}")
     if wanted.start is not None:
-        starting = Starting(wanted.start)
-        recipe = starting.recipe_for(recipe, dataset.channels, targets=dataset.targets)
-        watch.say(f"Starting from {starting}.")
+        recipe = _following(Starting(wanted.start), recipe, dataset, watch)
     planned = plan_for(
         dataset,
         [dataset.case(case_id) for case_id in split.train],
@@ -85,6 +83,15 @@ def plan_run(
     run.write_plan(plan, fingerprint, asked, by_rules=kept is None)
     run.write_record({"surveyed": as_data(planned.survey.findings)})
     return plan, fingerprint, planned.survey.findings
+
+
+def _following(starting: Starting, recipe: Recipe, dataset: Dataset, watch: Watch) -> Recipe:
+    """The recipe with the plan of the model to start from, where it says nothing itself."""
+    followed = starting.recipe_for(
+        recipe, dataset.channels, labels=dataset.labels, targets=dataset.targets
+    )
+    watch.say(f"Starting from {starting}.")
+    return followed
 
 
 def _unheard(recipe: Recipe, kept: Plan) -> str:

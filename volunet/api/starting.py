@@ -19,11 +19,12 @@ from volunet.planning.from_nnunet import head_names, plan_fields, turn_weights
 from volunet.planning.make import check_wanted
 from volunet.planning.nnunet_plan import NnunetPlan
 from volunet.recipe import Recipe
+from volunet.space.labels import Labels
 from volunet.training.begin import Start
 
 NETWORK = (
     *("dimensions", "neighbours", "family", "options", "layers", "features", "strides", "kernels"),
-    *("residual", "attention", "regions"),
+    *("residual", "attention"),
 )
 """Fields of a plan that its network is made of: weights fit no others."""
 SEEN = ("spacing", "size", "respace", "patch", "interpolation", "overlap", "supervised_scales")
@@ -70,7 +71,12 @@ class Starting:
         return f"{self.model.name} ({self.model.training}){part}"
 
     def recipe_for(
-        self, recipe: Recipe, channels: tuple[str, ...], *, targets: tuple[str, ...] = ()
+        self,
+        recipe: Recipe,
+        channels: tuple[str, ...],
+        *,
+        labels: Labels | None = None,
+        targets: tuple[str, ...] = (),
     ) -> Recipe:
         """The recipe with the model's plan where it says nothing itself.
 
@@ -78,6 +84,7 @@ class Starting:
 
         Args:
             channels: of the dataset.
+            labels: of the dataset: regions are learnt as the model learnt some, where they can be.
             targets: of the dataset: the network has one head for each of these, at the finest
                 scale only, and nothing is clipped. How scans are seen is the model's where it
                 estimates too.
@@ -102,6 +109,8 @@ class Starting:
             kept.pop("spacing", None)
         if channels == self._channels:
             kept["intensities"] = self._told["intensities"]
+        if labels is not None and labels.learns_regions:
+            kept["regions"] = self._told["regions"]
         if targets:
             self._estimate(kept, targets)
         return recipe.model_copy(update={"plan": {**kept, **recipe.plan}})
@@ -110,7 +119,7 @@ class Starting:
         """Fits what is kept to a network that estimates targets."""
         own = self._told.get("targets") or {"names": ()}
         others = () if own["names"] else ("spacing", "respace")
-        for name in ("regions", "supervised_scales", *others):
+        for name in ("supervised_scales", *others):
             kept.pop(name, None)
         if tuple(own["names"]) == targets:
             kept["corrects"] = self._told["corrects"]

@@ -37,7 +37,7 @@ class Labels(Settings):
         structures: name to value; background (0) is understood and not listed.
         colours: name to "#rrggbb"; the others get one from a palette.
         pairs: structures that swap when left and right do, each in one pair at most.
-        regions: name to the values it unites; regions may overlap.
+        regions: name to the values it unites; regions may overlap, and a structure may be one too.
         ignore: the value of voxels that nobody judged.
         masks: what pictures of masks hold: "values", or the "colours" of the structures, each of
             which then has one; that of "background" is black, unless `colours` names it, and that
@@ -67,9 +67,9 @@ class Labels(Settings):
         coloured = set(self.colours) - {BACKGROUND, IGNORED}
         if unknown := {*coloured, *paired} - set(known):
             raise ValueError(f"{sorted(unknown)} are not among the names {known}")
-        if twice := {name for name in known if known.count(name) > 1}:
-            raise ValueError(f"{sorted(twice)} name both a structure and a region")
-        if wrong := {name for name in paired if paired.count(name) > 1 or name in self.regions}:
+        if twice := set(self.unions) & set(self.names):
+            raise ValueError(f"{sorted(twice)} name both a structure and a region of others")
+        if wrong := {name for name in paired if paired.count(name) > 1 or name in self.unions}:
             raise ValueError(f"pairs are of two structures each, {sorted(wrong)} cannot be paired")
         if unknown_values := {v for r in self.regions.values() for v in r} - set(self.values):
             raise ValueError(f"regions use values {sorted(unknown_values)} that no structure has")
@@ -98,6 +98,20 @@ class Labels(Settings):
                 "colours need one for each"
             )
         return self
+
+    @property
+    def unions(self) -> dict[str, tuple[int, ...]]:
+        """The regions that are not a structure of the same name."""
+        alone = {(name, (value,)) for name, value in self.structures.items()}
+        return {name: own for name, own in self.regions.items() if (name, own) not in alone}
+
+    @property
+    def learns_regions(self) -> bool:
+        """Whether a network can learn the regions: each writes one value, and no value is left."""
+        try:
+            return bool(self.written)
+        except LabelError:
+            return False
 
     @property
     def sides(self) -> tuple[tuple[str, str], ...]:

@@ -15,14 +15,14 @@ from volunet.findings import Severity, worst_first
 from volunet.io.header import Header
 from volunet.io.image_values import judge_image
 from volunet.io.inquiry import Inquiry
-from volunet.io.names import is_picture, suffix
+from volunet.io.names import is_dicom, is_picture, suffix
 from volunet.io.nifti_bytes import Stream
 from volunet.io.nifti_geometry import affine_of
 from volunet.io.nifti_header import Layout, layout, parse
 from volunet.io.nifti_voxels import read_voxels
 from volunet.io.pair import check_pair
 from volunet.io.reading import Reading
-from volunet.io.sniff import HEAD, sniff
+from volunet.io.sniff import DICOM_ADVICE, HEAD, sniff
 from volunet.space.grid import Grid
 from volunet.space.labels import Labels
 from volunet.space.volume import Volume
@@ -232,6 +232,9 @@ def _kind(stream: Stream, path: Path, inquiry: Inquiry) -> str:
             _note_name(kind, wanted, inquiry, hidden=False)
         return kind
     if kind not in ENDINGS:
+        if kind == "DICOM" or (kind == "unknown" and is_dicom(path)):
+            what = "This is DICOM, which is not yet read."
+            raise inquiry.refusal("IO-FORMAT", what, advice=DICOM_ADVICE)
         what = "none of the formats volunet knows" if kind == "unknown" else kind
         raise inquiry.refusal("IO-FORMAT", f"This is {what}, not {wanted or 'a scan'}.")
     packed = "gzip-packed " if stream.packed else ""

@@ -30,11 +30,11 @@ class Threshold(nn.Module):
         return torch.cat((-x, x), dim=1)
 
 
-def segmenter(patch=(24, 24, 24)) -> Segmenter:
+def segmenter(patch=(24, 24, 24), name="ball") -> Segmenter:
     """Finds what is above 200 in a scan from -200 to 600; its structure has the value 205."""
     plan = Plan(
         channels=("CT",),
-        labels=Labels(structures={"ball": 205}),
+        labels=Labels(structures={name: 205}),
         spacing=(1.5, 1.5, 1.5),
         patch=patch,
         intensities=(Intensity(scheme="set", low=-200, high=600, mean=200, sd=400),),
@@ -45,7 +45,7 @@ def segmenter(patch=(24, 24, 24)) -> Segmenter:
     )
     channel = ChannelFacts(image=QUANTILES, foreground=QUANTILES, count=1, mean=200, sd=400)
     facts = CaseFacts(
-        shape=(48, 50, 20), spacing=(1.2, 1.2, 2.2), channels=(channel,), volumes_ml={"ball": 7.2}
+        shape=(48, 50, 20), spacing=(1.2, 1.2, 2.2), channels=(channel,), volumes_ml={name: 7.2}
     )
     engine = TorchEngine(Threshold(), device="cpu")
     return Segmenter(
@@ -96,6 +96,21 @@ def test_a_scan_unlike_the_training_set_is_told():
     scan = vn.Volume(np.zeros((1, 8, 8, 8), "f4"), vn.Grid((8, 8, 8), affine))
     codes = {found.code for found in segmenter()(scan).findings}
     assert {"OOD-SPACING", "OOD-INTENSITY"} <= codes
+
+
+def test_left_is_not_told_in_a_scan_whose_file_does_not_say_where_it_is(tmp_path):
+    path = tmp_path / "scan.nii.gz"
+    image = nib.Nifti1Image(np.full((8, 8, 8), 600, "f4"), None)
+    image.header.set_xyzt_units("mm")
+    nib.save(image, path)
+    scan, kidney = vn.read(path), segmenter(name="kidney_left")
+    for guessed in (scan, scan.reoriented("RAS"), scan.with_voxels(scan.voxels + 1)):
+        with pytest.raises(Refused, match=r"GEO-NOFORM.* tell left from right"):
+            kidney(guessed)
+    waived = next(f for f in kidney(scan, accept=["GEO-NOFORM"]).findings if f.accepted)
+    assert waived.code == "GEO-NOFORM"
+    assert kidney(vn.read(path, accept=["GEO-NOFORM"])).labels.voxels.all()
+    assert segmenter()(scan).labels.voxels.all()
 
 
 def test_the_mask_does_not_depend_on_how_the_axes_run():

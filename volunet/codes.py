@@ -196,6 +196,12 @@ CODES: dict[str, Code] = {
     "SET-LEAK": Code(
         "refuse", "The same image or group is in training and validation.", "Put them on one side."
     ),
+    "SET-SAME-ID": Code(
+        "warn",
+        "Held-out cases are called like cases that the model to start from has learnt from.",
+        "If they are of the same patients, as in another modality, hold out others, or do not "
+        "believe the scores. Ids of unrelated sets may be alike by chance.",
+    ),
     "SET-UNPAIRED": Code(
         "refuse", "An image has no label, or a label no image.", "Add or remove it."
     ),

@@ -293,6 +293,30 @@ def test_a_case_that_the_model_to_start_from_has_learnt_is_not_held_out(dataset,
     assert [(f.case, f.code) for f in done.findings if f.accepted] == [("case_2", "SET-LEAK")]
 
 
+def listed(dataset, name, rows):
+    """A table of cases by id, number, group and side."""
+    lines = ["case_id,image,label,group,split"]
+    for case_id, number, group, side in rows:
+        files = ",".join(f"{kind}/case_{number}.nii.gz" for kind in ("images", "labels"))
+        lines.append(f"{case_id},{files},{group},{side}")
+    (dataset / name).write_text("\n".join(lines))
+    return dataset / name
+
+
+def test_a_patient_who_was_learnt_from_in_another_image_is_not_held_out(dataset, wanted, tmp_path):
+    first = [("pet_0", 0, "ann", "train"), ("x", 1, "bob", "train"), ("y", 2, "", "validation")]
+    vn.train(listed(dataset, "first.csv", first), tmp_path / "first", RECIPE, wanted=wanted)
+    on, said = replace(wanted, start=tmp_path / "first"), list[str]()
+    second = [("mr_0", 3, "ann", "validation"), ("z", 4, "", "train")]
+    with pytest.raises(Refused, match=r"SET-LEAK.*its group 'ann', as case 'pet_0'"):
+        vn.train(listed(dataset, "second.csv", second), tmp_path / "second", RECIPE, wanted=on)
+    third = listed(dataset, "third.csv", [("x", 3, "", "validation"), ("z", 4, "", "train")])
+    done = vn.train(third, tmp_path / "third", RECIPE, wanted=on, watch=Watch(say=said.append))
+    (told,) = (f for f in done.findings if f.code == "SET-SAME-ID")
+    assert "called like 'x'." in told.message
+    assert str(told) in said
+
+
 def test_a_case_that_cannot_be_read_today_is_told_and_not_called_changed(dataset, wanted, tmp_path):
     asked = holding_out_case_1(wanted, tmp_path)
     watch = Watch(should_stop=(tmp_path / "run" / "history.csv").exists)

@@ -70,3 +70,14 @@ def test_a_mistake_that_is_found_before_the_first_step_leaves_the_folder_free(tm
         train(data, tmp_path / "run", Recipe.default(changes=changes))
     assert not (tmp_path / "run" / "plan.json").exists()
     assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_one_side_alone_is_not_learnt_from_both(tmp_path):
+    shutil.copytree(SAMPLE / "mr", data := tmp_path / "data")
+    names = json.loads((data / "labels.json").read_text())
+    names["labels"]["kidney_2"] = names["labels"].pop("kidney_right")
+    del names["pairs"], names["colours"]
+    (data / "labels.json").write_text(json.dumps(names))
+    mirrored = Recipe.default(changes=["training.augmentation.mirror=[0]"])
+    with pytest.raises(ConfigError, match=r"\['kidney_left'\] tell a side .* Take 0 out"):
+        train(data, tmp_path / "run", mirrored)

@@ -130,12 +130,14 @@ def test_a_listener_that_is_gone_does_not_end_the_run(tmp_path: Path, error: typ
     assert predict(scans, out, report=gone).exit_code == 0
 
 
-def test_sides_that_a_scan_does_not_tell_are_not_guessed(tmp_path: Path):
+@pytest.mark.parametrize("names", [("kidney_left", "kidney_right"), ("left_atrium", "aorta")])
+def test_sides_that_a_scan_does_not_tell_are_not_guessed(tmp_path: Path, names):
     image = nib.load(write_scan(tmp_path / "scans" / "a.nii.gz"))
     image.set_sform(AFFINE, code=0)
     image.set_qform(AFFINE, code=0)
     nib.save(image, tmp_path / "scans" / "a.nii.gz")
-    sided = Threshold(plan=Aims(labels=Labels(structures={"kidney_left": 3, "kidney_right": 7})))
+    structures = dict(zip(names, (3, 7), strict=True))
+    sided = Threshold(plan=Aims(labels=Labels(structures=structures)))
     refused = predict(tmp_path / "scans", tmp_path / "sided", sided)
     assert refused.records[0].codes[0] == "GEO-NOFORM"
     assert refused.exit_code == 4

@@ -134,8 +134,21 @@ def test_nnunets_regions_and_ignore_label_are_kept(tmp_path):
     said = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "enhancing": [3], "ignore": 4}
     labels = find_dataset(nnunet(tmp_path, labels=said)).labels
     assert labels.structures == {"1": 1, "2": 2, "enhancing": 3}
-    assert labels.regions == {"whole": (1, 2, 3), "core": (2, 3)}
+    assert labels.regions == {"whole": (1, 2, 3), "core": (2, 3), "enhancing": (3,)}
+    assert labels.unions == {"whole": (1, 2, 3), "core": (2, 3)}
     assert labels.ignore == 4
+
+
+@pytest.mark.parametrize("last", [3, [3]])
+def test_nnunets_regions_can_be_learnt_in_their_order(tmp_path, last):
+    said = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "enhancing": last}
+    order = {"labels": said, "regions_class_order": [1, 2, 3]}
+    assert find_dataset(nnunet(tmp_path, **order)).labels.written == (1, 2, 3)
+    order["regions_class_order"] = [1, 3, 2]
+    with pytest.raises(ConfigError, match=r"is \[1, 3, 2\].* leave \[1, 2, 3\] to themselves"):
+        find_dataset(nnunet(tmp_path, **order))
+    order["labels"] = {"whole": [1, 2], "left": 1, "right": 2}  # which no mask can be made from
+    assert not find_dataset(nnunet(tmp_path, **order)).labels.learns_regions
 
 
 def test_nnunet_may_list_the_files_of_each_case(tmp_path):

@@ -65,6 +65,8 @@ def test_a_folder_of_dicom_files_is_one_refused_entry(tmp_path):
     assert (found.code, found.numbers) == ("IO-FORMAT", {"files": 3})
     assert "not yet read" in found.message
     assert "dcm2niix" in found.advice
+    assert "exit code 0" in found.advice
+    assert "number of slices and their spacing must be the scanner's" in found.advice
 
 
 def test_a_folder_in_nnunets_naming_is_taken_as_channels(tmp_path):

@@ -203,9 +203,10 @@ def test_where_no_second_look_fits_nothing_is_tried_out_on_the_first():
     assert made.labels.any()
 
 
-def test_no_mirror_swaps_left_and_right():
+@pytest.mark.parametrize("names", [("kidney_l", "kidney_r"), ("left_atrium", "aorta")])
+def test_no_mirror_swaps_left_and_right(names):
     plan = plan_of(CT, patch=PATCH)
-    sided = plan.labels.model_copy(update={"structures": {"kidney_l": 1, "kidney_r": 5}})
+    sided = plan.labels.model_copy(update={"structures": dict(zip(names, (1, 5), strict=True))})
     whole = segmenter(plan.model_copy(update={"labels": sided}), CT_SET, EVERYWHERE, Ramp(PATCH))
     with pytest.raises(ConfigError, match="Mirror along axes 1 and 2"):
         whole.with_effort(Effort(mirror=(0, 1)))

@@ -20,6 +20,7 @@ from tests.io.scans import volume_of
 from volunet.findings import Refused
 from volunet.io.names import suffix
 from volunet.io.read import SUFFIXES, inspect, read, read_channels, stem
+from volunet.io.sniff import DICOM_ADVICE
 from volunet.io.write import write
 
 NAMED = {fault.name: fault for fault in VALUES}
@@ -45,6 +46,25 @@ def test_what_is_no_number_becomes_the_lowest_that_is(tmp_path: Path, name: str)
     assert reading.findings[0].numbers["count"] == bad.sum()
     assert (reading.volume.voxels[0][bad] == stored[~bad].min()).all()
     np.testing.assert_array_equal(reading.volume.voxels[0][~bad], stored[~bad])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.dcm", bytes(128) + b"DICM"),
+        ("scan.nii", bytes(128) + b"DICM"),
+        ("x.IMA", b"no preamble"),
+    ],
+)
+def test_a_single_file_of_dicom_gets_the_advice_of_a_folder(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(Refused) as caught:
+        inspect(tmp_path / name)
+    (found,) = caught.value.findings
+    assert (found.code, found.advice) == ("IO-FORMAT", DICOM_ADVICE)
+    assert found.message == "This is DICOM, which is not yet read."
 
 
 def test_an_accepted_plane_is_one_slice(tmp_path: Path) -> None:

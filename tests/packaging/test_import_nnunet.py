@@ -106,7 +106,7 @@ def test_regions_that_overlap_write_their_values_in_order(tmp_path):
     plan = plan_of("regions")
     assert plan.order == (1, 3, 2)
     assert plan.labels.structures == {"1": 1, "2": 2, "necrosis": 3}
-    assert plan.labels.regions == {"organ": (1, 2, 3), "lesion": (2, 3)}
+    assert plan.labels.regions == {"organ": (1, 2, 3), "lesion": (2, 3), "necrosis": (3,)}
     assert plan.way_back(scan_of("regions").grid).regions == (1, 3, 2)
 
 

@@ -13,7 +13,7 @@ from volunet.api.starting import Starting
 from volunet.errors import ConfigError
 from volunet.packaging.import_nnunet import import_nnunet
 from volunet.packaging.model_file import load_weights, read_model_file
-from volunet.planning.from_nnunet import network_axes, turn_weights
+from volunet.planning.from_nnunet import head_names, network_axes, plan_fields, turn_weights
 from volunet.planning.make import make_plan
 from volunet.recipe import Recipe
 from volunet.space.labels import Labels
@@ -75,3 +75,14 @@ def test_what_volunets_training_does_not_do_is_refused(imported, tmp_path):
     import_nnunet(write_folder(tmp_path / "trained", "slices"), tmp_path / "model")
     with pytest.raises(ConfigError, match=r"network for slices \(2d\)"):
         Starting(tmp_path / "model")
+
+
+def test_heads_of_regions_are_known_also_where_one_is_a_single_structure(imported, tmp_path):
+    import_nnunet(write_folder(tmp_path / "trained", "regions"), tmp_path / "model")
+    scaled = read_model_file(imported).plan.intensities[:1] * 2
+    plan = read_model_file(tmp_path / "model").plan.model_copy(update={"intensities": scaled})
+    assert plan_fields(plan)["regions"]
+    assert head_names(plan) == ("organ", "lesion", "necrosis")
+    unions = plan.labels.model_copy(update={"regions": plan.labels.unions})
+    with pytest.raises(ConfigError, match=r"earlier version .* Import it again"):
+        plan_fields(plan.model_copy(update={"labels": unions}))

@@ -7,11 +7,12 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from tests.planning.drawing import LABELS, plan_for
+from tests.planning.drawing import LABELS, case_facts, plan_for
 from volunet.findings import Severity
 from volunet.planning.fingerprint import Fingerprint, take_facts
 from volunet.planning.gate import judge
 from volunet.planning.intensity import Intensity
+from volunet.planning.nnunet_intensity import NnunetIntensity
 from volunet.space.grid import Grid
 from volunet.space.volume import Volume
 
@@ -103,3 +104,54 @@ def test_a_large_scan_is_judged_by_a_lattice_of_it_without_a_copy(centre):
     assert [f.message for f in turned] == [f.message for f in seen]
     assert ("OOD-INTENSITY" in {f.code for f in seen}) == (centre > 0)
     assert peak < large.voxels.nbytes / 2
+
+
+def ct(low=-1000, *, tissue=40.0, air=True) -> Volume:
+    """A body of soft tissue, with some bone, in air or cut out of it."""
+    rng = np.random.default_rng(1)
+    voxels = rng.normal(tissue, 20, (1, 20, 20, 10))
+    voxels[:, :2] += 700
+    if air:
+        voxels[:, 12:] = low + rng.normal(0, 20, (1, 8, 20, 10))
+    return Volume(voxels.astype(np.float32), Grid((20, 20, 10), np.diag([1.0, 1.0, 3.0, 1.0])))
+
+
+def changed(change) -> Volume:
+    volume = ct()
+    return volume.with_voxels(change(volume.voxels).astype(np.float32))
+
+
+LIVER = {"low": -17.0, "high": 201.0, "mean": 99.0, "sd": 40.0}
+LUNG = {"low": -1000.0, "high": 300.0, "mean": -600.0, "sd": 320.0}
+BRAIN = {"low": 0.0, "high": 80.0, "mean": 35.0, "sd": 12.0}
+
+
+@pytest.mark.parametrize("known", [{}, {"a": case_facts((20, 20, 10), (1.0, 1.0, 3.0))}])
+@pytest.mark.parametrize(
+    ("window", "volume", "odd"),
+    [
+        (LIVER, ct(), False),
+        (LUNG, ct(), False),
+        (BRAIN, ct(), False),
+        (LIVER, ct(air=False), False),
+        (BRAIN, scan(centre=35.0, spread=8.0), False),  # nothing but brain
+        (LIVER, scan(centre=40.0, spread=20.0), False),  # nothing but soft tissue
+        (LIVER, ct(low=-3024), False),  # as some scanners fill the corners
+        (LIVER, changed(lambda v: (v + 1000) / 2000), True),
+        (LUNG, changed(lambda v: (v - v.mean()) / v.std()), True),
+        (LUNG, changed(lambda v: v / 20), True),
+        (BRAIN, changed(lambda v: (v + 1000) / 2000), True),
+        (LIVER, changed(lambda v: v + 32768), True),
+        (LIVER, scan(centre=-1000.0, spread=20.0), True),  # nothing but air
+    ],
+)
+def test_a_scan_that_is_not_in_the_units_of_an_imported_model_is_told(window, volume, odd, known):
+    fingerprint = Fingerprint(cases=known)
+    own = plan_for(channels=("CT",), intensities=(Intensity(scheme="set", **window),))
+    found = {f.code for f in judge(volume, own, fingerprint)}
+    assert ("OOD-INTENSITY" in found) == odd
+    assert ("MDL-UNJUDGED" in found) == (not known)
+    imported = own.model_copy(update={"intensities": (NnunetIntensity(scheme="ct", **window),)})
+    assert {f.code for f in judge(volume, imported, fingerprint)} == found
+    other = own.model_copy(update={"intensities": (NnunetIntensity(scheme="zscore"),)})
+    assert "OOD-INTENSITY" not in {f.code for f in judge(volume, other, fingerprint)}

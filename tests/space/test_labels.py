@@ -137,8 +137,8 @@ def test_what_is_written_is_read_back(tmp_path):
         ({"pairs": [["left"]]}, "'pairs.0.1' is missing"),
         ({"regions": {"kidneys": [2, 9]}}, "regions use values [9] that no structure has"),
         (
-            {"regions": {"kidneys": [2, 3], "left": [2]}},
-            "['left'] name both a structure and a region",
+            {"regions": {"kidneys": [2, 3], "left": [3]}},
+            "['left'] name both a structure and a region of others",
         ),
         ({"ignore": 0}, "the ignore value must be above 0"),
         ({"ignore": 7}, "belong to no structure"),
@@ -166,12 +166,44 @@ def test_a_mistake_is_named(change, says):
         (("EyeLt", "EyeRt"), (("EyeLt", "EyeRt"),)),
         (("leftkidney", "rightkidney"), (("leftkidney", "rightkidney"),)),
         (("LV", "RV", "model", "moder"), ()),
+        (("ctx-lh-insula", "ctx-rh-insula"), (("ctx-lh-insula", "ctx-rh-insula"),)),
+        (("LParotid", "RParotid", "LV", "RV"), (("LParotid", "RParotid"),)),
+        (("PAROTIDL", "PAROTIDR", "CORD"), (("PAROTIDL", "PAROTIDR"),)),
+        (("PAROTIDL", "ORAL", "LIVER", "RIVER"), ()),
+        (("Left kidney", "right Kidney"), (("Left kidney", "right Kidney"),)),
+        (("kidney_l", "kidney_left", "kidney_right"), (("kidney_l", "kidney_right"),)),
+        (("kidney_left", "Kidney Left", "kidney_l"), ()),
+        (("liver", "river", "L1", "R1", "lung", "rung"), ()),
+        (
+            ("left_lobe_of_right_lung", "right_lobe_of_left_lung", "right_lobe_of_right_lung"),
+            (("left_lobe_of_right_lung", "right_lobe_of_left_lung"),),
+        ),
     ],
 )
 def test_sides_are_known_by_names_that_differ_by_them_alone(names, sides):
     labels = Labels(structures={name: place + 1 for place, name in enumerate(names)})
     assert labels.sides == sides
-    assert labels.tells_sides == bool(sides)
+    assert labels.tells_sides or not sides
     paired = labels.model_copy(update={"pairs": sides})
     assert paired.sides == ()
-    assert paired.tells_sides == bool(sides)
+    assert paired.tells_sides == labels.tells_sides
+
+
+@pytest.mark.parametrize(
+    ("names", "single"),
+    [
+        (("left_atrium", "aorta"), ("left_atrium",)),
+        (
+            ("KidneyLeft", "LeftParotid", "ctx-rh-insula"),
+            ("KidneyLeft", "LeftParotid", "ctx-rh-insula"),
+        ),
+        (("kidney_left", "kidney_right", "Right Lung"), ("Right Lung",)),
+        (("kidney_l", "LParotid", "PAROTIDL", "KidneyLt", "L1", "LV"), ()),
+        (("brightness", "leftover", "upright", "leftkidney"), ()),
+        (("left_and_right_lung", "lungs (left, right)"), ()),
+    ],
+)
+def test_a_side_without_a_partner_is_known_by_a_word(names, single):
+    labels = Labels(structures={name: place + 1 for place, name in enumerate(names)})
+    assert labels.single_sides == single
+    assert labels.tells_sides == bool(single or labels.sides)

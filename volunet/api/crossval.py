@@ -133,9 +133,7 @@ def _cross_validate(
     if run.finished:
         watch.say(f"{run.path} has ended already; its model is in {run.path / 'model'}.")
         return CrossValidated(run.path, findings=run.findings)
-    if wanted.start is not None:
-        learnt = Starting(wanted.start).find_learnt(_held_out(splits, asked["images"]))
-        refuse_if_needed(learnt, wanted.accept)
+    _refuse_learnt(opened, splits, asked["images"], wanted)
     plan, fingerprint, found = plan_run(run, opened, together, made_from, recipe, wanted, watch)
     made_from["plan"] = plan.model_dump(mode="json")
     run.check_unchanged(made_from)
@@ -155,10 +153,14 @@ def _cross_validate(
     return CrossValidated(run.path, tuple(runs), validated, seen, calibration)
 
 
-def _held_out(splits: Sequence[Split], sums: Mapping[str, str]) -> dict[str, str]:
-    """The sums of the images of all cases that a fold holds out."""
-    names = [name for split in splits for name in split.validation]
-    return {name: sums[name] for name in names if name in sums}
+def _refuse_learnt(
+    dataset: Dataset, splits: Sequence[Split], images: Mapping[str, str], wanted: Wanted
+) -> None:
+    """Raise Refused where the model to start from has learnt from what a fold holds out."""
+    if wanted.start is not None:
+        held_out = [dataset.case(name) for split in splits for name in split.validation]
+        found = Starting(wanted.start).learnt.find_in(held_out, images)
+        refuse_if_needed(found, wanted.accept)
 
 
 def _train_folds(

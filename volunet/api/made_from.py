@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from volunet.api.asked import Wanted
+from volunet.api.learnt import groups_of
 from volunet.api.starting import Starting
 from volunet.data.cases import Case, Dataset
 from volunet.data.content import sum_of_files, sums_of_images
@@ -20,11 +21,11 @@ from volunet.recipe import Recipe
 def asked_of(
     dataset: Dataset, split: Split, recipe: Recipe, wanted: Wanted
 ) -> tuple[dict[str, Any], list[Finding]]:
-    """What a run is made from, and what was found: leaks that are waived, cases not to be read.
+    """What a run is made from, and what was found: possible leaks, and cases not to be read.
 
     Raises:
         Refused: the same image is on both sides of the split, or the model to start from has learnt
-            from a held-out case (SET-LEAK).
+            from a held-out case, or from its group (SET-LEAK).
     """
     used = [dataset.case(case_id) for case_id in (*split.train, *split.validation)]
     images = sums_of_images(used)
@@ -32,11 +33,12 @@ def asked_of(
     sums, unreadable = _sums(used)
     starting = None if wanted.start is None else Starting(wanted.start)
     if starting is not None:
-        held_out = {name: images[name] for name in split.validation if name in images}
-        leaks += refuse_if_needed(starting.find_learnt(held_out), wanted.accept)
+        held_out = [case for case in used if case.case_id in split.validation]
+        leaks += refuse_if_needed(starting.learnt.find_in(held_out, images), wanted.accept)
     asked = {
         "cases": sums,
         "images": dict(images),
+        "groups": groups_of(used),
         "labelled": {c.case_id: list(c.labelled) for c in used if c.labelled is not None},
         "split": json.loads(split.model_dump_json()),
         "recipe": recipe.model_dump(mode="json"),

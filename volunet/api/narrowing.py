@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from volunet.errors import ConfigError
+from volunet.inference.place import Place
 from volunet.inference.segmenter import Segmenter
 from volunet.io.masks import read_mask
-from volunet.space.volume import Volume
 from volunet.training.budget import read_budget
 
 
@@ -30,12 +30,12 @@ def narrow(
 
     Raises:
         ConfigError: the model finds no structure of a name, the mask is empty, or the time is none.
-        Refused: the mask cannot be read.
+        Refused: the mask cannot be read, or its file does not say where it lies (GEO-NOFORM).
     """
     if everywhere:
         segment = segment.everywhere()
     if roi:
-        segment = segment.only(_mask_in(roi, segment, (*accept, "LBL-255")) or roi)
+        segment = segment.only(_place_of(roi, segment, accept) or roi)
     if deadline is not None:
         segment = segment.by(_seconds(deadline))
     return segment
@@ -51,9 +51,10 @@ def _seconds(deadline: str) -> float:
     return seconds
 
 
-def _mask_in(roi: Sequence[str], segment: Segmenter, accept: Collection[str]) -> Volume | None:
-    """The mask in the one file that is named; a structure of the same name comes first."""
+def _place_of(roi: Sequence[str], segment: Segmenter, accept: Collection[str]) -> Place | None:
+    """Around the mask in the one file that is named; a structure of the same name comes first."""
     labels, path = segment.plan.labels, Path(roi[0])
     if len(roi) > 1 or roi[0] in (*labels.names, *labels.regions) or not path.is_file():
         return None
-    return read_mask(path, accept=accept).volume
+    mask = read_mask(path, accept=(*accept, "LBL-255"))
+    return Place.of_mask(mask.volume, tuple(f for f in mask.findings if f.code != "LBL-255"))

@@ -67,9 +67,7 @@ def plan_run(
             return kept, fingerprint, run.surveyed
         watch.say(f"The plan is the one in {run.path / 'plan.json'}.{_unheard(recipe, kept)}")
     if wanted.start is not None:
-        starting = Starting(wanted.start)
-        recipe = starting.recipe_for(recipe, dataset.channels, targets=dataset.targets)
-        watch.say(f"Starting from {starting}.")
+        recipe = _following(Starting(wanted.start), recipe, dataset, watch)
     planned = plan_for(
         dataset,
         [dataset.case(case_id) for case_id in split.train],
@@ -85,6 +83,15 @@ def plan_run(
     run.write_plan(plan, fingerprint, asked, by_rules=kept is None)
     run.write_record({"surveyed": as_data(planned.survey.findings)})
     return plan, fingerprint, planned.survey.findings
+
+
+def _following(starting: Starting, recipe: Recipe, dataset: Dataset, watch: Watch) -> Recipe:
+    """The recipe with the plan of the model to start from, where it says nothing itself."""
+    followed = starting.recipe_for(
+        recipe, dataset.channels, labels=dataset.labels, targets=dataset.targets
+    )
+    watch.say(f"Starting from {starting}.")
+    return followed
 
 
 def _unheard(recipe: Recipe, kept: Plan) -> str:
@@ -221,7 +228,15 @@ def refuse_to_mix_sides(labels: Labels, recipe: Recipe) -> None:
     Raises:
         ConfigError: patches would be mirrored, and labels that tell sides apart are no pairs.
     """
-    if 0 in recipe.training.augmentation.mirror and labels.sides:
+    if 0 not in recipe.training.augmentation.mirror:
+        return
+    if labels.single_sides:
+        raise ConfigError(
+            "training.augmentation.mirror holds 0, which turns left into right, and "
+            f"{list(labels.single_sides)} tell a side by their names and have no partner to swap "
+            "with. Take 0 out; or name them without a side, where their mirror images are the same."
+        )
+    if labels.sides:
         pairs = json.dumps(labels.sides)
         raise ConfigError(
             "training.augmentation.mirror holds 0, which turns left into right, and labels tell "

@@ -21,7 +21,7 @@ from volunet.recipe import Recipe
 
 PACKAGES = ("volunet", "torch", "monai", "numpy", "nibabel", "pytorch-ignite")
 
-LATER = ("accept", "labels", "images")
+LATER = ("accept", "labels", "images", "groups")
 """What records of earlier versions do not hold."""
 
 

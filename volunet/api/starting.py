@@ -8,10 +8,9 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
+from volunet.api.learnt import Learnt
 from volunet.api.planning import moved_channels
-from volunet.config import read_values
 from volunet.errors import ConfigError
-from volunet.findings import Finding, finding
 from volunet.models.families import family_of, read_options
 from volunet.models.layer_settings import LayerSettings
 from volunet.models.spec import SHAPING
@@ -20,21 +19,16 @@ from volunet.planning.from_nnunet import head_names, plan_fields, turn_weights
 from volunet.planning.make import check_wanted
 from volunet.planning.nnunet_plan import NnunetPlan
 from volunet.recipe import Recipe
+from volunet.space.labels import Labels
 from volunet.training.begin import Start
 
 NETWORK = (
     *("dimensions", "neighbours", "family", "options", "layers", "features", "strides", "kernels"),
-    *("residual", "attention", "regions"),
+    *("residual", "attention"),
 )
 """Fields of a plan that its network is made of: weights fit no others."""
 SEEN = ("spacing", "size", "respace", "patch", "interpolation", "overlap", "supervised_scales")
 """Fields that the network is used to, and that a recipe may still change."""
-
-
-HELD_OUT_ALIKE = (
-    "Hold out the cases that the model did not see, by the same splits and fold, or start from "
-    "another model; or accept SET-LEAK, and do not believe the scores."
-)
 UNBOUNDED = 1e9
 """Beyond what scans hold."""
 
@@ -61,23 +55,10 @@ class Starting:
         else:
             self._told, self._heads = plan.model_dump(mode="json"), plan.heads
 
-    def find_learnt(self, cases: Mapping[str, str]) -> list[Finding]:
-        """A refusal SET-LEAK for each case that the model, where it lies in its run, learnt from.
-
-        Args:
-            cases: the sum of each one's images, which are to be held out.
-        """
-        record = self.folder.parent / "run.json"
-        made_from = (read_values(record) if record.is_file() else {}).get("made_from") or {}
-        split = (made_from.get("folds") or [made_from.get("split")])[0] or {"train": ()}
-        sums = made_from.get("images", {})
-        learnt = {sums[name]: name for name in split["train"] if name in sums}
-        what = f"{self.model.name}, which training starts from, has learnt from it, as case {{!r}}."
-        return [
-            finding("SET-LEAK", what.format(learnt[total]), advice=HELD_OUT_ALIKE).at(case=case_id)
-            for case_id, total in cases.items()
-            if total in learnt
-        ]
+    @property
+    def learnt(self) -> Learnt:
+        """What the model has learnt from, where it lies in its run."""
+        return Learnt.in_run(self.folder.parent, self.model.name)
 
     @property
     def identity(self) -> str:
@@ -90,7 +71,12 @@ class Starting:
         return f"{self.model.name} ({self.model.training}){part}"
 
     def recipe_for(
-        self, recipe: Recipe, channels: tuple[str, ...], *, targets: tuple[str, ...] = ()
+        self,
+        recipe: Recipe,
+        channels: tuple[str, ...],
+        *,
+        labels: Labels | None = None,
+        targets: tuple[str, ...] = (),
     ) -> Recipe:
         """The recipe with the model's plan where it says nothing itself.
 
@@ -98,6 +84,7 @@ class Starting:
 
         Args:
             channels: of the dataset.
+            labels: of the dataset: regions are learnt as the model learnt some, where they can be.
             targets: of the dataset: the network has one head for each of these, at the finest
                 scale only, and nothing is clipped. How scans are seen is the model's where it
                 estimates too.
@@ -122,6 +109,8 @@ class Starting:
             kept.pop("spacing", None)
         if channels == self._channels:
             kept["intensities"] = self._told["intensities"]
+        if labels is not None and labels.learns_regions:
+            kept["regions"] = self._told["regions"]
         if targets:
             self._estimate(kept, targets)
         return recipe.model_copy(update={"plan": {**kept, **recipe.plan}})
@@ -130,7 +119,7 @@ class Starting:
         """Fits what is kept to a network that estimates targets."""
         own = self._told.get("targets") or {"names": ()}
         others = () if own["names"] else ("spacing", "respace")
-        for name in ("regions", "supervised_scales", *others):
+        for name in ("supervised_scales", *others):
             kept.pop(name, None)
         if tuple(own["names"]) == targets:
             kept["corrects"] = self._told["corrects"]

@@ -109,6 +109,8 @@ def _train(
     unused = find_unused(opened.cases, [split]) if wanted.splits and not wanted.split else []
     asked, unreadable = asked_of(opened, split, recipe, wanted)
     run.check_readable(unreadable)
+    for doubt in (found for found in unreadable if found.code == "SET-SAME-ID"):
+        watch.say(str(doubt))  # before hours are spent
     run.check_unchanged(asked)
     if run.finished:
         watch.say(f"{run.path} has ended already; its model is in {run.path / 'model'}.")

@@ -49,7 +49,9 @@ def read_msd(root: Path, values: Mapping[str, Any], labels: Labels | None) -> Da
         if not missing and not wrong:
             cases.append(Case(case_id=case_id, images=in_order(files), label=label))
     declared = read_declared(root)
-    labels = labels or declared.labels or labels_of_msd(values.get("labels", {}))
+    if labels is None and declared.labels is None:
+        labels = labels_of_msd(values.get("labels", {}), values.get("regions_class_order"))
+    labels = labels or declared.labels
     told, strange = with_drawn(cases, declared.labelled, labels)
     return Dataset(
         root=root,

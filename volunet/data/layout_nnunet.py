@@ -42,7 +42,9 @@ def read_nnunet(root: Path, values: Mapping[str, Any], labels: Labels | None) ->
     else:
         cases, findings = _listed(root, listed)
     declared = read_declared(root)
-    labels = labels or declared.labels or labels_of_nnunet(values.get("labels", {}))
+    if labels is None and declared.labels is None:
+        labels = labels_of_nnunet(values.get("labels", {}), values.get("regions_class_order"))
+    labels = labels or declared.labels
     told, strange = with_drawn(cases, declared.labelled, labels)
     return Dataset(
         root=root,

@@ -17,9 +17,9 @@ from volunet.data.table import read_table
 from volunet.errors import DatasetError
 from volunet.findings import Finding, Refused, finding
 from volunet.io.listing import list_files
-from volunet.io.names import composed, id_below, is_picture, named_as_scans, stem
+from volunet.io.names import composed, id_below, is_dicom, is_picture, named_as_scans, stem
 from volunet.io.scan import read_header
-from volunet.io.sniff import HEAD, sniff
+from volunet.io.sniff import DICOM_ADVICE, HEAD, sniff
 
 log = logging.getLogger(__name__)
 
@@ -152,16 +152,15 @@ def _sort_out(
             others.append(_refused(id_below(root, path), path, finding("IO-FORMAT", what)))
     if slices:
         parts = folder.relative_to(root).parts or (folder.resolve().name,)
-        advice = "Convert the series to NIfTI first, with dcm2niix for instance."
         what = f"The folder holds {len(slices)} DICOM files, which are not yet read."
-        found = finding("IO-FORMAT", what, advice=advice, files=len(slices))
+        found = finding("IO-FORMAT", what, advice=DICOM_ADVICE, files=len(slices))
         others.append(_refused(composed("__".join(parts)), folder, found))
     return readable, others
 
 
 def _kind(path: Path) -> str:
     """What a file without a known suffix is, by its first bytes."""
-    if path.suffix.lower() in (".dcm", ".ima") or path.name == "DICOMDIR":
+    if is_dicom(path):
         return "DICOM"
     try:
         with path.open("rb") as file:

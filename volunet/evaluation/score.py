@@ -131,10 +131,10 @@ def unscored(case_id: str, name: str, tolerance_mm: float, status: Status) -> Sc
 
 
 def structures(labels: Labels) -> Iterator[tuple[str, list[int]]]:
-    """What is scored: the name and class indices of each label, then of each region."""
+    """What is scored: the name and class indices of each label, then of each other region."""
     for index, name in enumerate(labels.names, start=1):
         yield name, [index]
-    for name, values in labels.regions.items():
+    for name, values in labels.unions.items():
         yield name, [labels.values.index(value) + 1 for value in values]
 
 

@@ -49,7 +49,7 @@ def summarise(scores: Sequence[Score], labels: Labels, *, seed: int = 0) -> dict
         What `summary.json` holds beside the list of cases; numbers that are not known are None.
     """
     rows = {
-        name: [s for s in scores if s.label == name] for name in (*labels.names, *labels.regions)
+        name: [s for s in scores if s.label == name] for name in (*labels.names, *labels.unions)
     }
     return {
         "rules": RULES,
@@ -58,7 +58,7 @@ def summarise(scores: Sequence[Score], labels: Labels, *, seed: int = 0) -> dict
         "seed": seed,
         "mean_over_labels": _over_labels([rows[name] for name in labels.names], seed),
         "labels": {name: _of_structure(rows[name], seed) for name in labels.names},
-        "regions": {name: _of_structure(rows[name], seed) for name in labels.regions},
+        "regions": {name: _of_structure(rows[name], seed) for name in labels.unions},
     }
 
 

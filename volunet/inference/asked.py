@@ -14,7 +14,7 @@ from volunet.findings import Finding, finding
 from volunet.inference.deadline import InTime, Watch, at_first_sight, label_in_time
 from volunet.inference.effort import Effort
 from volunet.inference.labelling import Labelling
-from volunet.inference.place import at_least, with_margin
+from volunet.inference.place import Place, at_least, with_margin
 from volunet.inference.roi import Roi, Structures
 
 SURE = 0.999
@@ -51,13 +51,13 @@ def label_as_asked(
 
     Args:
         watch: with the time that is left; `inf` is no limit.
-        roi: structures that are asked for; a place is the view's already.
+        roi: structures that are asked for; a place is the view's already, and adds its findings.
         ending_s: how long it takes to finish with labels like these.
 
     Raises:
         OutOfTime: the scan cannot be looked at once in time.
     """
-    findings: tuple[Finding, ...] = ()
+    findings = roi.findings if isinstance(roi, Place) else ()
     if isinstance(roi, Structures):
         quick = at_first_sight(labelling, effort, watch)
         box, roi, findings = roi.find(quick, effort, labelling.plan.labels)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volunet.errors import ConfigError
-from volunet.findings import Refused, finding
+from volunet.findings import Finding, Refused, Severity, finding
 from volunet.space.box import Box
 from volunet.space.grid import Grid
 from volunet.space.volume import Volume
@@ -21,23 +21,31 @@ class Place:
 
     Args:
         corners_mm: (8, 3) RAS+, of voxels at the box's corners.
+        findings: about the file that it was marked in.
     """
 
     corners_mm: NDArray[np.float64]
+    findings: tuple[Finding, ...] = ()
 
     @classmethod
-    def of_mask(cls, mask: Volume) -> Place:
+    def of_mask(cls, mask: Volume, findings: tuple[Finding, ...] = ()) -> Place:
         """The box around all that is not 0 in a mask (1, I, J, K) on any grid.
 
         Raises:
             ConfigError: all of it is 0.
+            Refused: its file does not say where it lies, and that is not accepted (GEO-NOFORM).
         """
+        if mask.sides_guessed:
+            message = "The region of interest lies at a place that its file does not tell."
+            advice = "Set the sform, or accept GEO-NOFORM to take the axes for LAS, centred."
+            refused = finding("GEO-NOFORM", message, severity=Severity.REFUSE, advice=advice)
+            raise Refused([refused])
         box = Box.around(mask.voxels[0] != 0)
         if box is None:
             raise ConfigError("The mask of the region of interest is empty; mark what is wanted.")
         ends = np.array([box.start, box.stop]) - [[0.5], [0.5]]
         corners = np.stack(np.meshgrid(*ends.T, indexing="ij"), axis=-1).reshape(-1, 3)
-        return cls(mask.grid.to_world(corners))
+        return cls(mask.grid.to_world(corners), findings)
 
     @property
     def key(self) -> str:

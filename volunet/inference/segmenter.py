@@ -107,22 +107,22 @@ class Segmenter:
         """The same model, in so much memory."""
         return replace(self, max_memory=max_memory, beside=beside)
 
-    def only(self, roi: Sequence[str] | Volume) -> Segmenter:
+    def only(self, roi: Sequence[str] | Volume | Place) -> Segmenter:
         """The same model for a part of each scan.
 
         Args:
-            roi: names of structures, which alone are kept; or a mask (1, I, J, K) on any grid,
-                around which labels are made and kept.
+            roi: names of structures, which alone are kept; or a mask (1, I, J, K) on any grid, or
+                a place, around which labels are made and kept.
 
         Raises:
-            ConfigError: the model finds no structure of a name, or the mask is empty; or it
-                estimates values.
+            ConfigError: the model has no such structure or estimates values, or the mask is empty.
+            Refused: the mask's file does not say where it lies (GEO-NOFORM).
         """
         self._refuse_values("A region of interest is")
         if isinstance(roi, Volume):
-            asked: Roi = Place.of_mask(roi)
-        else:
-            asked = Structures.named(roi, self.plan.labels, self.fingerprint)
+            roi = Place.of_mask(roi)
+        of_model = (self.plan.labels, self.fingerprint)
+        asked: Roi = roi if isinstance(roi, Place) else Structures.named(roi, *of_model)
         return replace(self, roi=asked).known_as(asked.key)
 
     def by(self, limit_s: float) -> Segmenter:

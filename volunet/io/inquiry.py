@@ -46,6 +46,11 @@ class Inquiry:
         """Whether a finding of this code was kept."""
         return any(found.code == code for found in self._found)
 
+    @property
+    def guesses_sides(self) -> bool:
+        """Whether the file does not say which side is left, and that is not accepted."""
+        return self.has("GEO-NOFORM") and "GEO-NOFORM" not in self.accept
+
     def refusal(
         self, code: str, message: str, *, advice: str | None = None, **numbers: Number
     ) -> Refused:

@@ -19,6 +19,7 @@ from volunet.io.inquiry import QUIET, Inquiry
 from volunet.io.reading import Reading
 from volunet.io.scan import open_mask
 from volunet.space.labels import Labels
+from volunet.space.volume import Volume
 
 NEAR_WHOLE = 1e-3
 LARGEST = 2.0**31
@@ -62,7 +63,8 @@ def read_mask(
     _judge_values(counts, labels, inquiry)
     findings = inquiry.settle()
     kind = np.min_scalar_type(max(counts)) if labels is None else labels.dtype
-    return Reading(volume.with_voxels(whole.astype(kind, copy=False)), findings)
+    voxels = whole.astype(kind, copy=False)
+    return Reading(Volume(voxels, volume.grid, sides_guessed=inquiry.guesses_sides), findings)
 
 
 def label_counts(voxels: NDArray[Any]) -> dict[int, int]:
@@ -153,4 +155,9 @@ def refuse_guessed_sides(found: Iterable[Finding], accept: Collection[str]) -> N
         Refused: they are guessed in it (GEO-NOFORM), and that is not waived.
     """
     if "GEO-NOFORM" not in accept and any(f.code == "GEO-NOFORM" for f in found):
-        raise Refused([finding("GEO-NOFORM", SIDES, severity=Severity.REFUSE, advice=SIDES_ADVICE)])
+        raise Refused([guessed_sides()])
+
+
+def guessed_sides() -> Finding:
+    """A refusal of a scan in which left and right are a guess, and that needs them."""
+    return finding("GEO-NOFORM", SIDES, severity=Severity.REFUSE, advice=SIDES_ADVICE)

@@ -82,6 +82,7 @@ class VerifiedNiftiReader(ImageReader):
             MetaKeys.ORIGINAL_CHANNEL_DIM: NO_CHANNEL if single else 0,
             "findings": "\n".join(found.to_json() for found in reading.findings),
             "stored_type": volume.voxels.dtype.name,
+            "sides_guessed": volume.sides_guessed,
         }
         return (volume.voxels[0] if single else volume.voxels), {str(k): v for k, v in meta.items()}
 

@@ -25,6 +25,11 @@ def suffix(path: str | os.PathLike[str]) -> str:
     return next((known for known in SUFFIXES if name.endswith(known)), "")
 
 
+def is_dicom(path: Path) -> bool:
+    """Whether a file is called as DICOM is, which not always begins as it should."""
+    return path.suffix.lower() in (".dcm", ".ima") or path.name == "DICOMDIR"
+
+
 def is_picture(path: str | os.PathLike[str]) -> bool:
     """Whether a file's name ends as that of a plain picture."""
     return suffix(path) in PICTURES

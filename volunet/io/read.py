@@ -28,7 +28,8 @@ __all__ = [
 def read(path: str | os.PathLike[str], *, accept: Collection[str] = ()) -> Volume:
     """A scan in its own grid and type, by way of MONAI's `LoadImage` with our reader.
 
-    What is found is logged as warnings; `inspect` returns it instead.
+    What is found is logged as warnings; `inspect` returns it instead. A model that tells left from
+    right refuses a scan whose file does not (GEO-NOFORM), unless that is accepted here or there.
 
     Args:
         path: NIfTI (.nii.gz, .nii), NRRD, MetaImage, or a picture (PNG, TIFF, JPEG, BMP), which is
@@ -49,4 +50,5 @@ def read(path: str | os.PathLike[str], *, accept: Collection[str] = ()) -> Volum
     image = load(os.fspath(path))
     voxels = image.numpy().astype(image.meta["stored_type"], copy=False)
     grid = Grid(voxels.shape[-3:], image.affine.numpy())
-    return Volume(voxels[None] if voxels.ndim == 3 else voxels, grid)
+    voxels = voxels[None] if voxels.ndim == 3 else voxels
+    return Volume(voxels, grid, sides_guessed=image.meta["sides_guessed"])

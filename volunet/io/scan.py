@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -14,14 +15,14 @@ from volunet.findings import Severity, worst_first
 from volunet.io.header import Header
 from volunet.io.image_values import judge_image
 from volunet.io.inquiry import Inquiry
-from volunet.io.names import is_picture, suffix
+from volunet.io.names import is_dicom, is_picture, suffix
 from volunet.io.nifti_bytes import Stream
 from volunet.io.nifti_geometry import affine_of
 from volunet.io.nifti_header import Layout, layout, parse
 from volunet.io.nifti_voxels import read_voxels
 from volunet.io.pair import check_pair
 from volunet.io.reading import Reading
-from volunet.io.sniff import HEAD, sniff
+from volunet.io.sniff import DICOM_ADVICE, HEAD, sniff
 from volunet.space.grid import Grid
 from volunet.space.labels import Labels
 from volunet.space.volume import Volume
@@ -66,7 +67,8 @@ def inspect(
     inquiry = Inquiry(Path(path).name, accept)
     volume = open_volume(Path(path), inquiry, channels_in_file=channels_in_file)
     volume = volume.with_voxels(judge_image(volume.voxels, inquiry))
-    return Reading(volume, inquiry.settle())
+    findings = inquiry.settle()
+    return Reading(replace(volume, sides_guessed=inquiry.guesses_sides), findings)
 
 
 def read_channels(
@@ -94,7 +96,9 @@ def read_channels(
         inquiry.take(check_pair(first.grid, other))
         found += inquiry.settle()
     voxels = np.concatenate([reading.volume.voxels for reading in readings])
-    return Reading(first.with_voxels(voxels), tuple(worst_first(found)))
+    guessed = any(reading.volume.sides_guessed for reading in readings)
+    whole = Volume(voxels, first.grid, sides_guessed=guessed)
+    return Reading(whole, tuple(worst_first(found)))
 
 
 def read_header(
@@ -228,6 +232,9 @@ def _kind(stream: Stream, path: Path, inquiry: Inquiry) -> str:
             _note_name(kind, wanted, inquiry, hidden=False)
         return kind
     if kind not in ENDINGS:
+        if kind == "DICOM" or (kind == "unknown" and is_dicom(path)):
+            what = "This is DICOM, which is not yet read."
+            raise inquiry.refusal("IO-FORMAT", what, advice=DICOM_ADVICE)
         what = "none of the formats volunet knows" if kind == "unknown" else kind
         raise inquiry.refusal("IO-FORMAT", f"This is {what}, not {wanted or 'a scan'}.")
     packed = "gzip-packed " if stream.packed else ""

@@ -7,6 +7,14 @@ import re
 HEAD = 600
 """Bytes that `sniff` wants to see."""
 
+DICOM_ADVICE = (
+    "Convert each series to NIfTI first, with dcm2niix for instance. The converter must end with "
+    "exit code 0, as some write a file even where slices are missing; and the patient, the number "
+    "of slices and their spacing must be the scanner's: compare them, as some mix up patients and "
+    "fill in a spacing that they were not told."
+)
+"""What to do with DICOM, which is not yet read."""
+
 MAGIC = (
     (0, b"\x1f\x8b", "gzip"),
     (344, b"n+1\0", "NIfTI-1"),

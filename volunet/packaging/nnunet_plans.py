@@ -181,8 +181,7 @@ def _labels(dataset: Mapping[str, Any]) -> dict[str, Any]:
     single = {v[0]: name for name, v in regions.items() if len(v) == 1}
     united_values = sorted({value for v in (*regions.values(), order) for value in v} - {0})
     structures = {single.get(value, str(value)): value for value in united_values}
-    united = {name: v for name, v in regions.items() if len(v) > 1}
-    labels = {"structures": structures, "regions": united, "ignore": ignore}
+    labels = {"structures": structures, "regions": regions, "ignore": ignore}
     return {"labels": labels, "order": order}
 
 

@@ -27,8 +27,8 @@ def plan_fields(plan: NnunetPlan) -> dict[str, Any]:
     nearly what it was trained on.
 
     Raises:
-        ConfigError: the network is for slices or for regions that are single structures, or its
-            images are scaled as volunet's plans do not.
+        ConfigError: the network is for slices, its heads are not known, or its images are scaled as
+            volunet's plans do not.
     """
     if len(plan.spacing) == 2:
         raise ConfigError(
@@ -37,8 +37,8 @@ def plan_fields(plan: NnunetPlan) -> dict[str, Any]:
         )
     if len(plan.order) != len(plan.labels.regions) * bool(plan.order):
         raise ConfigError(
-            "The model was imported from a network for regions of which some are single "
-            "structures, and which of its heads is whose is not known. Start from another model."
+            "The model was imported by an earlier version from a network for regions of which some "
+            "are single structures, and which of its heads is whose is not known. Import it again."
         )
     places = network_axes(plan)
 

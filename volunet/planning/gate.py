@@ -9,12 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volunet.findings import Finding, finding
+from volunet.io.masks import guessed_sides
 from volunet.planning.any_plan import AnyPlan
 from volunet.planning.fingerprint import Fingerprint
 from volunet.space.volume import Volume
 
 SLACK = 1.5
 """A spacing or extent may leave the training range by this factor before it is worth a warning."""
+MOST = (0.005, 0.995)
+"""Quantiles between which an image's intensities are compared."""
+SPREAD = 6.0
+"""Standard deviations between those quantiles of a structure, and some more."""
+NEAR_0 = 100.0
+"""Hounsfield units beyond which a scan that shows any air, fat or bone reaches."""
 LOOKED_AT = 1 << 22
 """Voxels of a channel whose intensities are looked at; of a larger scan, an even lattice of them.
 Its 0.5 % quantile rests on some 20,000 voxels, and the scan is not copied to sort it."""
@@ -24,22 +31,28 @@ def judge(scan: Volume, plan: AnyPlan, fingerprint: Fingerprint) -> list[Finding
     """What is unusual about a scan for a model.
 
     Returns:
-        MDL-CHANNELS (refuses) where the channels are not the model's; else warnings where spacing,
-        field of view or, for channels in absolute units, intensities leave the training range. Of
-        an imported model's training set at most the spacings are known.
+        MDL-CHANNELS (refuses) where the channels are not the model's; else GEO-NOFORM (refuses)
+        where the model tells left from right and the scan's file does not, and warnings where
+        spacing, field of view or, for channels in absolute units, intensities leave the training
+        range. Of an imported model's training set at most the spacings and the intensities of its
+        structures are known, so that only other units are told.
     """
     if scan.channels != len(plan.channels):
         named = ", ".join(plan.channels)
         message = f"The scan has {scan.channels} channels, the model takes {len(plan.channels)}"
         return [finding("MDL-CHANNELS", f"{message}: {named}.", channels=scan.channels)]
+    found = [guessed_sides()] if scan.sides_guessed and plan.labels.tells_sides else []
     if not fingerprint.cases:
-        return [finding("MDL-UNJUDGED", "Nothing is known of the scans the model was trained on.")]
+        message = "Nothing is known of the scans the model was trained on."
+        return [*found, finding("MDL-UNJUDGED", message), *_judge_units(scan, plan)]
     grid, axes = plan.oriented(scan.grid), plan.axis_names
     spacings, shapes = fingerprint.spacings, fingerprint.shapes
-    found = _compare("OOD-SPACING", "spacing", grid.spacing, spacings, axes)
+    found += _compare("OOD-SPACING", "spacing", grid.spacing, spacings, axes)
     if all(case.channels for case in fingerprint.cases.values()):
         found += _compare("OOD-SIZE", "field of view", grid.extent_mm, shapes * spacings, axes)
         found += _judge_intensities(scan, plan, fingerprint)
+    else:
+        found += _judge_units(scan, plan)
     return found
 
 
@@ -69,12 +82,37 @@ def _judge_intensities(scan: Volume, plan: AnyPlan, fingerprint: Fingerprint) ->
         if intensity.scheme != "set":
             continue
         low, high = fingerprint.image_range(channel)
-        seen = np.quantile(voxels[channel], (0.005, 0.995))
+        seen = np.quantile(voxels[channel], MOST)
         reach = high - low
         if seen[0] < low - reach / 2 or seen[1] > high + reach / 2 or seen[1] - seen[0] < reach / 8:
             message = (
                 f"{name} runs from {seen[0]:.4g} to {seen[1]:.4g} (99 % of the voxels); "
                 f"the model saw {low:.4g} to {high:.4g}."
+            )
+            found.append(finding("OOD-INTENSITY", message, channel=name))
+    return found
+
+
+def _judge_units(scan: Volume, plan: AnyPlan) -> list[Finding]:
+    """Channels in absolute units that a scan can hardly be in, as one scaled to [0, 1].
+
+    Where images are not known, what they are clipped to is, and the spread of the structures. A
+    scan is wider than those, as it also shows air and bone; it is told only where it is an eighth
+    as wide, has nothing of what they are clipped to, or keeps near 0 where they do not.
+    """
+    found, voxels = [], _lattice(scan)
+    for channel, name in enumerate(plan.channels):
+        told = plan.intensities[channel]
+        if told.scheme not in ("set", "ct") or None in (told.low, told.high, told.sd):
+            continue
+        low, high, sd = (float(x) for x in (told.low, told.high, told.sd))  # type: ignore[arg-type]
+        first, last = np.quantile(voxels[channel], MOST)
+        narrow = last - first < min(high - low, SPREAD * sd) / 8
+        near_0 = max(-first, last) < NEAR_0 and (low < -2 * NEAR_0 or high > 3 * NEAR_0)
+        if narrow or near_0 or last < low or first > high:
+            message = (
+                f"{name} runs from {first:.4g} to {last:.4g} (99 % of the voxels); the structures "
+                f"that the model saw are at {low:.4g} to {high:.4g}."
             )
             found.append(finding("OOD-INTENSITY", message, channel=name))
     return found

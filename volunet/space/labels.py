@@ -18,6 +18,7 @@ from pydantic import Field, field_validator, model_validator
 from volunet.config import Settings, build, read_values
 from volunet.errors import ConfigError, LabelError
 from volunet.space.picture import MOST_INDEX
+from volunet.space.sides import pair_by_names, says_side
 
 # Okabe and Ito's palette, told apart by colour-blind readers, with a brown for their black.
 PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#f0e442", "#0072b2", "#a6761d")
@@ -27,10 +28,6 @@ OF_CASES = frozenset({"channels", "labelled", "targets"})
 COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 CHUNK = 1 << 20
 """Voxels that are looked up at a time."""
-SIDE = re.compile(
-    r"(?i:left|right)|(?i:(?<![a-z0-9])(?:lt|rt|l|r)(?![a-z0-9]))"  # leftKidney, kidney_l, l-kidney
-    r"|(?:Lt|Rt)(?![a-z])|(?<=[a-z])[LR](?![A-Za-z0-9])"  # KidneyLt, kidneyL
-)
 
 
 class Labels(Settings):
@@ -40,7 +37,7 @@ class Labels(Settings):
         structures: name to value; background (0) is understood and not listed.
         colours: name to "#rrggbb"; the others get one from a palette.
         pairs: structures that swap when left and right do, each in one pair at most.
-        regions: name to the values it unites; regions may overlap.
+        regions: name to the values it unites; regions may overlap, and a structure may be one too.
         ignore: the value of voxels that nobody judged.
         masks: what pictures of masks hold: "values", or the "colours" of the structures, each of
             which then has one; that of "background" is black, unless `colours` names it, and that
@@ -70,9 +67,9 @@ class Labels(Settings):
         coloured = set(self.colours) - {BACKGROUND, IGNORED}
         if unknown := {*coloured, *paired} - set(known):
             raise ValueError(f"{sorted(unknown)} are not among the names {known}")
-        if twice := {name for name in known if known.count(name) > 1}:
-            raise ValueError(f"{sorted(twice)} name both a structure and a region")
-        if wrong := {name for name in paired if paired.count(name) > 1 or name in self.regions}:
+        if twice := set(self.unions) & set(self.names):
+            raise ValueError(f"{sorted(twice)} name both a structure and a region of others")
+        if wrong := {name for name in paired if paired.count(name) > 1 or name in self.unions}:
             raise ValueError(f"pairs are of two structures each, {sorted(wrong)} cannot be paired")
         if unknown_values := {v for r in self.regions.values() for v in r} - set(self.values):
             raise ValueError(f"regions use values {sorted(unknown_values)} that no structure has")
@@ -103,18 +100,39 @@ class Labels(Settings):
         return self
 
     @property
+    def unions(self) -> dict[str, tuple[int, ...]]:
+        """The regions that are not a structure of the same name."""
+        alone = {(name, (value,)) for name, value in self.structures.items()}
+        return {name: own for name, own in self.regions.items() if (name, own) not in alone}
+
+    @property
+    def learns_regions(self) -> bool:
+        """Whether a network can learn the regions: each writes one value, and no value is left."""
+        try:
+            return bool(self.written)
+        except LabelError:
+            return False
+
+    @property
     def sides(self) -> tuple[tuple[str, str], ...]:
         """Structures whose names differ by left and right alone, and that no pair declares."""
-        named: dict[str, list[str]] = {}
-        for name in self.names:
-            if name not in {paired for pair in self.pairs for paired in pair}:
-                named.setdefault(SIDE.sub("*", name), []).append(name)
-        return tuple((some[0], some[1]) for some in named.values() if len(some) > 1)
+        return pair_by_names(self._unpaired)
+
+    @property
+    def single_sides(self) -> tuple[str, ...]:
+        """Structures whose names say left or right in a word, and that have no partner."""
+        named = {name for pair in self.sides for name in pair}
+        return tuple(name for name in self._unpaired if name not in named and says_side(name))
 
     @property
     def tells_sides(self) -> bool:
         """Whether left and right are different labels, as pairs or names say."""
-        return bool(self.pairs or self.sides)
+        return bool(self.pairs or self.sides or self.single_sides)
+
+    @property
+    def _unpaired(self) -> tuple[str, ...]:
+        paired = {name for pair in self.pairs for name in pair}
+        return tuple(name for name in self.names if name not in paired)
 
     @classmethod
     def of_values(cls, values: Iterable[int]) -> Labels:

@@ -21,6 +21,8 @@ class Volume:
     Args:
         voxels: (C, I, J, K), one channel for a label map. Not copied.
         grid: where the voxels sit; its shape is (I, J, K).
+        sides_guessed: the file did not say which side is left, and nobody said that the guess will
+            do.
 
     Raises:
         ShapeError: the voxels do not fill the grid.
@@ -28,6 +30,7 @@ class Volume:
 
     voxels: NDArray[Any]
     grid: Grid
+    sides_guessed: bool = False
 
     def __post_init__(self) -> None:
         if self.voxels.ndim != 4 or self.voxels.shape[1:] != self.grid.shape:
@@ -57,13 +60,14 @@ class Volume:
                 f"The box {box.start} to {box.stop} reaches outside {self.grid.shape}; resample "
                 "to the grid's crop, which may."
             )
-        return Volume(self.voxels[box.index], self.grid.crop(box))
+        return replace(self, voxels=self.voxels[box.index], grid=self.grid.crop(box))
 
     def reoriented(self, orientation: str = "RAS") -> Volume:
         """The same patient, with axes that grow towards `orientation`. A view, not a copy."""
         turn = self.grid.turn_to(orientation)
         turned = apply_orientation(np.moveaxis(self.voxels, 0, -1), turn)
-        return Volume(np.moveaxis(turned, -1, 0), self.grid.reoriented(orientation))
+        voxels = np.moveaxis(turned, -1, 0)
+        return replace(self, voxels=voxels, grid=self.grid.reoriented(orientation))
 
     def __repr__(self) -> str:
         return f"Volume({self.channels} x {self.voxels.dtype}, {self.grid!r})"

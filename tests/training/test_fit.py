@@ -92,7 +92,7 @@ def test_the_history_has_a_line_for_every_few_steps_and_the_validations(tmp_path
     fit(job(tmp_path, steps=9, log_steps=3, validations=2))
     with (tmp_path / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == (*COLUMNS, "val_dice")
+    assert tuple(rows[0]) == (*COLUMNS, "val_dice", "val_cases")
     assert [int(row["step"]) for row in rows if not row["val_dice"]] == [3, 6, 9]
     assert [int(row["step"]) for row in rows if row["val_dice"]] == [5, 9]
 

@@ -184,26 +184,25 @@ def _score(job: Job, run: Run, report: handlers.Report, should_stop: Callable[[]
 
     Processes that wait for each other are asked to stop after the step that follows.
     """
-    order = _order(job)
+    mine = _order(job)[job.processes.rank :: job.processes.count].tolist()
     with run.parts.average.in_place() as network:
         rows = score_cases(
             looking(network, job.device, run.parts.dtype),
-            [job.validation[place] for place in order[job.processes.rank :: job.processes.count]],
+            [job.validation[place] for place in mine],
             job.plan,
             most_s=scoring_s(job.budget, job.settings),
             tell=run.note_once,
             should_stop=lambda: not job.processes.several and should_stop(),
         )
-    known = [row for some in job.processes.gathered(rows) for row in some]
-    measure = measure_of(job.plan)
-    score = mean_score(known, names_of(job.plan), measure)
+    known: dict[int, list[float]] = {}
+    for some in job.processes.gathered(dict(zip(mine, rows, strict=False))):  # time may be up
+        known |= some
+    measure, held_out = measure_of(job.plan), len(job.validation)
+    score = mean_score([*known.values()], names_of(job.plan), measure, held_out=held_out)
     run.validated += 1
+    run.validations[run.clock.step] = known
     history = job.folder / "history.csv"
-    newest = {"step": str(run.clock.step), "loss": "", measure.column: str(score.mean)}
-    if len(known) == len(job.validation):
-        run.whole.append(run.clock.step)
-    told = [*read_history(history), newest]
-    drift = find_drift(told, measure, whole=run.whole) if run.clock.step in run.whole else None
+    drift = find_drift(read_history(history), run.validations, of=held_out, measure=measure)
     if drift is not None and not any(note.startswith(DRIFT) for note in run.notes):
         run.note(drift)
     handlers.write_line(run, history, report, score=score)

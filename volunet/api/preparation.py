@@ -28,7 +28,10 @@ from volunet.planning.memory import check_learnable
 from volunet.planning.plan import Plan
 from volunet.recipe import Recipe
 from volunet.space.labels import Labels
+from volunet.training.begin import begin_network
 from volunet.training.fit import Job
+from volunet.training.losses.choose import loss_for
+from volunet.training.optim import make_optimizer
 
 MEANING = ("structures", "pairs", "regions", "ignore")
 """Fields of labels that decide what is learnt."""
@@ -51,8 +54,9 @@ def plan_run(
     Raises:
         ConfigError: a plan that lies there is for other channels or labels, or nothing can be
             learnt by it; the model to start from does not fit the dataset or the recipe; left would
-            be learnt for right; or there is nothing that a setting of the start is about. The
-            folder is as it was, so that the mended command can begin in it.
+            be learnt for right; or there is nothing that a setting of the start, the loss or the
+            optimiser is about. The folder is as it was, so that the mended command can begin in it.
+        ModelError: weights to begin with do not fit the network.
     """
     assert dataset.labels is not None, "open_dataset declares labels"
     refuse_to_mix_sides(dataset.labels, recipe)
@@ -60,7 +64,7 @@ def plan_run(
     if kept is not None:
         _check_fits(kept, dataset, dataset.labels)
         check_learnable(kept)
-        check_start(recipe, wanted, kept)
+        _check_beginning(run, recipe, wanted, kept)
         if fingerprint is not None:
             if wanted.planned is not None:
                 run.write_plan(kept, fingerprint, asked, by_rules=True)
@@ -81,7 +85,7 @@ def plan_run(
     if kept is None:
         watch.say(f"The network sees {planned.slices.reason}.")
     plan, fingerprint = kept or planned.plan, planned.survey.fingerprint
-    check_start(recipe, wanted, plan)
+    _check_beginning(run, recipe, wanted, plan)
     run.write_plan(plan, fingerprint, asked, by_rules=kept is None)
     run.write_record({"surveyed": as_data(planned.survey.findings)})
     return plan, fingerprint, planned.survey.findings
@@ -132,7 +136,7 @@ def prepare_job(
         Refused: not one training case could be prepared, or the same image is on both sides of the
             split (SET-LEAK).
     """
-    start = None if wanted.start is None else Starting(wanted.start).start()
+    start = None if run.begun or wanted.start is None else Starting(wanted.start).start()
     cache = wanted.cache or cache_folder("prepared")
     watch.say(f"Prepared cases are kept in {cache}.")
     prepared = PreparedCases(cache, plan, accept=wanted.accept)
@@ -160,7 +164,7 @@ def prepare_job(
         device=find_device(wanted.device),
         seed=wanted.seed,
         start=start,
-        encoder_weights=wanted.encoder_weights,
+        encoder_weights=None if run.begun else wanted.encoder_weights,
     )
     return job, tuple(findings)
 
@@ -228,6 +232,23 @@ def refuse_to_mix_sides(labels: Labels, recipe: Recipe) -> None:
             f"these apart by their names. Declare labels.pairs = {pairs}, and they are swapped "
             "too; or take 0 out, as for chambers of the heart, which are no mirror images."
         )
+
+
+def _check_beginning(run: RunFolder, recipe: Recipe, wanted: Wanted, plan: Plan) -> None:
+    """Sees to it that a run can begin, before hours go into its cases.
+
+    Raises:
+        ConfigError: as `check_start` has it, or the loss or the optimiser's settings are about what
+            the plan has not.
+        ModelError: weights to begin with do not fit the network.
+    """
+    check_start(recipe, wanted, plan)
+    if run.begun:
+        return
+    start = None if wanted.start is None else Starting(wanted.start).start()
+    network, _ = begin_network(plan, recipe.training, start, wanted.encoder_weights)
+    make_optimizer(network, recipe.training.optimisation, heads=plan.head_axes)
+    loss_for(plan, recipe.training.loss)
 
 
 def check_start(recipe: Recipe, wanted: Wanted, plan: Plan) -> None:

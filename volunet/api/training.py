@@ -107,7 +107,7 @@ def _train(
     opened = open_dataset(dataset, recipe, accept=wanted.accept, counted=watch.counted)
     split = _split(opened, wanted)
     unused = find_unused(opened.cases, [split]) if wanted.splits and not wanted.split else []
-    asked, unreadable = asked_of(opened, split, recipe, wanted)
+    asked, unreadable = asked_of(opened, split, recipe, wanted, before=run.made_from)
     run.check_readable(unreadable)
     run.check_unchanged(asked)
     if run.finished:
@@ -115,6 +115,7 @@ def _train(
         return TrainedRun(run.path, findings=run.findings)
     with processes.first_before_others():  # what the first one has made the others find
         job, fingerprint, found = _begin(run, opened, split, asked, recipe, wanted, watch)
+        run.keep_waived(unreadable)
     job = replace(job, processes=processes, device=own_device(job.device))
     trained = _fit(job, recipe, wanted, watch)
     if not processes.first:
@@ -150,8 +151,8 @@ def _begin(
     made_from = {**asked, "plan": plan.model_dump(mode="json")}
     run.check_unchanged(made_from)
     run.write_splits(split.model_dump_json(indent=2))
-    with run.begun(made_from):
-        job, skipped = prepare_job(run, opened, split, plan, recipe, wanted, watch)
+    run.write_record({"status": "running", "made_from": made_from})
+    job, skipped = prepare_job(run, opened, split, plan, recipe, wanted, watch)
     return job, fingerprint, (*found, *skipped)
 
 

@@ -189,8 +189,8 @@ class Run:
                 of = " (those of this process)" * self.now.processes.several
                 raise TrainingDiverged(
                     f"The loss is {loss} and its gradient {norm} near step {self.clock.step}, on "
-                    f"the cases {', '.join(sorted(set(step.case_ids)))}{of}. Look at these cases, "
-                    "lower training.optimisation.learning_rate, or start again from a new folder."
+                    f"the cases {', '.join(sorted(set(step.case_ids)))}{of}. Look at these cases "
+                    "or lower training.optimisation.learning_rate, and start in a new folder."
                 )
         return losses, norms
 

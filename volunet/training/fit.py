@@ -29,12 +29,13 @@ from volunet.training.checkpoint import load_newest
 from volunet.training.drift import DRIFT, find_drift
 from volunet.training.engine import Parts, build_trainer
 from volunet.training.history import open_history, read_history
-from volunet.training.losses.choose import loss_for
+from volunet.training.losses.choose import count_bytes, loss_for
 from volunet.training.measure import measure_of, names_of
 from volunet.training.optim import make_optimizer
 from volunet.training.processes import ALONE, Processes, SharedTime
 from volunet.training.run import Run
 from volunet.training.settings import Training
+from volunet.training.short_memory import told_where_it_falls_short
 from volunet.training.thin_maps import keep_thin_maps_exact
 from volunet.training.tracking import NOBODY, Tracking, followed
 from volunet.training.validate import Score, looking, mean_score, score_cases, time_a_case
@@ -112,17 +113,20 @@ def fit(
         MissingExtra: a tracker is not installed.
         Stopped: `should_stop` said so; a checkpoint was written, and the same call goes on.
         TrainingDiverged: a loss is not finite.
-        OutOfMemory: not even one patch fits the memory.
+        OutOfMemory: not even one patch fits the memory, or not the weights with all that is kept
+            of them.
     """
     if not job.train:
         raise DatasetError("There is no case to train on; see the findings of the dataset.")
     job.folder.mkdir(parents=True, exist_ok=True)
-    state = load_newest(job.folder / "checkpoints", job.device)
-    step = state["step"] if state else 0
     here = tracking if job.processes.first else NOBODY
-    with followed(here, job.folder, step=step, report=report) as followers:
-        trained = _train(job, state, followers.report, should_stop)
-        return replace(trained, notes=(*trained.notes, *followers.lost))
+    loss_bytes = count_bytes(job.settings.loss)
+    with told_where_it_falls_short(job.plan, job.device, loss_bytes=loss_bytes):
+        state = load_newest(job.folder / "checkpoints", job.device)
+        step = state["step"] if state else 0
+        with followed(here, job.folder, step=step, report=report) as followers:
+            trained = _train(job, state, followers.report, should_stop)
+    return replace(trained, notes=(*trained.notes, *followers.lost))
 
 
 def _train(

@@ -188,19 +188,22 @@ def _score(job: Job, run: Run, report: handlers.Report, should_stop: Callable[[]
 
     Processes that wait for each other are asked to stop after the step that follows.
     """
-    mine = _order(job)[job.processes.rank :: job.processes.count].tolist()
+    mine, told = _order(job)[job.processes.rank :: job.processes.count].tolist(), list[str]()
     with run.parts.average.in_place() as network:
         rows = score_cases(
             looking(network, job.device, run.parts.dtype),
             [job.validation[place] for place in mine],
             job.plan,
             most_s=scoring_s(job.budget, job.settings),
-            tell=run.note_once,
+            tell=told.append,
             should_stop=lambda: not job.processes.several and should_stop(),
         )
     known: dict[int, list[float]] = {}
-    for some in job.processes.gathered(dict(zip(mine, rows, strict=False))):  # time may be up
+    scored = dict(zip(mine, rows, strict=False))  # time may be up
+    for some, notes in job.processes.gathered((scored, told)):
         known |= some
+        for note in notes:
+            run.note_once(note)
     measure, held_out = measure_of(job.plan), len(job.validation)
     score = mean_score([*known.values()], names_of(job.plan), measure, held_out=held_out)
     run.validated += 1

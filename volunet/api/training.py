@@ -169,7 +169,8 @@ def _fit(job: Job, recipe: Recipe, wanted: Wanted, watch: Watch) -> Trained:
     made_with = {**asked, "plan": {**asked["plan"], **planned}, "seed": job.seed}
     made_with["measure"] = measure_of(job.plan).column
     tracking = Tracking(wanted.track, name_parameters(made_with))
-    return fit(job, report=watch.report, should_stop=watch.should_stop, tracking=tracking)
+    how: dict[str, Any] = {"report": watch.report, "should_stop": watch.should_stop}
+    return fit(job, say=watch.say, tracking=tracking, **how)
 
 
 def _draw_curves(run: RunFolder, watch: Watch) -> None:

@@ -42,6 +42,10 @@ from volunet.training.validate import Score, looking, mean_score, score_cases, t
 
 SCORING_SHARE = 0.1
 """Part of a budget in time that validations may take, all together."""
+OF_TIME = (
+    "A budget in time takes the steps that it has time for, so that the same command gives other "
+    "weights another time; one in steps gives the same, bit for bit, on the same processors."
+)
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ class Trained:
 def fit(
     job: Job,
     *,
+    say: Callable[[str], None] = lambda _: None,
     report: handlers.Report = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
     tracking: Tracking = NOBODY,
@@ -103,6 +108,7 @@ def fit(
     """Trains until the budget is spent, from the newest checkpoint in the folder if there is one.
 
     Args:
+        say: is told what comes before the first step.
         report: is told of every line of the history.
         should_stop: asked after every step, and between cases that are scored.
         tracking: who follows the run; it changes nothing of it.
@@ -125,13 +131,14 @@ def fit(
         state = load_newest(job.folder / "checkpoints", job.device)
         step = state["step"] if state else 0
         with followed(here, job.folder, step=step, report=report) as followers:
-            trained = _train(job, state, followers.report, should_stop)
+            trained = _train(job, state, say, followers.report, should_stop)
     return replace(trained, notes=(*trained.notes, *followers.lost))
 
 
 def _train(
     job: Job,
     state: dict[str, Any] | None,
+    say: Callable[[str], None],
     report: handlers.Report,
     should_stop: Callable[[], bool],
 ) -> Trained:
@@ -140,8 +147,10 @@ def _train(
     run = start_run(job)
     if state is not None:
         run.load_state_dict(state)
-    elif job.budget.seconds is not None and job.validation:
-        _start_clock(job, run)
+    elif job.budget.seconds is not None:
+        say(OF_TIME)
+        if job.validation:
+            _start_clock(job, run, say, should_stop)
     if job.processes.first:
         open_history(history, step=run.clock.step, measure=measure_of(job.plan))
 
@@ -167,15 +176,29 @@ def _train(
     return _give_away(run, score())
 
 
-def _start_clock(job: Job, run: Run) -> None:
+def _start_clock(
+    job: Job, run: Run, say: Callable[[str], None], should_stop: Callable[[], bool]
+) -> None:
     """The clock of a new run, with time kept back for a validation, by what one case takes."""
-    place = int(_order(job)[0])
+    case = job.validation[int(_order(job)[0])]
+    say(f"Timing the held-out case {case.case_id}: by that the last validation ends in time.")
+
+    def heed() -> None:
+        run.now.agree(wish=should_stop())
+        if run.now.stop:
+            raise Stopped("Stopped before the first step; the same command begins again.")
+
     with run.parts.average.in_place() as network:
-        case, dtype = job.validation[place], run.parts.dtype
-        took = time_a_case(network, case, job.plan, device=job.device, dtype=dtype)
-    longest = 1.1 * max(job.processes.gathered(took)) * len(job.validation) / job.processes.count
+        how: dict[str, Any] = {"device": job.device, "dtype": run.parts.dtype, "after": heed}
+        took = max(job.processes.gathered(time_a_case(network, case, job.plan, **how)))
+    longest = 1.1 * took * len(job.validation) / job.processes.count
     run.clock = Clock(job.budget, now=run.now)
     run.clock.reserve(min(longest, scoring_s(job.budget, job.settings)))
+    run.note(
+        f"Before the first step the held-out case {case.case_id} was segmented twice, the second "
+        f"time in {took:.2f} s, which is no part of the budget; {run.clock.reserved_s:.2f} s of it "
+        "are kept back for the last validation."
+    )
 
 
 def _order(job: Job) -> NDArray[np.int64]:

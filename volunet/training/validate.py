@@ -78,14 +78,26 @@ def mean_score(
 
 
 def time_a_case(
-    network: nn.Module, case: Prepared, plan: Plan, *, device: torch.device, dtype: torch.dtype
+    network: nn.Module,
+    case: Prepared,
+    plan: Plan,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    after: Callable[[], None] = lambda: None,
 ) -> float:
-    """Seconds that scoring a case takes, the second time: the first look is the slowest."""
-    started, engine = 0.0, looking(network, device, dtype)
+    """Seconds that scoring a case takes, the second time: the first look is the slowest.
+
+    Args:
+        after: is called after each look.
+    """
+    started, ended, engine = 0.0, 0.0, looking(network, device, dtype)
     for _ in range(2):
         started = time.monotonic()
         score_cases(engine, [case], plan)
-    return time.monotonic() - started
+        ended = time.monotonic()
+        after()
+    return ended - started
 
 
 def looking(network: nn.Module, device: torch.device, dtype: torch.dtype) -> TorchEngine:

@@ -12,7 +12,7 @@ from tests.planning.drawing import SMALL
 from tests.planning.test_rules import HIPPOCAMPUS, noise_facts
 from tests.training.tiny import PLAN
 from volunet.api.asked import Wanted
-from volunet.api.preparation import check_start
+from volunet.api.beginning import check_start
 from volunet.api.starting import Starting
 from volunet.errors import ConfigError, ModelError
 from volunet.models.families import FAMILIES

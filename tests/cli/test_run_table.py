@@ -65,6 +65,15 @@ def test_a_table_stays_once_something_is_said_and_the_next_run_begins_its_own():
     assert "A note of the first." not in shown.getvalue()[before:]
 
 
+def test_a_score_of_some_of_the_held_out_cases_says_of_how_many():
+    some = line(20, loss=None, score=Score({"liver": 0.9}, 3, held_out=40))
+    assert "mean 0.900 (3 of 40 cases): liver 0.900" in " ".join(drawn(some).split())
+    assert "validation Dice (3 of 40 cases) liver 0.900" in " ".join(
+        drawn(some, terminal=False).split()
+    )
+    assert "cases" not in drawn(line(20, loss=None, score=Score({"liver": 0.9}, 40, held_out=40)))
+
+
 @pytest.mark.parametrize("how", [{"terminal": False}, {"as_json": True}])
 def test_without_a_terminal_or_with_json_it_is_a_line(how):
     seen = drawn(line(10, notes=("A note.",)), **how)

@@ -3,6 +3,7 @@
 import csv
 import multiprocessing
 import os
+import re
 import signal
 import time
 from dataclasses import replace
@@ -68,6 +69,26 @@ def test_of_a_budget_with_one_validation_no_more_is_kept_back_than_that_takes(tm
     assert done.steps * done.step_s > 0.93 * 5.0  # a tenth was kept back for some milliseconds
 
 
+def test_what_comes_before_the_first_step_of_a_budget_in_time_is_announced_and_kept(tmp_path):
+    said = []
+    done = fit(job(tmp_path / "s", seconds=2.0), say=said.append)
+    about_time, timing = said
+    assert "other weights another time; one in steps gives the same, bit for bit" in about_time
+    assert timing.startswith("Timing the held-out case ball_1")
+    assert re.search(r"segmented twice, the second time in [\d.]+ s, which is no", done.notes[0])
+    said.clear()
+    fit(job(tmp_path / "s", seconds=2.0), say=said.append)  # it goes on
+    fit(job(tmp_path / "steps", steps=1), say=said.append)
+    assert said == []
+
+
+def test_a_wish_to_stop_is_heard_before_the_first_step(tmp_path):
+    asked = iter([True])
+    with pytest.raises(Stopped, match="before the first step"):
+        fit(job(tmp_path, seconds=60.0), should_stop=lambda: next(asked))
+    assert not find_checkpoints(tmp_path / "checkpoints")
+
+
 def test_a_loss_that_is_not_finite_names_the_cases_and_the_advice(tmp_path):
     sick = ball(0)
     image = sick.image.copy()
@@ -92,7 +113,7 @@ def test_the_history_has_a_line_for_every_few_steps_and_the_validations(tmp_path
     fit(job(tmp_path, steps=9, log_steps=3, validations=2))
     with (tmp_path / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == (*COLUMNS, "val_dice")
+    assert tuple(rows[0]) == (*COLUMNS, "val_dice", "val_cases")
     assert [int(row["step"]) for row in rows if not row["val_dice"]] == [3, 6, 9]
     assert [int(row["step"]) for row in rows if row["val_dice"]] == [5, 9]
 

@@ -9,7 +9,7 @@ from volunet.training.measure import DICE, MEASURES, PSNR
 
 ROWS = [
     Row(1, 0.5, 0.75, 0.01, 2.0),
-    Row(2, 1.0, None, 0.01, None, score=31.25),
+    Row(2, 1.0, None, 0.01, None, score=31.25, cases=3),
     Row(3, 1.5, 0.5, 0.001, 1.0),
 ]
 
@@ -25,8 +25,8 @@ def written(path, measure):
 def test_scores_stand_in_the_column_of_their_measure(tmp_path, measure):
     path = written(tmp_path / "history.csv", measure)
     header, *lines = path.read_text().splitlines()
-    assert header == ",".join((*COLUMNS, measure.column))
-    assert lines[1] == "2,1,,0.01,,31.25"
+    assert header == ",".join((*COLUMNS, measure.column, "val_cases"))
+    assert lines[1] == "2,1,,0.01,,31.25,3"
     rows = read_history(path)
     assert [row[measure.column] for row in rows] == ["", "31.25", ""]
     assert [row["loss"] for row in rows] == ["0.75", "", "0.5"]
@@ -55,6 +55,14 @@ def test_a_half_written_line_is_left_out(tmp_path):
     assert [row["step"] for row in read_history(path)] == ["1", "2", "3"]
     open_history(path, step=3, measure=PSNR)
     assert len(path.read_text().splitlines()) == 4
+
+
+def test_a_history_without_a_count_of_cases_goes_on(tmp_path):
+    path = tmp_path / "history.csv"
+    path.write_text(",".join((*COLUMNS, "val_dice")) + "\n1,0.5,,0.01,,0.7\n")
+    open_history(path, step=1)
+    append_row(path, ROWS[1])
+    assert [row["val_cases"] for row in read_history(path)] == ["", "3"]
 
 
 def test_there_is_no_history_before_the_first_line(tmp_path):

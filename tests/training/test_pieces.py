@@ -11,7 +11,7 @@ from tests.training.tiny import PLAN, ball, job
 from volunet.data.sampler import Batch, cut_patches, draw_patches
 from volunet.errors import OutOfMemory
 from volunet.training.engine import build_trainer
-from volunet.training.fit import start_run
+from volunet.training.fit import fit, start_run
 from volunet.training.losses.settings import LossSettings
 from volunet.training.pieces import Pieces, cut
 
@@ -94,3 +94,10 @@ def test_pieces_are_the_batch():
     assert torch.equal(torch.cat([p.label for p in parts]), batch.label)
     assert torch.equal(torch.cat([p.drawn for p in parts]), batch.drawn)
     assert sum((p.case_ids for p in parts), ()) == batch.case_ids
+
+
+def test_a_batch_that_cannot_even_be_made_is_told_with_what_is_wanted_and_advice(tmp_path):
+    vast = PLAN.model_copy(update={"patch": (4096,) * 3, "batch": 4096})  # petabytes
+    told = r"\(cpu\): .*allocate.* wants about .* GB\. .*plan\.patch"
+    with pytest.raises(OutOfMemory, match=told):
+        fit(replace(job(tmp_path, steps=1), plan=vast, validation=[]))

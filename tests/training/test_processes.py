@@ -132,6 +132,13 @@ def test_a_run_of_two_is_written_once_and_goes_on_where_it_stopped(tmp_path):
 
 
 @pytest.mark.slow
+def test_what_one_process_learns_of_its_held_out_cases_is_told_by_the_first(tmp_path):
+    for process in results("vast", tmp_path):
+        told = sorted(note for note in process["notes"] if "does not fit the memory" in note)
+        assert [note.split()[1] for note in told] == ["first", "second"]
+
+
+@pytest.mark.slow
 def test_the_command_under_torchrun_makes_one_model_and_speaks_once(tmp_path):
     run = tmp_path / "run"
     words = ("-m", "volunet.cli.main", "train", SAMPLE / "mr", "-o", run, "-r", SMOKE)

@@ -73,6 +73,27 @@ def test_a_run_starts_where_another_ended(tmp_path):
     assert going.score.each["ball"] > fresh.score.each["ball"] + 0.2
 
 
+def test_a_run_tells_what_its_head_knows_and_warns_where_no_name_is_the_models(tmp_path):
+    def notes(folder, *names):
+        older, before = network_for(*names)
+        started = replace(job(folder, steps=1), start=Start(older.state_dict(), before))
+        told = []
+        done = fit(started, report=lambda progress: told.extend(progress.notes))
+        assert told == list(done.notes)
+        return done.notes
+
+    (same,) = notes(tmp_path / "same", "spleen", "ball")
+    assert same == (
+        "Of the model that training starts from the head knows background, ball; forgets spleen."
+    )
+    (other,) = notes(tmp_path / "other", "Ball", "1")
+    assert "no structure or target is taken over: it knows Ball, 1, and here are ball." in other
+    assert "labels.json" in other
+    assert notes(tmp_path / "nothing") == (
+        "Of the model that training starts from the head knows background; learns ball.",
+    )
+
+
 def test_a_frozen_encoder_stays_as_it_was(tmp_path):
     first = fit(job(tmp_path / "first", steps=4))
     settings = Optimisation(learning_rate=0.01, freeze_encoder=True)

@@ -3,13 +3,17 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from ignite.engine import Events
 
 from tests.training.tiny import job
+from volunet.data.cache import Prepared
 from volunet.data.sampler import Batch, cut_patches, draw_patches
 from volunet.errors import Stopped
+from volunet.space.grid import Grid
 from volunet.training.engine import build_trainer
 from volunet.training.fit import fit, start_run
 from volunet.training.processes import ALONE, Processes, joined
@@ -21,8 +25,6 @@ STEPS = 3
 
 def take_steps(folder: Path, processes: Processes) -> dict:
     """Weights and losses after a few steps on this process's part of some batches."""
-    import numpy as np
-
     run = start_run(replace(job(folder, steps=STEPS), processes=processes))
     parts = replace(run.parts, dtype=torch.float32)  # half as many patches round otherwise in less
     trainer = build_trainer(parts, tell=run.note_pieces, processes=processes)
@@ -52,9 +54,10 @@ def train(
     *,
     stop_after: int | None = None,
     tracking: Tracking = NOBODY,
+    **changes: Any,
 ) -> dict:
     """The weights that a whole run gives away; none where it was stopped."""
-    made = replace(job(folder, steps=8, validations=2, log_steps=2), processes=processes)
+    made = replace(job(folder, steps=8, validations=2, log_steps=2), processes=processes, **changes)
     asked = 0
 
     def stop() -> bool:
@@ -66,7 +69,19 @@ def train(
         done = fit(made, should_stop=stop, tracking=tracking)
     except Stopped as stopped:
         return {"stopped": str(stopped)}
-    return {"weights": done.weights, "dice": done.score.each["ball"], "cases": done.score.cases}
+    return {
+        "weights": done.weights,
+        "dice": done.score.each["ball"],
+        "cases": done.score.cases,
+        "notes": done.notes,
+    }
+
+
+def vast(case_id: str) -> Prepared:
+    """A case whose mask fits no memory."""
+    shape = (2**17,) * 3
+    image, label = (np.broadcast_to(kind(0), shape) for kind in (np.float32, np.uint8))
+    return Prepared(case_id, image[None], label, {}, Grid(shape, np.eye(4)))
 
 
 def main() -> None:
@@ -79,6 +94,8 @@ def main() -> None:
             result = train(folder, processes, stop_after=3)
         elif task == "track":
             result = train(folder, processes, tracking=Tracking(("tensorboard",)))
+        elif task == "vast":
+            result = train(folder, processes, validation=[vast("first"), vast("second")])
         else:
             result = train(folder, processes)
     torch.save(result, folder / f"{task}_{processes.rank}.pt")

@@ -18,7 +18,7 @@ from volunet.api.estimates import ValidatedValues, judge_estimates, keep_scores
 from volunet.api.made_from import asked_of
 from volunet.api.planning import open_dataset
 from volunet.api.preparation import plan_run, refuse_twins_of_all
-from volunet.api.run_folder import RunFolder
+from volunet.api.run_folder import RunFolder, is_begun
 from volunet.api.starting import Starting
 from volunet.api.training import TrainedRun, once, train
 from volunet.api.validation import Validated, judge_masks, keep_validation
@@ -124,16 +124,18 @@ def _cross_validate(
     opened = open_dataset(dataset, recipe, accept=wanted.accept, counted=watch.counted)
     splits = _splits(opened, folds, wanted)
     unused = find_unused(opened.cases, splits)
-    everyone = sorted({name for split in splits for name in (*split.train, *split.validation)})
-    together = Split(train=tuple(everyone), validation=())
-    asked, unreadable = asked_of(opened, together, recipe, wanted)
+    everyone = {name for split in splits for name in (*split.train, *split.validation)}
+    together = Split(train=tuple(sorted(everyone)), validation=())
+    before = run.made_from if _all_begun(run, len(splits)) else None
+    asked, unreadable = asked_of(opened, together, recipe, wanted, before=before)
     made_from = {**asked, "folds": [json.loads(split.model_dump_json()) for split in splits]}
     run.check_readable(unreadable)
     run.check_unchanged(made_from)
     if run.finished:
         watch.say(f"{run.path} has ended already; its model is in {run.path / 'model'}.")
         return CrossValidated(run.path, findings=run.findings)
-    _refuse_learnt(opened, splits, asked["images"], wanted)
+    if before is None:
+        _refuse_learnt(opened, splits, asked["images"], wanted)
     plan, fingerprint, found = plan_run(run, opened, together, made_from, recipe, wanted, watch)
     made_from["plan"] = plan.model_dump(mode="json")
     run.check_unchanged(made_from)
@@ -146,11 +148,15 @@ def _cross_validate(
     known = [read_model_file(done.model).calibration for done in runs]
     calibration = merge_calibrations([c for c in known if c is not None], networks=folds)
     amend_model(run.path, calibration=calibration)
-    about = (unused, unreadable, found, twins)
-    told = (*about, validated.findings, *(done.findings for done in runs))
+    told = (unused, unreadable, found, twins, validated.findings, *(r.findings for r in runs))
     seen = once([finding for some in told for finding in some])
     run.write_record({"status": "finished", "findings": as_data(seen)})
     return CrossValidated(run.path, tuple(runs), validated, seen, calibration)
+
+
+def _all_begun(run: RunFolder, folds: int) -> bool:
+    """Whether each fold has weights of its own to go on from."""
+    return all(is_begun(run.path / f"fold_{fold}") for fold in range(folds))
 
 
 def _refuse_learnt(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,18 @@ from volunet.recipe import Recipe
 
 
 def asked_of(
-    dataset: Dataset, split: Split, recipe: Recipe, wanted: Wanted
+    dataset: Dataset,
+    split: Split,
+    recipe: Recipe,
+    wanted: Wanted,
+    *,
+    before: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], list[Finding]]:
     """What a run is made from, and what was found: possible leaks, and cases not to be read.
+
+    Args:
+        before: what a run was made from whose checkpoint holds all weights: the model or the file
+            that it started from is not looked at any more, and may be gone.
 
     Raises:
         Refused: the same image is on both sides of the split, or the model to start from has learnt
@@ -31,7 +40,7 @@ def asked_of(
     images = sums_of_images(used)
     leaks = refuse_if_needed(find_leaks(split, used, images), wanted.accept)
     sums, unreadable = _sums(used)
-    starting = None if wanted.start is None else Starting(wanted.start)
+    starting = Starting(wanted.start) if wanted.start is not None and before is None else None
     if starting is not None:
         held_out = [case for case in used if case.case_id in split.validation]
         leaks += refuse_if_needed(starting.learnt.find_in(held_out, images), wanted.accept)
@@ -43,17 +52,21 @@ def asked_of(
         "split": json.loads(split.model_dump_json()),
         "recipe": recipe.model_dump(mode="json"),
         "seed": wanted.seed,
-        "start": None if starting is None else starting.identity,
-        "encoder_weights": _sum_of(wanted.encoder_weights),
+        "start": _kept(wanted.start, before, "start") if starting is None else starting.identity,
+        "encoder_weights": _kept(wanted.encoder_weights, before, "encoder_weights"),
         "accept": sorted(wanted.accept),
         "labels": None if dataset.labels is None else dataset.labels.model_dump(mode="json"),
     }
     return asked, [*leaks, *unreadable]
 
 
-def _sum_of(weights: Path | None) -> str | None:
-    """The SHA-256 of a file of weights; None where there is none."""
-    return None if weights is None else read_weights(weights).sha256
+def _kept(path: Path | None, before: Mapping[str, Any] | None, name: str) -> str | None:
+    """The SHA-256 of a file of weights, or of those that a run started from; None for none."""
+    if path is None:
+        return None
+    if before is None:
+        return read_weights(path).sha256
+    return before.get(name) or path.name  # which is a difference: it started without
 
 
 def _sums(cases: Collection[Case]) -> tuple[dict[str, str], list[Finding]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic_core import to_jsonable_python
 
 from volunet.api.asked import Wanted, Watch
+from volunet.api.beginning import check_beginning, refuse_to_mix_sides
 from volunet.api.planning import plan_for
 from volunet.api.run_folder import RunFolder
 from volunet.api.starting import Starting
@@ -51,8 +51,9 @@ def plan_run(
     Raises:
         ConfigError: a plan that lies there is for other channels or labels, or nothing can be
             learnt by it; the model to start from does not fit the dataset or the recipe; left would
-            be learnt for right; or there is nothing that a setting of the start is about. The
-            folder is as it was, so that the mended command can begin in it.
+            be learnt for right; or there is nothing that a setting of the start, the loss or the
+            optimiser is about. The folder is as it was, so that the mended command can begin in it.
+        ModelError: weights to begin with do not fit the network.
     """
     assert dataset.labels is not None, "open_dataset declares labels"
     refuse_to_mix_sides(dataset.labels, recipe)
@@ -60,7 +61,7 @@ def plan_run(
     if kept is not None:
         _check_fits(kept, dataset, dataset.labels)
         check_learnable(kept)
-        check_start(recipe, wanted, kept)
+        check_beginning(run, recipe, wanted, kept)
         if fingerprint is not None:
             if wanted.planned is not None:
                 run.write_plan(kept, fingerprint, asked, by_rules=True)
@@ -79,7 +80,7 @@ def plan_run(
     if kept is None:
         watch.say(f"The network sees {planned.slices.reason}.")
     plan, fingerprint = kept or planned.plan, planned.survey.fingerprint
-    check_start(recipe, wanted, plan)
+    check_beginning(run, recipe, wanted, plan)
     run.write_plan(plan, fingerprint, asked, by_rules=kept is None)
     run.write_record({"surveyed": as_data(planned.survey.findings)})
     return plan, fingerprint, planned.survey.findings
@@ -139,7 +140,7 @@ def prepare_job(
         Refused: not one training case could be prepared, or the same image is on both sides of the
             split (SET-LEAK).
     """
-    start = None if wanted.start is None else Starting(wanted.start).start()
+    start = None if run.begun or wanted.start is None else Starting(wanted.start).start()
     cache = wanted.cache or cache_folder("prepared")
     watch.say(f"Prepared cases are kept in {cache}.")
     prepared = PreparedCases(cache, plan, accept=wanted.accept)
@@ -167,7 +168,7 @@ def prepare_job(
         device=find_device(wanted.device),
         seed=wanted.seed,
         start=start,
-        encoder_weights=wanted.encoder_weights,
+        encoder_weights=None if run.begun else wanted.encoder_weights,
     )
     return job, tuple(findings)
 
@@ -220,61 +221,3 @@ def refuse_twins_of_all(
         )
         found += refuse_twins(train, held_out, dataset, wanted)
     return found
-
-
-def refuse_to_mix_sides(labels: Labels, recipe: Recipe) -> None:
-    """Sees to it that left is not learnt for right.
-
-    Raises:
-        ConfigError: patches would be mirrored, and labels that tell sides apart are no pairs.
-    """
-    if 0 not in recipe.training.augmentation.mirror:
-        return
-    if labels.single_sides:
-        raise ConfigError(
-            "training.augmentation.mirror holds 0, which turns left into right, and "
-            f"{list(labels.single_sides)} tell a side by their names and have no partner to swap "
-            "with. Take 0 out; or name them without a side, where their mirror images are the same."
-        )
-    if labels.sides:
-        pairs = json.dumps(labels.sides)
-        raise ConfigError(
-            "training.augmentation.mirror holds 0, which turns left into right, and labels tell "
-            f"these apart by their names. Declare labels.pairs = {pairs}, and they are swapped "
-            "too; or take 0 out, as for chambers of the heart, which are no mirror images."
-        )
-
-
-def check_start(recipe: Recipe, wanted: Wanted, plan: Plan) -> None:
-    """Sees to it that what is said of the weights a network begins with goes together.
-
-    Raises:
-        ConfigError: it does not, or a setting is about weights that are not given.
-    """
-    told = recipe.training.model_dump(exclude_defaults=True).keys()
-    if wanted.encoder_weights is not None and wanted.start is not None:
-        raise ConfigError(
-            "--from and --encoder-weights both say what the encoder begins with. Give one of them."
-        )
-    if wanted.encoder_weights is not None and plan.family != "encoder":
-        raise ConfigError(
-            f'--encoder-weights are for plan.family = "encoder", and the plan\'s network is '
-            f"{plan.family}. Name an encoder in plan.options, or give --from for a whole network."
-        )
-    if wanted.encoder_weights is None and {"inflate", "inflate_axis", "learnt_on"} & told:
-        raise ConfigError(
-            "training.inflate, inflate_axis and learnt_on say what becomes of --encoder-weights of "
-            "two dimensions, and none are given. Give them, or take the keys out."
-        )
-    if plan.dimensions == 2 and {"inflate", "inflate_axis"} & told:
-        raise ConfigError(
-            "training.inflate and inflate_axis say how weights of two dimensions go into three, "
-            "and the plan's network has two. Take the keys out, or set plan.dimensions = 3."
-        )
-    given = (wanted.start, wanted.encoder_weights)
-    if recipe.training.optimisation.freeze_encoder and given == (None, None):
-        raise ConfigError(
-            "training.optimisation.freeze_encoder keeps an encoder as it is, and without a model "
-            "to start from that is one of random weights. Give --from or --encoder-weights, or "
-            "take the key out."
-        )

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from volunet.config import Settings, build, read_config, read_values, to_json
 from volunet.errors import ConfigError
-from volunet.findings import Finding, Refused, from_data
+from volunet.findings import Finding, Refused, as_data, from_data
 from volunet.io.atomic import write_text
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.plan import Plan
 from volunet.recipe import Recipe
+from volunet.training.checkpoint import can_go_on
 
 PACKAGES = ("volunet", "torch", "monai", "numpy", "nibabel", "pytorch-ignite")
 
@@ -48,6 +49,19 @@ class RunFolder:
         done = self.record.get("status") == "finished"
         return done and (self.path / "model" / "model.json").is_file()
 
+    @cached_property
+    def begun(self) -> bool:
+        """Whether there is something to go on from: a checkpoint or a model, in a fold at least.
+
+        Until then nothing is lost where a command asks for something else.
+        """
+        return any(is_begun(part) for part in (self.path, *self.path.glob("fold_*")))
+
+    @property
+    def made_from(self) -> Mapping[str, Any] | None:
+        """What a run that is begun was made from; None where it can be made from anything."""
+        return self.record.get("made_from") if self.begun else None
+
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What `run.json` says was found about the cases of a run that ended."""
@@ -68,16 +82,6 @@ class RunFolder:
         record |= {"updated": now, "versions": versions}
         write_text(self.path / "run.json", json.dumps(record, indent=2) + "\n")
 
-    @contextmanager
-    def begun(self, made_from: Mapping[str, Any]) -> Iterator[None]:
-        """Keeps what a run is made from, unless it is refused: once mended, it can begin here."""
-        self.write_record({"status": "running", "made_from": made_from})
-        try:
-            yield
-        except Refused:
-            self.write_record({"made_from": None})
-            raise
-
     def check_unchanged(self, made_from: Mapping[str, Any]) -> None:
         """Sees to it that a run goes on with what it was started with.
 
@@ -87,7 +91,7 @@ class RunFolder:
         Raises:
             ConfigError: something differs; its names are given.
         """
-        before = self.record.get("made_from")
+        before = self.made_from
         if before is None:
             return
         before = _with_defaults(before)
@@ -108,7 +112,7 @@ class RunFolder:
         Raises:
             Refused: some cannot, which are not changed for that.
         """
-        known = (self.record.get("made_from") or {}).get("cases", {})
+        known = (self.made_from or {}).get("cases", {})
         if lost := [found for found in unreadable if found.refuses and found.case in known]:
             raise Refused(lost)
 
@@ -123,7 +127,7 @@ class RunFolder:
         """
         plan, fingerprint = self.read_plan(), self.read_fingerprint()
         record = self.record
-        if record.get("made_from") is not None or record.get("planned_from") == _sum_of(asked):
+        if self.made_from is not None or record.get("planned_from") == _sum_of(asked):
             return plan, fingerprint
         if plan is not None and record.get("planned") == _sum_of(plan.model_dump(mode="json")):
             return None, None
@@ -147,6 +151,15 @@ class RunFolder:
         path = self.path / "fingerprint.json"
         return read_config(path, Fingerprint) if path.is_file() else None
 
+    def keep_found(self, findings: Iterable[Finding]) -> None:
+        """Adds warnings, and what was waived, to what `run.json` says was found for the plan.
+
+        What it is about, such as the model that a run starts from, may be gone when it goes on.
+        """
+        new = [found for found in findings if not found.refuses and found not in self.surveyed]
+        if new:
+            self.write_record({"surveyed": as_data([*self.surveyed, *new])})
+
     def write_splits(self, text: str) -> None:
         """Keeps which cases were trained on, and which were held out."""
         if self.writes:
@@ -166,6 +179,11 @@ class RunFolder:
         write_text(self.path / "plan.json", to_json(plan))
         planned = _sum_of(plan.model_dump(mode="json")) if by_rules else None
         self.write_record({"planned": planned, "planned_from": _sum_of(asked)})
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether there is a checkpoint or a model in a run's folder, its folds not looked at."""
+    return (folder / "model" / "model.json").is_file() or can_go_on(folder / "checkpoints")
 
 
 def _sum_of(values: Mapping[str, Any]) -> str:

@@ -107,7 +107,7 @@ def _train(
     opened = open_dataset(dataset, recipe, accept=wanted.accept, counted=watch.counted)
     split = _split(opened, wanted)
     unused = find_unused(opened.cases, [split]) if wanted.splits and not wanted.split else []
-    asked, unreadable = asked_of(opened, split, recipe, wanted)
+    asked, unreadable = asked_of(opened, split, recipe, wanted, before=run.made_from)
     run.check_readable(unreadable)
     for doubt in (found for found in unreadable if found.code == "SET-SAME-ID"):
         watch.say(str(doubt))  # before hours are spent
@@ -117,6 +117,7 @@ def _train(
         return TrainedRun(run.path, findings=run.findings)
     with processes.first_before_others():  # what the first one has made the others find
         job, fingerprint, found = _begin(run, opened, split, asked, recipe, wanted, watch)
+        run.keep_found(unreadable)
     job = replace(job, processes=processes, device=own_device(job.device))
     trained = _fit(job, recipe, wanted, watch)
     if not processes.first:
@@ -152,8 +153,8 @@ def _begin(
     made_from = {**asked, "plan": plan.model_dump(mode="json")}
     run.check_unchanged(made_from)
     run.write_splits(split.model_dump_json(indent=2))
-    with run.begun(made_from):
-        job, skipped = prepare_job(run, opened, split, plan, recipe, wanted, watch)
+    run.write_record({"status": "running", "made_from": made_from})
+    job, skipped = prepare_job(run, opened, split, plan, recipe, wanted, watch)
     return job, fingerprint, (*found, *skipped)
 
 
@@ -170,7 +171,8 @@ def _fit(job: Job, recipe: Recipe, wanted: Wanted, watch: Watch) -> Trained:
     made_with = {**asked, "plan": {**asked["plan"], **planned}, "seed": job.seed}
     made_with["measure"] = measure_of(job.plan).column
     tracking = Tracking(wanted.track, name_parameters(made_with))
-    return fit(job, report=watch.report, should_stop=watch.should_stop, tracking=tracking)
+    how: dict[str, Any] = {"report": watch.report, "should_stop": watch.should_stop}
+    return fit(job, say=watch.say, tracking=tracking, **how)
 
 
 def _draw_curves(run: RunFolder, watch: Watch) -> None:

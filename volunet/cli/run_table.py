@@ -33,7 +33,8 @@ class RunTable:
             self._validated = row.step
             each = ", ".join(f"{name} {value:.3f}" for name, value in score.each.items())
             self._measure = score.measure.said
-            self._scores = f"mean {score.mean:.3f}: {each}"
+            part = f" ({score.part})" if score.part else ""
+            self._scores = f"mean {score.mean:.3f}{part}: {each}"
         self._notes += progress.notes
         table = Table(box=SIMPLE, show_header=False)
         table.add_column(no_wrap=True, style="bold")

@@ -163,7 +163,8 @@ def tell_progress(speaker: Speaker, progress: Progress) -> None:
         speaker.say(note)
     if progress.score is not None:
         named = ", ".join(f"{n} {d:.3f}" for n, d in progress.score.each.items())
-        said = progress.score.measure.said
+        part = f" ({progress.score.part})" if progress.score.part else ""
+        said = f"{progress.score.measure.said}{part}"
         speaker.say(f"step {row.step}, {row.seconds:.0f} s: validation {said} {named}")
         return
     text = (

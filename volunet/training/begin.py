@@ -50,10 +50,11 @@ def begin_network(
     if plan.added and not begin_with_nothing(network, plan.head_axes):
         notes.append(FROM_SOMETHING)
     if start is not None:
-        transplant(network, start.weights, start.heads, plan.heads, plan.head_axes)
+        report = transplant(network, start.weights, start.heads, plan.heads, plan.head_axes)
+        notes.append(report.warning or f"Of the model that training starts from {report}.")
     if encoder_weights is not None:
         (net,) = (m for m in network.modules() if isinstance(m, EncoderUNet))
-        report = load_pretrained(
+        loaded = load_pretrained(
             net.encoder,
             encoder_weights,
             inflate=settings.inflate,
@@ -61,5 +62,5 @@ def begin_network(
             learnt_on=settings.learnt_on,
             whole=settings.optimisation.freeze_encoder,
         )
-        notes.append(str(report))
+        notes.append(str(loaded))
     return network, notes

@@ -54,12 +54,22 @@ def load_newest(folder: Path, device: torch.device) -> dict[str, Any] | None:
     A damaged checkpoint is passed over with a warning in the log. Nothing in a file is executed.
     """
     for path in find_checkpoints(folder):
-        content = path.read_bytes()
-        match = NAME.fullmatch(path.name)
-        if match and hashlib.sha256(content).hexdigest()[:32] == match[2]:
+        if (content := _whole(path)) is not None:
             state: dict[str, Any] = torch.load(
                 io.BytesIO(content), map_location=device, weights_only=True
             )
             return state
         logger.warning("The checkpoint %s is damaged; trying the one before it.", path.name)
     return None
+
+
+def can_go_on(folder: Path) -> bool:
+    """Whether there is a checkpoint that is whole."""
+    return any(_whole(path) is not None for path in find_checkpoints(folder))
+
+
+def _whole(path: Path) -> bytes | None:
+    """What a checkpoint holds; None where it is damaged."""
+    content, match = path.read_bytes(), NAME.fullmatch(path.name)
+    told = match is not None and hashlib.sha256(content).hexdigest()[:32] == match[2]
+    return content if told else None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from volunet.training.measure import DICE, Measure
+from volunet.training.validate import mean_score
 
+Scored = Mapping[int, Sequence[float]]
+"""The scores of each structure or target, by the place of a case among those held out."""
 DRIFT = "Held-out cases got worse"
 REACH = 0.1
 """Part of the steps so far that a mean loss is taken over."""
@@ -15,34 +18,46 @@ REACH = 0.1
 
 def find_drift(
     rows: Sequence[Mapping[str, str]],
-    measure: Measure = DICE,
+    validations: Mapping[int, Scored],
     *,
-    whole: Collection[int] | None = None,
+    of: int,
+    measure: Measure = DICE,
 ) -> str | None:
-    """What is wrong with the newest validation of a history, in a sentence; None where nothing is.
+    """What is wrong with the newest validation of a run, in a sentence; None where nothing is.
+
+    Compared are the cases that all validations scored: others may be easier.
 
     Args:
         rows: of the history, oldest first.
-        measure: that held-out cases are scored by.
-        whole: steps after which all of them were, None for every step; of some, which may be
-            easier than the others, nothing follows.
+        validations: by the steps that were taken before, oldest first.
+        of: how many cases are held out.
     """
-    told = [(int(row["step"]), row[measure.column]) for row in rows]
-    known = [(step, score) for step, score in told if whole is None or step in whole]
-    scored = [(step, float(score)) for step, score in known if score not in ("", "nan")]
-    if len(scored) < 2:
+    if not validations:
         return None
-    step, score = scored[-1]
-    best_step, best = max(scored, key=lambda row: row[1])
+    same = sorted(set.intersection(*({*scored} for scored in validations.values())))
+    means = {step: _mean([some[case] for case in same]) for step, some in validations.items()}
+    known = {step: mean for step, mean in means.items() if not np.isnan(mean)}
+    step = [*validations][-1]
+    if len(known) < 2 or step not in known:
+        return None
+    score, best_step = known[step], max(known, key=lambda step: known[step])
+    best = known[best_step]
     then, now = _loss_before(rows, best_step), _loss_before(rows, step)
     if best - score <= measure.fall or not now < then:
         return None
+    part = f" of the {len(same)} of {of} that all validations came to" * (len(same) < of)
     return (
-        f"{DRIFT}: {measure.said} went from {best:.3f} at step {best_step} to {score:.3f} at step "
-        f"{step} while the loss fell from {then:.3f} to {now:.3f}. The network may be learning the "
-        "training cases by heart: stop earlier, add cases, or change patches more "
+        f"{DRIFT}: {measure.said}{part} went from {best:.3f} at step {best_step} to {score:.3f} at "
+        f"step {step} while the loss fell from {then:.3f} to {now:.3f}. The network may be "
+        "learning the training cases by heart: stop earlier, add cases, or change patches more "
         "(training.augmentation)."
     )
+
+
+def _mean(rows: Sequence[Sequence[float]]) -> float:
+    """As a validation's: the mean over structures of that over cases; NaN for no case."""
+    names = [str(place) for place in range(len(rows[0]) if rows else 0)]
+    return mean_score(rows, names).mean
 
 
 def _loss_before(rows: Sequence[Mapping[str, str]], step: int) -> float:

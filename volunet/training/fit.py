@@ -29,18 +29,23 @@ from volunet.training.checkpoint import load_newest
 from volunet.training.drift import DRIFT, find_drift
 from volunet.training.engine import Parts, build_trainer
 from volunet.training.history import open_history, read_history
-from volunet.training.losses.choose import loss_for
+from volunet.training.losses.choose import count_bytes, loss_for
 from volunet.training.measure import measure_of, names_of
 from volunet.training.optim import make_optimizer
 from volunet.training.processes import ALONE, Processes, SharedTime
 from volunet.training.run import Run
 from volunet.training.settings import Training
+from volunet.training.short_memory import told_where_it_falls_short
 from volunet.training.thin_maps import keep_thin_maps_exact
 from volunet.training.tracking import NOBODY, Tracking, followed
 from volunet.training.validate import Score, looking, mean_score, score_cases, time_a_case
 
 SCORING_SHARE = 0.1
 """Part of a budget in time that validations may take, all together."""
+OF_TIME = (
+    "A budget in time takes the steps that it has time for, so that the same command gives other "
+    "weights another time; one in steps gives the same, bit for bit, on the same processors."
+)
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,7 @@ class Trained:
 def fit(
     job: Job,
     *,
+    say: Callable[[str], None] = lambda _: None,
     report: handlers.Report = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
     tracking: Tracking = NOBODY,
@@ -102,6 +108,7 @@ def fit(
     """Trains until the budget is spent, from the newest checkpoint in the folder if there is one.
 
     Args:
+        say: is told what comes before the first step.
         report: is told of every line of the history.
         should_stop: asked after every step, and between cases that are scored.
         tracking: who follows the run; it changes nothing of it.
@@ -112,22 +119,26 @@ def fit(
         MissingExtra: a tracker is not installed.
         Stopped: `should_stop` said so; a checkpoint was written, and the same call goes on.
         TrainingDiverged: a loss is not finite.
-        OutOfMemory: not even one patch fits the memory.
+        OutOfMemory: not even one patch fits the memory, or not the weights with all that is kept
+            of them.
     """
     if not job.train:
         raise DatasetError("There is no case to train on; see the findings of the dataset.")
     job.folder.mkdir(parents=True, exist_ok=True)
-    state = load_newest(job.folder / "checkpoints", job.device)
-    step = state["step"] if state else 0
     here = tracking if job.processes.first else NOBODY
-    with followed(here, job.folder, step=step, report=report) as followers:
-        trained = _train(job, state, followers.report, should_stop)
-        return replace(trained, notes=(*trained.notes, *followers.lost))
+    loss_bytes = count_bytes(job.settings.loss)
+    with told_where_it_falls_short(job.plan, job.device, loss_bytes=loss_bytes):
+        state = load_newest(job.folder / "checkpoints", job.device)
+        step = state["step"] if state else 0
+        with followed(here, job.folder, step=step, report=report) as followers:
+            trained = _train(job, state, say, followers.report, should_stop)
+    return replace(trained, notes=(*trained.notes, *followers.lost))
 
 
 def _train(
     job: Job,
     state: dict[str, Any] | None,
+    say: Callable[[str], None],
     report: handlers.Report,
     should_stop: Callable[[], bool],
 ) -> Trained:
@@ -136,8 +147,10 @@ def _train(
     run = start_run(job)
     if state is not None:
         run.load_state_dict(state)
-    elif job.budget.seconds is not None and job.validation:
-        _start_clock(job, run)
+    elif job.budget.seconds is not None:
+        say(OF_TIME)
+        if job.validation:
+            _start_clock(job, run, say, should_stop)
     if job.processes.first:
         open_history(history, step=run.clock.step, measure=measure_of(job.plan))
 
@@ -163,15 +176,29 @@ def _train(
     return _give_away(run, score())
 
 
-def _start_clock(job: Job, run: Run) -> None:
+def _start_clock(
+    job: Job, run: Run, say: Callable[[str], None], should_stop: Callable[[], bool]
+) -> None:
     """The clock of a new run, with time kept back for a validation, by what one case takes."""
-    place = int(_order(job)[0])
+    case = job.validation[int(_order(job)[0])]
+    say(f"Timing the held-out case {case.case_id}: by that the last validation ends in time.")
+
+    def heed() -> None:
+        run.now.agree(wish=should_stop())
+        if run.now.stop:
+            raise Stopped("Stopped before the first step; the same command begins again.")
+
     with run.parts.average.in_place() as network:
-        case, dtype = job.validation[place], run.parts.dtype
-        took = time_a_case(network, case, job.plan, device=job.device, dtype=dtype)
-    longest = 1.1 * max(job.processes.gathered(took)) * len(job.validation) / job.processes.count
+        how: dict[str, Any] = {"device": job.device, "dtype": run.parts.dtype, "after": heed}
+        took = max(job.processes.gathered(time_a_case(network, case, job.plan, **how)))
+    longest = 1.1 * took * len(job.validation) / job.processes.count
     run.clock = Clock(job.budget, now=run.now)
     run.clock.reserve(min(longest, scoring_s(job.budget, job.settings)))
+    run.note(
+        f"Before the first step the held-out case {case.case_id} was segmented twice, the second "
+        f"time in {took:.2f} s, which is no part of the budget; {run.clock.reserved_s:.2f} s of it "
+        "are kept back for the last validation."
+    )
 
 
 def _order(job: Job) -> NDArray[np.int64]:
@@ -184,26 +211,28 @@ def _score(job: Job, run: Run, report: handlers.Report, should_stop: Callable[[]
 
     Processes that wait for each other are asked to stop after the step that follows.
     """
-    order = _order(job)
+    mine, told = _order(job)[job.processes.rank :: job.processes.count].tolist(), list[str]()
     with run.parts.average.in_place() as network:
         rows = score_cases(
             looking(network, job.device, run.parts.dtype),
-            [job.validation[place] for place in order[job.processes.rank :: job.processes.count]],
+            [job.validation[place] for place in mine],
             job.plan,
             most_s=scoring_s(job.budget, job.settings),
-            tell=run.note_once,
+            tell=told.append,
             should_stop=lambda: not job.processes.several and should_stop(),
         )
-    known = [row for some in job.processes.gathered(rows) for row in some]
-    measure = measure_of(job.plan)
-    score = mean_score(known, names_of(job.plan), measure)
+    known: dict[int, list[float]] = {}
+    scored = dict(zip(mine, rows, strict=False))  # time may be up
+    for some, notes in job.processes.gathered((scored, told)):
+        known |= some
+        for note in notes:
+            run.note_once(note)
+    measure, held_out = measure_of(job.plan), len(job.validation)
+    score = mean_score([*known.values()], names_of(job.plan), measure, held_out=held_out)
     run.validated += 1
+    run.validations[run.clock.step] = known
     history = job.folder / "history.csv"
-    newest = {"step": str(run.clock.step), "loss": "", measure.column: str(score.mean)}
-    if len(known) == len(job.validation):
-        run.whole.append(run.clock.step)
-    told = [*read_history(history), newest]
-    drift = find_drift(told, measure, whole=run.whole) if run.clock.step in run.whole else None
+    drift = find_drift(read_history(history), run.validations, of=held_out, measure=measure)
     if drift is not None and not any(note.startswith(DRIFT) for note in run.notes):
         run.note(drift)
     handlers.write_line(run, history, report, score=score)

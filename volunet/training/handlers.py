@@ -72,10 +72,10 @@ def write_line(run: Run, history: Path, report: Report, *, score: Score | None =
     if read is None and score is None:
         return
     loss, norm = read or (None, None)
-    mean = None if score is None else score.mean
+    mean, cases = (None, None) if score is None else (score.mean, score.cases)
     if not run.now.processes.first:
         return
-    row = Row(run.clock.step, run.clock.spent_s, loss, run.rate, norm, mean)
+    row = Row(run.clock.step, run.clock.spent_s, loss, run.rate, norm, mean, cases)
     append_row(history, row)
     report(Progress(row, run.clock.budget, run.clock.progress, score, run.untold()))
 

@@ -11,6 +11,8 @@ from volunet.training.measure import DICE, Measure
 
 COLUMNS = ("step", "seconds", "loss", "learning_rate", "grad_norm")
 """Before the score of held-out cases, whose column has its measure's name."""
+CASES = "val_cases"
+"""After it: of how many cases it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,7 @@ class Row:
         loss: mean since the last line, None where no step was taken.
         grad_norm: mean before clipping since the last line, None where no step was taken.
         score: mean Dice or PSNR on whole validation cases, None where they were not scored.
+        cases: how many were, where they were.
     """
 
     step: int
@@ -31,6 +34,7 @@ class Row:
     learning_rate: float
     grad_norm: float | None
     score: float | None = None
+    cases: int | None = None
 
     def cells(self) -> list[str]:
         """The row as text, "" for what is not there."""
@@ -41,8 +45,9 @@ class Row:
 def open_history(path: Path, *, step: int, measure: Measure = DICE) -> None:
     """Starts a history, or takes back the rows of a run after `step`, which will come again."""
     kept = [row for row in read_history(path) if int(row["step"]) <= step]
-    columns = (*COLUMNS, measure.column)
-    lines = [",".join(columns), *(",".join(row[name] for name in columns) for row in kept)]
+    columns = (*COLUMNS, measure.column, CASES)
+    # Versions before 0.1.0 did not count cases.
+    lines = [",".join(columns), *(",".join(row.get(name, "") for name in columns) for row in kept)]
     write_text(path, "\n".join(lines) + "\n")
 
 

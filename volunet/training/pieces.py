@@ -10,6 +10,7 @@ from torch import Tensor
 from volunet.data.sampler import Batch
 from volunet.errors import OutOfMemory
 from volunet.planning.machine import is_out_of_memory
+from volunet.training.short_memory import SMALLER
 
 Gradients = Callable[[Batch, float], Tensor]
 
@@ -71,13 +72,13 @@ class Pieces:
             torch.cuda.empty_cache()
         if not self._may_cut and patches > 1:
             raise OutOfMemory(
-                f"A batch of {patches} does not fit the memory. Set a smaller plan.batch in the "
-                "recipe; only a process that trains alone can work it through in pieces."
+                f"A batch of {patches} does not fit the memory, and only a process that trains "
+                f"alone can work it through in pieces. Set a smaller plan.batch {SMALLER}."
             ) from error
         if self.count >= patches:
             raise OutOfMemory(
-                "Not even one patch fits the memory. Set a smaller plan.patch or plan.features in "
-                "the recipe, or use a machine with more memory."
+                "Not even one patch fits the memory. Set a smaller plan.patch or plan.features "
+                f"{SMALLER}, or use a machine with more memory."
             ) from error
         self.count = min(2 * self.count, patches)
         self._tell(

@@ -43,7 +43,8 @@ class Run:
         drawing_s: seconds spent on drawing, cutting and changing patches.
         stepping_s: seconds spent on steps, drawing included.
         scored_s: seconds spent on validations between steps.
-        whole: steps after which all held-out cases were scored.
+        validations: scores of each structure or target, by the steps taken before and by the place
+            of a case among those held out.
         unread: steps whose loss has not been looked at.
         pieces: that a batch is worked through in.
         notes: what somebody should know of how it goes, in sentences; the first `told` are told.
@@ -60,7 +61,7 @@ class Run:
     stepping_s: float = 0.0
     scored_s: float = 0.0
     validated: int = 0
-    whole: list[int] = field(default_factory=list)
+    validations: dict[int, dict[int, list[float]]] = field(default_factory=dict)
     unread: list[Step] = field(default_factory=list)
     pieces: int = 1
     notes: list[str] = field(default_factory=list)
@@ -188,8 +189,8 @@ class Run:
                 of = " (those of this process)" * self.now.processes.several
                 raise TrainingDiverged(
                     f"The loss is {loss} and its gradient {norm} near step {self.clock.step}, on "
-                    f"the cases {', '.join(sorted(set(step.case_ids)))}{of}. Look at these cases, "
-                    "lower training.optimisation.learning_rate, or start again from a new folder."
+                    f"the cases {', '.join(sorted(set(step.case_ids)))}{of}. Look at these cases "
+                    "or lower training.optimisation.learning_rate, and start in a new folder."
                 )
         return losses, norms
 
@@ -204,7 +205,7 @@ class Run:
             "spent_s": self.clock.spent_s,
             "reserved_s": self.clock.reserved_s,
             "validated": self.validated,
-            "whole": self.whole,
+            "validations": self.validations,
             "drawing_s": self.drawing_s,
             "stepping_s": self.stepping_s,
             "scored_s": self.scored_s,
@@ -234,7 +235,8 @@ class Run:
             self.clock.budget, step=state["step"], spent_s=state["spent_s"], now=self.now
         )
         self.clock.reserve(state["reserved_s"])
-        self.validated, self.whole = state["validated"], list(state.get("whole", []))
+        self.validated = state["validated"]
+        self.validations = dict(state.get("validations", {}))  # not kept by versions before 0.1.0
         self.drawing_s, self.stepping_s = state["drawing_s"], state["stepping_s"]
         self.scored_s = state.get("scored_s", 0.0)  # not kept by versions before 0.1.0
         self.notes, self.told = list(state["notes"]), len(state["notes"])

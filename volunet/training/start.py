@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from volunet.errors import ModelError
+from volunet.space.labels import BACKGROUND
 
 Axes = Mapping[str, tuple[int, ...]]
 
@@ -37,6 +38,18 @@ class Transplant:
         said += [f"learns {', '.join(self.drawn)}"] * bool(self.drawn)
         said += [f"forgets {', '.join(self.left)}"] * bool(self.left)
         return "; ".join(said)
+
+    @property
+    def warning(self) -> str | None:
+        """That no structure or target was taken over, in sentences; None where one was."""
+        if {*self.kept} - {BACKGROUND} or not (left := [n for n in self.left if n != BACKGROUND]):
+            return None
+        return (
+            "Of the model that training starts from no structure or target is taken over: it knows "
+            f"{', '.join(left)}, and here are {', '.join(self.drawn)}. Where some of these are the "
+            "same, give them the model's names (in labels.json, or [labels] or targets of the "
+            "recipe), and start in a new folder."
+        )
 
 
 def transplant(

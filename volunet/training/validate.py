@@ -41,11 +41,13 @@ class Score:
     Args:
         each: by name, NaN for a structure that is in no case.
         cases: how many were scored.
+        held_out: of how many; fewer are scored where time is up.
     """
 
     each: dict[str, float]
     cases: int = 0
     measure: Measure = DICE
+    held_out: int = 0
 
     @property
     def mean(self) -> float:
@@ -53,9 +55,18 @@ class Score:
         known = [value for value in self.each.values() if not np.isnan(value)]
         return float(np.mean(known)) if known else float("nan")
 
+    @property
+    def part(self) -> str:
+        """Of how many cases it is, where not all were scored, as in "3 of 40 cases"; else ""."""
+        return f"{self.cases} of {self.held_out} cases" * (self.cases < self.held_out)
+
 
 def mean_score(
-    rows: Sequence[Sequence[float]], names: Sequence[str], measure: Measure = DICE
+    rows: Sequence[Sequence[float]],
+    names: Sequence[str],
+    measure: Measure = DICE,
+    *,
+    held_out: int = 0,
 ) -> Score:
     """The mean of each structure or target over the cases where it has a score."""
     table = np.array(rows, dtype=np.float64).reshape(len(rows), len(names))
@@ -63,18 +74,30 @@ def mean_score(
     sums = np.where(scored, table, 0).sum(axis=0)
     counts = scored.sum(axis=0)
     means = [float(s / n) if n else nan for s, n in zip(sums, counts, strict=True)]
-    return Score(dict(zip(names, means, strict=True)), len(rows), measure)
+    return Score(dict(zip(names, means, strict=True)), len(rows), measure, held_out)
 
 
 def time_a_case(
-    network: nn.Module, case: Prepared, plan: Plan, *, device: torch.device, dtype: torch.dtype
+    network: nn.Module,
+    case: Prepared,
+    plan: Plan,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    after: Callable[[], None] = lambda: None,
 ) -> float:
-    """Seconds that scoring a case takes, the second time: the first look is the slowest."""
-    started, engine = 0.0, looking(network, device, dtype)
+    """Seconds that scoring a case takes, the second time: the first look is the slowest.
+
+    Args:
+        after: is called after each look.
+    """
+    started, ended, engine = 0.0, 0.0, looking(network, device, dtype)
     for _ in range(2):
         started = time.monotonic()
         score_cases(engine, [case], plan)
-    return time.monotonic() - started
+        ended = time.monotonic()
+        after()
+    return ended - started
 
 
 def looking(network: nn.Module, device: torch.device, dtype: torch.dtype) -> TorchEngine:

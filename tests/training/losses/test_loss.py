@@ -11,7 +11,7 @@ from tests.training.tiny import PLAN
 from volunet.errors import ConfigError
 from volunet.training.losses.choose import count_bytes
 from volunet.training.losses.loss import Loss
-from volunet.training.losses.settings import LossSettings
+from volunet.training.losses.settings import OF_TERMS, LossSettings
 from volunet.training.losses.terms import FINEST_ONLY, TERMS
 
 
@@ -116,8 +116,43 @@ def test_patches_alone_or_together():
     assert not torch.isclose(loss_of(2, "dice")([logits], label), alone([logits], label))
 
 
+def reads(term, **settings) -> bool:
+    """Whether a setting changes the loss of three structures."""
+    logits, label = draw(5, 4)
+    plan = PLAN.model_copy(update={"labels": labels_of(4)})
+    unchecked = LossSettings(terms={term: 1.0}).model_copy(update=settings)
+    as_it_comes, other = loss_of(4, term), Loss(plan, unchecked)
+    return not torch.allclose(as_it_comes([logits], label), other([logits], label))
+
+
 @pytest.mark.parametrize("term", TERMS)
-@pytest.mark.parametrize("batch", [True, False])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"batch": False},
+        {"class_weights": {"s1": 3.0}},
+        {"class_weights": {"background": 3.0}},
+        {"focal_gamma": 1.0},
+        {"false_positives": 0.6},
+        {"false_negatives": 0.6},
+        {"tversky_gamma": 0.5},
+        {"skeleton_steps": 1},
+    ],
+    ids=str,
+)
+def test_a_setting_is_taken_where_the_term_reads_it_and_refused_elsewhere(term, settings):
+    if reads(term, **settings):
+        assert loss_of(4, term, **settings)
+    else:
+        with pytest.raises(ValueError, match="not among the terms; take it out"):
+            loss_of(4, term, **settings)
+    assert loss_of(4, "ce", "tversky", "focal", "focal_tversky", "cldice", **settings)
+
+
+@pytest.mark.parametrize(
+    ("term", "batch"),
+    [(t, True) for t in TERMS] + [(t, False) for t in TERMS if t in OF_TERMS["batch"]],
+)
 def test_a_sure_and_right_answer_is_the_best_there_is(term, batch):
     label = torch.zeros(2, 8, 8, 8, dtype=torch.int64)
     label[:, 2:6, 2:6, 2:6], label[0, 6:, 6:, 6:] = 1, 2

@@ -76,14 +76,14 @@ def test_cldice(seed, classes):
 @settings(max_examples=20)
 @given(seed=SEEDS, classes=st.integers(3, 4))
 def test_hausdorff(batch, seed, classes):
-    close("hausdorff", monai.HausdorffDTLoss(**COMMON, batch=batch), seed, classes, batch=batch)
+    close("hausdorff", monai.HausdorffDTLoss(**COMMON, batch=batch), seed, classes)
 
 
 @pytest.mark.parametrize("batch", [True, False])
 @settings(max_examples=20)
 @given(seed=SEEDS, classes=st.integers(3, 4))
 def test_boundary(batch, seed, classes):
-    close("boundary", monai.BoundaryLoss(**COMMON, batch=batch), seed, classes, batch=batch)
+    close("boundary", monai.BoundaryLoss(**COMMON, batch=batch), seed, classes)
 
 
 def test_two_voxels_by_hand():

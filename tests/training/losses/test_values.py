@@ -171,5 +171,7 @@ def test_voxels_without_a_target_count_for_nothing():
 def test_settings_that_mean_nothing_to_the_terms_are_refused():
     with pytest.raises(ValueError, match="huber_delta is of huber, not among the terms"):
         LossSettings(huber_delta=2.0)
-    with pytest.raises(ConfigError, match=r"training\.loss\.batch"):
+    with pytest.raises(ValueError, match=r"batch is of dice, .*, not among the terms; take it out"):
         loss_of("mae", batch=False)
+    with pytest.raises(ConfigError, match=r"training\.loss\.batch"):
+        loss_of(batch=False)  # values by default too

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from volunet.config import Settings
+from volunet.space.labels import BACKGROUND
 
 Term = Literal[
     "dice", "ce", "focal", "tversky", "focal_tversky", "generalised_dice", "cldice",
@@ -21,8 +22,17 @@ OF_TERMS: Mapping[str, tuple[Term, ...]] = {
     "tversky_gamma": ("focal_tversky",),
     "huber_delta": ("huber",),
     "skeleton_steps": ("cldice",),
+    "batch": ("dice", "tversky", "focal_tversky", "generalised_dice"),
+    "class_weights": (
+        *("dice", "ce", "focal", "tversky", "focal_tversky", "hausdorff", "boundary"),
+        *("mae", "mse", "huber"),
+    ),
 }
 """Settings that mean something to these terms alone."""
+OF_BACKGROUND: tuple[Term, ...] = ("ce", "focal", "mae", "mse", "huber")
+"""Terms over voxels, of which background has some, or over targets, which may be called so."""
+USUAL: tuple[Term, ...] = ("dice", "ce", "mae")
+"""Terms where none are named, of structures or of values."""
 
 
 class LossSettings(Settings):
@@ -43,7 +53,9 @@ class LossSettings(Settings):
         class_weights: how much a structure, a region, a target or "background" counts, by name, 1
             unless given; voxels in "ce" and "focal", structures in the mean of the other terms but
             "generalised_dice", which weighs them itself, and "cldice", which takes them together.
-        batch: whether overlap is that of the whole batch, or of each patch alone.
+            Background counts in "ce" and "focal" alone.
+        batch: whether overlap ("dice", "tversky" and their kin) is that of the whole batch, or of
+            each patch alone.
         focal_gamma: how little "focal" cares for what is right already.
         false_positives: what a false voxel costs in "tversky" and "focal_tversky".
         false_negatives: what a missed voxel costs there.
@@ -66,7 +78,17 @@ class LossSettings(Settings):
     @model_validator(mode="after")
     def _say_nothing_in_vain(self) -> Self:
         for name, terms in OF_TERMS.items():
-            changed = getattr(self, name) != type(self).model_fields[name].default
-            if changed and not set(terms) & set(self.terms or ()):
-                raise ValueError(f"{name} is of {' and '.join(terms)}, not among the terms")
+            if getattr(self, name) != type(self).model_fields[name].get_default(
+                call_default_factory=True
+            ):
+                self._refuse_without(terms, name)
+        if BACKGROUND in self.class_weights:
+            self._refuse_without(OF_BACKGROUND, f"class_weights.{BACKGROUND}")
         return self
+
+    def _refuse_without(self, terms: Sequence[Term], name: str) -> None:
+        if not set(terms) & set(self.terms or USUAL):
+            raise ValueError(
+                f"{name} is of {', '.join(terms)}, not among the terms; take it out, or name one "
+                "of these in terms"
+            )

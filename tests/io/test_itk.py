@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import re
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from tests.io.scans import volume_of
 from volunet.codes import CODES
 from volunet.findings import Refused
 from volunet.io.read import Reading, inspect, read, read_mask
+from volunet.io.scan import read_header
 from volunet.io.write import write
 
 NRRD = b"""NRRD0004
@@ -62,7 +65,7 @@ BAD: dict[str, tuple[str, str, Edit]] = {
     "cut NRRD": ("a.nrrd", "IO-TRUNC", lambda b: b[:-1]),
     "NRRD without voxels": ("a.nrrd", "IO-TRUNC", lambda b: b[: len(NRRD)]),
     "cut NRRD header": ("a.nrrd", "IO-TRUNC", lambda b: b[:60]),
-    "NRRD bomb": ("a.nrrd", "IO-BOMB", swap(b"4 5 6", b"9000 9000 9000")),
+    "NRRD that claims too much": ("a.nrrd", "IO-TRUNC", swap(b"4 5 6", b"9000 9000 9000")),
     "NRRD of another type": ("a.nrrd", "NII-DTYPE", swap(b"short", b"block")),
     "NRRD with an empty axis": ("a.nrrd", "NII-DIM", swap(b"4 5 6", b"4 0 6")),
     "NRRD of words": ("a.nrrd", "IO-FORMAT", swap(b"4 5 6", b"four 5 6")),
@@ -83,7 +86,7 @@ BAD: dict[str, tuple[str, str, Edit]] = {
     "cut MHA": ("a.mha", "IO-TRUNC", lambda b: b[:-1]),
     "MHA without voxels": ("a.mha", "IO-TRUNC", lambda b: b[: len(META)]),
     "cut MHA header": ("a.mha", "IO-TRUNC", lambda b: b[:100]),
-    "MHA bomb": ("a.mha", "IO-BOMB", swap(b"4 5 6", b"9000 9000 9000")),
+    "MHA that claims too much": ("a.mha", "IO-TRUNC", swap(b"4 5 6", b"9000 9000 9000")),
     "MHA of another type": ("a.mha", "NII-DTYPE", swap(b"MET_SHORT", b"MET_OTHER")),
     "MHA without sizes": ("a.mha", "NII-DIM", swap(b"DimSize", b"DimSice")),
     "MHA with negative spacing": ("a.mha", "GEO-SPACING", swap(b"1 1 3", b"1 -1 3")),
@@ -119,6 +122,22 @@ def test_a_bad_file_is_refused_with_its_code(name: str, tmp_path: Path) -> None:
     with pytest.raises(Refused) as refusal:
         inspect(path)
     assert refusal.value.findings[0].code == code
+
+
+@pytest.mark.parametrize(("cut", "code"), [(False, "IO-BOMB"), (True, "IO-TRUNC")])
+@pytest.mark.parametrize("file", ["a.nrrd", "a.mha"])
+def test_packed_voxels_that_were_cut_are_told_from_a_bomb(
+    tmp_path: Path, file: str, cut: bool, code: str
+) -> None:
+    if file == "a.nrrd":
+        header, packed = swap(b"raw", b"gzip")(NRRD), gzip.compress(bytes(1 << 20))
+    else:
+        header, packed = swap(b"= False\nT", b"= True\nT")(META), zlib.compress(bytes(1 << 20))
+    content = swap(b"4 5 6", b"900 900 900")(header) + packed[: -9 if cut else None]
+    for looks in (inspect, lambda path: read_header([path])):
+        with pytest.raises(Refused) as refusal:
+            looks(keep(tmp_path, file, content))
+        assert refusal.value.findings[0].code == code
 
 
 @pytest.mark.parametrize(

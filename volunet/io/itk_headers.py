@@ -6,7 +6,6 @@ Sources: the NRRD definition (https://teem.sourceforge.net/nrrd/format.html) and
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,11 +203,6 @@ def from_lps(
     affine[:3, :3] = directions * spacing
     affine[:3, 3] = origin
     return LPS @ affine
-
-
-def count_bytes(sizes: list[float], dtype: np.dtype[Any]) -> int:
-    """Bytes of so many voxels."""
-    return math.prod(int(n) for n in sizes) * dtype.itemsize
 
 
 def _words(values: Iterable[Any]) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from isal import igzip_lib, isal_zlib
 from numpy.typing import NDArray
 
+from volunet.findings import Refused
 from volunet.io.inquiry import Inquiry
 
 CHUNK = 1 << 18
@@ -81,6 +82,32 @@ class Stream:
     def skip(self, count: int) -> int:
         """Pass over `count` bytes; how many there were."""
         return self.checksum(count)[0]
+
+    def judge_claim(self, expected: int, *, before: int = 0) -> None:
+        """Nothing, where the file can hold what its header says; no memory is taken for it.
+
+        Args:
+            expected: plain bytes of voxels.
+            before: plain bytes in front of them.
+
+        Raises:
+            Refused: it cannot.
+        """
+        if before + expected > self.most:
+            got = self.skip(before + expected) if self.packed else self.size
+            raise self.lacking(expected, max(got - before, 0))
+
+    def lacking(self, expected: int, got: int) -> Refused:
+        """The refusal of a file at whose end there were fewer bytes of voxels than expected.
+
+        Packed data that was cut is refused while it is read. What comes to an end of its own, and
+        could not have held so much, was never whole.
+        """
+        if self.packed and expected > self.most:
+            message = f"The header claims {expected} bytes of voxels in a file of {self.size}."
+            return self.inquiry.refusal("IO-BOMB", message, claimed=expected, size=self.size)
+        message = f"The voxels take {expected} bytes, the file holds {got} of them."
+        return self.inquiry.refusal("IO-TRUNC", message, expected=expected, got=got)
 
     def finish(self) -> int:
         """Read to the end, so that the checksum is known; how many bytes were left.

@@ -18,7 +18,7 @@ from volunet.io.names import is_picture, suffix
 from volunet.io.nifti_bytes import Stream
 from volunet.io.nifti_geometry import affine_of
 from volunet.io.nifti_header import Layout, layout, parse
-from volunet.io.nifti_voxels import read_voxels
+from volunet.io.nifti_voxels import judge_size, read_voxels
 from volunet.io.pair import check_pair
 from volunet.io.reading import Reading
 from volunet.io.sniff import HEAD, sniff
@@ -111,7 +111,8 @@ def read_header(
         channels_in_file: as in `inspect`.
 
     Raises:
-        Refused: a header cannot be read, or its meaning is in doubt.
+        Refused: a header cannot be read, its meaning is in doubt, or it says more than the file
+            can hold.
     """
     several = channels_in_file and len(paths) == 1
     return Header.of_channels(
@@ -126,7 +127,8 @@ def open_header(path: Path, inquiry: Inquiry, *, channels_in_file: bool) -> Head
     """The header of a file.
 
     Raises:
-        Refused: it cannot be read, or its meaning is in doubt and that is not accepted.
+        Refused: it cannot be read, its meaning is in doubt and that is not accepted, or it says
+            more than the file can hold.
     """
     try:
         with _opened(path, inquiry) as file:
@@ -134,6 +136,7 @@ def open_header(path: Path, inquiry: Inquiry, *, channels_in_file: bool) -> Head
             kind = _kind(stream, path, inquiry)
             if kind.startswith("NIfTI"):
                 grid, lying = _nifti(stream, kind, inquiry, channels_in_file=channels_in_file)
+                judge_size(stream, lying, inquiry)
                 channels = lying.shape[3] if len(lying.shape) > 3 else 1
                 stored = lying.dtype.newbyteorder("=")
                 if lying.scale is None:

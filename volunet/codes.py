@@ -32,7 +32,7 @@ CODES: dict[str, Code] = {
     "IO-TRAILING": Code(
         "warn",
         "Bytes follow the end of the data.",
-        "Nothing is lost; write the file again to be rid of it.",
+        "They are left out; write the file again to be rid of them.",
     ),
     "IO-NAME": Code("warn", "The name does not say what the file is.", "Rename the file."),
     "IO-FORMAT": Code(

@@ -83,6 +83,29 @@ BYTES = [
     ),
     bytes_fault("bytes behind the voxels", "IO-TRAILING", "warn", "a.nii", lambda: plain() + b"xy"),
     bytes_fault(
+        "a slice behind the voxels",
+        "IO-TRAILING",
+        "refuse",
+        "a.nii.gz",
+        lambda: gz(plain(change=setting(dim={3: 9}))),
+        waivable=True,
+    ),
+    bytes_fault(
+        "numbers of 32 bits called 16, raw",
+        "IO-TRAILING",
+        "refuse",
+        "a.nii",
+        lambda: raw_of(voxels_of("float32"), setting(datatype=4)),
+        waivable=True,
+    ),
+    bytes_fault(
+        "time points that dim does not tell, more than are read",
+        "IO-TRAILING",
+        "refuse",
+        "a.nii.gz",
+        lambda: gz(plain() + bytes(80 << 20)),
+    ),
+    bytes_fault(
         "two gzip members", "", "fine", "a.nii.gz", lambda: gz(plain()[:700]) + gz(plain()[700:])
     ),
     bytes_fault("a plain file named .gz", "IO-NAME", "warn", "scan.nii.gz", plain),

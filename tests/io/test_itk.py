@@ -83,6 +83,8 @@ BAD: dict[str, tuple[str, str, Edit]] = {
     ),
     "flat NRRD": ("a.nrrd", "IO-FORMAT", swap(b"(0,1,0)", b"(1,0,0)")),
     "sheared NRRD": ("a.nrrd", "GEO-SHEAR", swap(b"(0,1,0)", b"(0.1,1,0)")),
+    "NRRD of more slices than it says": ("a.nrrd", "IO-TRAILING", swap(b"4 5 6", b"4 5 5")),
+    "MHA of more slices than it says": ("a.mha", "IO-TRAILING", swap(b"4 5 6", b"4 5 5")),
     "cut MHA": ("a.mha", "IO-TRUNC", lambda b: b[:-1]),
     "MHA without voxels": ("a.mha", "IO-TRUNC", lambda b: b[: len(META)]),
     "cut MHA header": ("a.mha", "IO-TRUNC", lambda b: b[:100]),

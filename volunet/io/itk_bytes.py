@@ -189,6 +189,5 @@ def sum_voxels(lying: Lying, inquiry: Inquiry) -> int:
         got, crc = stream.checksum(lying.nbytes)
         if got < lying.nbytes:
             raise stream.lacking(lying.nbytes, got)
-        if left := stream.finish():
-            inquiry.note("IO-TRAILING", f"{left} bytes follow the voxels.", left=left)
+        stream.judge_rest(prod(lying.sizes[:2]) * lying.dtype.itemsize)
     return crc

@@ -14,7 +14,7 @@ import numpy as np
 from isal import igzip_lib, isal_zlib
 from numpy.typing import NDArray
 
-from volunet.findings import Refused
+from volunet.findings import Refused, Severity
 from volunet.io.inquiry import Inquiry
 
 CHUNK = 1 << 18
@@ -22,7 +22,11 @@ GZIP = b"\x1f\x8b"
 RATIO = 1100
 """Deflate packs at most 1032 bytes into one; claims beyond are false."""
 SURPLUS = 1 << 26
-"""Bytes behind the voxels that are read for the checksum's sake before they count as a bomb."""
+"""Bytes of packed data behind the voxels that are read for the checksum's sake, and no more."""
+SAYS_LESS = (
+    "The header may say less than the file holds: set dim and data type right, or accept "
+    "IO-TRAILING to leave the rest out."
+)
 
 
 class Stream:
@@ -119,10 +123,25 @@ class Stream:
         while chunk := self._next():
             left += len(chunk)
             if self.packed and left > SURPLUS:
-                raise self.inquiry.refusal(
-                    "IO-BOMB", f"More than {SURPLUS >> 20} MB follow the voxels.", left=left
-                )
+                message = f"More than {SURPLUS >> 20} MB follow the voxels, and were not read."
+                advice = "Set dim and data type right where they say less than the file holds."
+                raise self.inquiry.refusal("IO-TRAILING", message, advice=advice, left=left)
         return left
+
+    def judge_rest(self, slice_bytes: int) -> None:
+        """Reads to the end, and notes what follows the voxels; as much as a slice may be of them.
+
+        Raises:
+            Refused: as `finish`.
+        """
+        left = self.finish()
+        message = f"{left} bytes follow the voxels."
+        if left >= slice_bytes:
+            message = f"{left} bytes follow the voxels, of which a slice takes {slice_bytes}."
+            refuse = Severity.REFUSE
+            self.inquiry.note("IO-TRAILING", message, severity=refuse, advice=SAYS_LESS, left=left)
+        elif left:
+            self.inquiry.note("IO-TRAILING", message, left=left)
 
     def _next(self) -> bytes:
         chunk, self._rest = self._rest, b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,8 @@ def read_voxels(stream: Stream, layout: Layout, inquiry: Inquiry) -> NDArray[Any
     """The voxels as a (C, I, J, K) array; stored numbers keep their type, scaled ones are float32.
 
     Raises:
-        Refused: the header claims more than there is, the bytes are damaged, or scaling leaves the
-            range of float32.
+        Refused: the header claims more or less than there is, the bytes are damaged, or scaling
+            leaves the range of float32.
     """
     judge_size(stream, layout, inquiry)
     if stream.skip(layout.offset) < layout.offset:
@@ -36,9 +37,8 @@ def read_voxels(stream: Stream, layout: Layout, inquiry: Inquiry) -> NDArray[Any
     filled = stream.fill(buffer)
     if filled < layout.nbytes:
         raise stream.lacking(layout.nbytes, filled)
-    left = stream.finish()
-    if left:
-        inquiry.note("IO-TRAILING", f"{left} bytes follow the voxels.", left=left)
+    stream.judge_rest(prod(layout.shape[:2]) * layout.dtype.itemsize)
+    inquiry.settle()
     voxels = _native(buffer.view(layout.dtype)).reshape(layout.shape, order="F")
     if layout.scale is not None:
         voxels = _scaled(voxels, layout.scale, inquiry)

@@ -70,7 +70,7 @@ CODES: dict[str, Code] = {
     "IMG-SQUEEZED": Code("info", "An axis of length one was dropped.", "Nothing to do."),
     "IMG-NONFINITE": Code(
         "warn",
-        "Some voxels are not numbers; they were set to the lowest finite value.",
+        "Some voxels are not numbers; they were set to the lowest finite value of their channel.",
         "Check the scan.",
     ),
     "IMG-SCALE": Code(

@@ -58,15 +58,16 @@ def inspect(
 
     Returns:
         Voxels (C, I, J, K) in the file's own type (float32 where the file scales them), with NaN
-        and infinities set to the lowest finite value; the affine as the file has it, in mm.
+        and infinities set to the lowest finite value of their channel; the affine as the file has
+        it, in mm.
 
     Raises:
         Refused: the scan is damaged, or its meaning is in doubt; the findings say why.
     """
     inquiry = Inquiry(Path(path).name, accept)
     volume = open_volume(Path(path), inquiry, channels_in_file=channels_in_file)
-    volume = volume.with_voxels(judge_image(volume.voxels, inquiry))
-    return Reading(volume, inquiry.settle())
+    mended = judge_image(volume.voxels, inquiry)
+    return Reading(volume, inquiry.settle(), mended)
 
 
 def read_channels(
@@ -94,7 +95,9 @@ def read_channels(
         inquiry.take(check_pair(first.grid, other))
         found += inquiry.settle()
     voxels = np.concatenate([reading.volume.voxels for reading in readings])
-    return Reading(first.with_voxels(voxels), tuple(worst_first(found)))
+    mended = [reading.mended for reading in readings if reading.mended is not None]
+    of_any = np.logical_or.reduce(mended) if mended else None
+    return Reading(first.with_voxels(voxels), tuple(worst_first(found)), of_any)
 
 
 def read_header(

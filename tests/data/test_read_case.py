@@ -18,6 +18,7 @@ from volunet.data.content import sum_of_file, sum_of_files, sum_of_voxels, sums_
 from volunet.data.read_case import findings_of, read_case, read_images
 from volunet.errors import DatasetError
 from volunet.findings import Refused
+from volunet.space.labels import Labels
 
 
 def test_channels_come_from_files_or_from_within_one(tmp_path):
@@ -51,6 +52,31 @@ def test_a_refusal_that_no_waiver_helps_stays_one(tmp_path):
     case = Case(case_id="a", images=(image,), label=write_label(tmp_path / "l.nii.gz"))
     with pytest.raises(Refused, match="No voxel is a number"):
         read_case(case, accept=["IMG-NONFINITE"])
+
+
+def test_what_is_no_number_in_a_structure_is_refused_however_little_it_is(tmp_path):
+    voxels = np.arange(8000, dtype=np.float32).reshape(20, 20, 20)
+    mask = np.zeros(voxels.shape, dtype=np.uint8)
+    mask[5], mask[6], mask[7] = 1, 4, 9
+    voxels[5, 0, :2] = voxels[6, 0, 0] = voxels[7, 0, 0] = voxels[0, 0, 0] = np.nan
+    other = write_nifti(tmp_path / "o.nii.gz", np.nan_to_num(voxels))
+    images = (other, write_nifti(tmp_path / "i.nii.gz", voxels))
+    case = Case(case_id="a", images=images, label=write_nifti(tmp_path / "l.nii.gz", mask))
+    labels = Labels(structures={"liver": 1, "tumour": 4}, ignore=9)
+    with pytest.raises(Refused, match=r"in the image: 2 of liver, 1 of tumour\.") as e:
+        read_case(case, labels=labels)
+    assert [(f.code, f.refuses) for f in e.value.findings][:2] == [
+        ("IMG-NONFINITE", True),
+        ("IMG-NONFINITE", False),
+    ]
+    with pytest.raises(Refused, match=r"2 of label 1, 1 of label 4, 1 of label 9\."):
+        read_case(case)
+    accepted = read_case(case, labels=labels, accept=["IMG-NONFINITE"])
+    assert np.isfinite(accepted.image.voxels).all()
+    mask[5:8] = 0
+    mask[9] = 1
+    write_nifti(tmp_path / "l.nii.gz", mask)
+    assert [f.severity for f in read_case(case, labels=labels).findings] == ["warn"]
 
 
 def test_any_error_of_a_case_is_told_as_a_finding():

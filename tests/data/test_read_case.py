@@ -7,6 +7,7 @@ import torch
 from tests.data.on_disk import (
     META,
     SHAPE,
+    pipe_at,
     touch,
     write_detached,
     write_image,
@@ -118,6 +119,27 @@ def test_only_a_file_beside_the_header_counts(tmp_path):
     for path in (header, attached):
         assert sum_of_files([path]) == sha256(sha256(path.read_bytes()).digest()).hexdigest()
         assert sum_of_file(path) == sha256(path.read_bytes()).hexdigest()
+
+
+def test_what_is_no_file_is_refused_and_never_waited_for(tmp_path):
+    for content in (META, META.replace(b"a.raw", b"p.nii")):  # itself, or voxels that are a pipe
+        header = touch(tmp_path / f"{len(content)}.mhd", content)
+        with pipe_at(tmp_path / "p.nii") as pipe:
+            one = Case(case_id="1", images=(pipe if content is META else header,))
+            with pytest.raises(Refused, match=r"IO-FORMAT: 'p\.nii' is a device or a pipe"):
+                sum_of_files(one.images)
+            assert sums_of_images([one]) == {}
+        pipe.unlink()
+    with pytest.raises(Refused, match=r"IO-FORMAT: .* is a folder, not a scan"):
+        sum_of_files([tmp_path])
+
+
+@pytest.mark.parametrize("name", [b"", b"..", b"a\0b"])
+def test_a_header_that_names_no_file_for_its_voxels_is_a_file_of_its_own(tmp_path, name):
+    header = touch(tmp_path / "a.mhd", META.replace(b"a.raw", name))
+    assert sum_of_files([header]) == sha256(sha256(header.read_bytes()).digest()).hexdigest()
+    with pytest.raises(Refused, match="IO-FORMAT: The voxels must lie in a file beside"):
+        read_images([header])
 
 
 def test_voxels_are_summed_whatever_their_order_in_memory():

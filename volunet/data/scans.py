@@ -18,6 +18,7 @@ from volunet.errors import DatasetError
 from volunet.findings import Finding, Refused, finding
 from volunet.io.listing import list_files
 from volunet.io.names import composed, id_below, is_picture, named_as_scans, stem
+from volunet.io.opening import open_file
 from volunet.io.scan import read_header
 from volunet.io.sniff import HEAD, sniff
 
@@ -116,7 +117,7 @@ def _from_folder(root: Path, channels: int | None) -> list[Scan]:
 def _without_results(root: Path, files: list[Path]) -> list[Path]:
     """The files without what volunet made in folders below, by the journals there."""
     made: set[Path] = set()
-    for journal in (p for p in files if p.name == JOURNAL and p.parent != root):
+    for journal in (p for p in files if p.name == JOURNAL and p.parent != root and p.is_file()):
         try:
             first, *lines = journal.read_bytes().splitlines() or [b""]
         except OSError:
@@ -164,7 +165,7 @@ def _kind(path: Path) -> str:
     if path.suffix.lower() in (".dcm", ".ima") or path.name == "DICOMDIR":
         return "DICOM"
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return sniff(file.read(HEAD))
     except OSError:
         return "unreadable"

@@ -19,6 +19,7 @@ from volunet.io.itk_headers import (
     HEADER_MOST,
     TextHeader,
     metaimage_type,
+    names_a_file,
     nrrd_type,
     parse_metaimage,
     parse_nrrd,
@@ -131,8 +132,9 @@ def _judge_space(space: str, inquiry: Inquiry) -> None:
 def _check_metaimage(path: Path, header: TextHeader, inquiry: Inquiry) -> Lying:
     fields = header.fields
     data = fields["elementdatafile"]
-    if data.upper() != "LOCAL" and Path(data).name != data:
-        raise inquiry.refusal("IO-FORMAT", f"The voxels must lie beside the header, not at {data}.")
+    if not names_a_file(data):
+        message = f"The voxels must lie in a file beside the header, not in {data!r}."
+        raise inquiry.refusal("IO-FORMAT", message)
     if fields.get("headersize", "0") != "0" or fields.get("binarydata", "true").lower() != "true":
         raise inquiry.refusal("IO-FORMAT", "MetaImage as text, or with a header of its own.")
     spacing = header.numbers("elementspacing") or header.numbers("elementsize")

@@ -19,6 +19,7 @@ from volunet.io.nifti_bytes import Stream
 from volunet.io.nifti_geometry import affine_of
 from volunet.io.nifti_header import Layout, layout, parse
 from volunet.io.nifti_voxels import judge_size, read_voxels
+from volunet.io.opening import NotAFileError, open_file
 from volunet.io.pair import check_pair
 from volunet.io.reading import Reading
 from volunet.io.sniff import HEAD, sniff
@@ -210,12 +211,10 @@ def _open(path: Path, inquiry: Inquiry, open_picture: Open, *, channels_in_file:
 
 
 def _opened(path: Path, inquiry: Inquiry) -> BinaryIO:
-    if path.is_dir():
-        raise inquiry.refusal("IO-FORMAT", "This is a folder, not a scan.")
-    if path.exists() and not path.is_file():
-        raise inquiry.refusal("IO-FORMAT", "This is a device or a pipe, not a scan.")
     try:
-        return path.open("rb")
+        return open_file(path)
+    except NotAFileError as error:
+        raise inquiry.refusal("IO-FORMAT", f"This is {error.strerror}, not a scan.") from error
     except (FileNotFoundError, NotADirectoryError) as error:
         raise inquiry.refusal("IO-MISSING", "There is no such file.") from error
 

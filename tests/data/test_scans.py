@@ -35,6 +35,18 @@ def test_side_files_are_no_inputs(tmp_path):
     assert ids(find_scans(tmp_path)) == ["a", "c"]
 
 
+@pytest.mark.parametrize("view", ["view.png", "view.tif", "view.TIFF", "view.bmp", "view.jpeg"])
+def test_pictures_are_side_files_of_the_volumes_in_their_own_folder(tmp_path, view, caplog):
+    named(tmp_path, "a.png", "b.png", "ref/atlas.nii.gz", f"ref/{view}")
+    scans = find_scans(tmp_path)
+    assert [(s.case_id, s.refused) for s in scans] == [
+        ("a", False),
+        ("b", False),
+        ("ref__atlas", False),
+    ]
+    assert f"passed over: 1, such as '{view}'." in caplog.text
+
+
 def test_what_is_no_scan_becomes_a_refused_entry(tmp_path):
     named(tmp_path, "a.nii.gz", "b.img", "c.nii.zip")
     scans = find_scans(tmp_path)

@@ -1,6 +1,7 @@
 """Find the scans that are to be segmented: one entry for every input, none lost without a word.
 
-Side files (text, tables) and hidden files are no inputs, nor are pictures beside volumes.
+Side files (text, tables) and hidden files are no inputs, nor are pictures beside volumes in one
+folder.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from volunet.data.table import read_table
 from volunet.errors import DatasetError
 from volunet.findings import Finding, Refused, finding
 from volunet.io.listing import list_files
-from volunet.io.names import composed, id_below, is_picture, named_as_scans, stem
+from volunet.io.names import PICTURES, composed, id_below, is_picture, named_as_scans, stem
 from volunet.io.opening import open_file
 from volunet.io.scan import read_header
 from volunet.io.sniff import HEAD, sniff
@@ -28,7 +29,7 @@ JOURNAL, JOURNAL_BEGINS = "journal.jsonl", b'{"format": 1}\n'
 """How volunet keeps books in a folder of results."""
 READABLE = ("gzip", "NIfTI-1", "NIfTI-2", "NRRD", "MetaImage")
 SIDE_FILES = frozenset(
-    (".json", ".txt", ".csv", ".tsv", ".md", ".html", ".htm", ".pdf", ".png", ".jpg", ".jpeg")
+    (".json", ".txt", ".csv", ".tsv", ".md", ".html", ".htm", ".pdf", *PICTURES)
     + (".xml", ".yaml", ".yml", ".toml", ".log", ".bval", ".bvec", ".sha256")
 )
 
@@ -99,6 +100,9 @@ def _from_folder(root: Path, channels: int | None) -> list[Scan]:
     for path in files_of_all:
         if path in named or path.suffix.lower() not in SIDE_FILES:
             folders.setdefault(path.parent, []).append(path)
+    if views := [path for path in files_of_all if path not in named and is_picture(path)]:
+        told = f"{len(views)}, such as {composed(views[0].name)!r}"
+        log.warning("Pictures beside volumes are views of them and passed over: %s.", told)
     scans = [
         _refused(id_below(root, place), place, finding("IO-FAULT", "The folder cannot be listed."))
         for place in unlisted

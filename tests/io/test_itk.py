@@ -237,6 +237,37 @@ def test_a_space_that_names_no_sides_is_told_and_one_with_time_refused(tmp_path:
         inspect(keep(tmp_path, "b.nrrd", header + VOXELS.tobytes()))
 
 
+def test_axes_of_one_are_dropped_and_that_is_told(tmp_path: Path) -> None:
+    image = SimpleITK.GetImageFromArray(VOXELS.reshape(1, 6, 5, 4), isVector=False)
+    listed = swap(b"dimension: 3", b"dimension: 4")(swap(b"4 5 6", b"4 5 6 1")(NRRD))
+    listed = swap(b"(0,0,3)", b"(0,0,3) none")(swap(b"\nendian", b" list\nendian")(listed))
+    keep(tmp_path, "listed.nrrd", listed + VOXELS.tobytes())
+    for name in ("a.mha", "a.nrrd"):
+        SimpleITK.WriteImage(image, str(tmp_path / name))
+    for name in ("a.mha", "a.nrrd", "listed.nrrd"):
+        for channels_in_file in (False, True):
+            reading = inspect(tmp_path / name, channels_in_file=channels_in_file)
+            assert "IMG-SQUEEZED" in {found.code for found in reading.findings}
+            assert reading.volume.voxels.ravel(order="F").tolist() == VOXELS.tolist()
+
+
+def test_a_plane_is_one_slice_where_that_is_accepted(tmp_path: Path) -> None:
+    image = SimpleITK.GetImageFromArray(VOXELS.reshape(10, 12))
+    image.SetSpacing((1, 2))
+    image.SetOrigin((5, 6))
+    for name in ("a.mha", "a.nrrd"):
+        SimpleITK.WriteImage(image, str(tmp_path / name))
+        for look in (inspect, lambda path: read_header([path])):
+            with pytest.raises(Refused, match="IMG-2D"):
+                look(tmp_path / name)
+        volume = inspect(tmp_path / name, accept=["IMG-2D"]).volume
+        np.testing.assert_array_equal(volume.voxels[0, ..., 0], VOXELS.reshape(10, 12).T)
+        assert volume.grid.spacing == (1, 2, 1)
+        assert volume.grid.affine[:3, 3].tolist() == [-5, -6, 0]
+        header = read_header([tmp_path / name], accept=["IMG-2D"])
+        assert header.grid.matches(volume.grid)
+
+
 def test_parts_of_a_voxel_are_channels_where_asked(tmp_path: Path) -> None:
     stored = np.arange(48, dtype=np.float32).reshape(4, 3, 2, 2)
     image = SimpleITK.GetImageFromArray(stored, isVector=True)

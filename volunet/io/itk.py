@@ -6,21 +6,18 @@ SimpleITK's axes run (k, j, i) in LPS+ mm; here they are turned to (i, j, k) in 
 
 from __future__ import annotations
 
-from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 - its usual name
 from isal import isal_zlib
-from numpy.typing import NDArray
 
 from volunet.io.geometry import Affine, judge_axes, judge_spacing, spans
 from volunet.io.header import Header
 from volunet.io.inquiry import Inquiry
-from volunet.io.itk_bytes import locate_voxels, read_text_header, sum_voxels
+from volunet.io.itk_bytes import Lying, locate_voxels, read_text_header, sum_voxels
 from volunet.io.itk_headers import from_lps
-from volunet.space.grid import Grid
+from volunet.space.grid import Grid, Shape
 from volunet.space.volume import Volume
 
 READERS = {"NRRD": "NrrdImageIO", "MetaImage": "MetaImageIO"}
@@ -47,13 +44,19 @@ def open_itk(path: Path, kind: str, inquiry: Inquiry, *, channels_in_file: bool)
     stored = sitk.GetArrayFromImage(image)
     if isal_zlib.crc32(stored.byteswap() if header.big_endian else stored) != crc:
         raise inquiry.refusal("IO-FAULT", "SimpleITK read other voxels than the file holds.")
-    voxels = _voxels(stored, image, inquiry, channels_in_file=channels_in_file)
-    affine = _affine(image, voxels.shape[1:], inquiry)
+    if stored.dtype.kind == "c":
+        raise inquiry.refusal("IMG-COMPLEX", f"The voxels are {stored.dtype} numbers.")
+    size, parts = image.GetSize(), image.GetNumberOfComponentsPerPixel()
+    shape, channels = _shape(size, parts, lying, inquiry, channels_in_file=channels_in_file)
+    grid = Grid(shape, _affine(image, shape, inquiry))
     inquiry.settle()
-    return Volume(voxels, Grid(voxels.shape[1:], affine))
+    i, j, k = shape
+    if parts > 1:
+        return Volume(stored.reshape(k, j, i, channels).transpose(3, 2, 1, 0), grid)
+    return Volume(stored.reshape(channels, k, j, i).transpose(0, 3, 2, 1), grid)
 
 
-def open_itk_header(path: Path, kind: str, inquiry: Inquiry) -> Header:
+def open_itk_header(path: Path, kind: str, inquiry: Inquiry, *, channels_in_file: bool) -> Header:
     """What SimpleITK says of the voxels in an NRRD or MetaImage file, without reading them.
 
     Raises:
@@ -74,45 +77,36 @@ def open_itk_header(path: Path, kind: str, inquiry: Inquiry) -> Header:
         what = str(error).strip().splitlines()[-1]
         raise inquiry.refusal("IO-FORMAT", f"SimpleITK cannot make sense of it: {what}") from error
     size, parts = reader.GetSize(), reader.GetNumberOfComponents()
-    if len(size) == 2:
-        raise inquiry.refusal("IMG-2D", "The scan is a plane.", advice="Give a volume.")
-    shape = (size[0], size[1], size[2])
+    shape, channels = _shape(size, parts, lying, inquiry, channels_in_file=channels_in_file)
     affine = _affine(reader, shape, inquiry)
     inquiry.settle()
-    return Header(Grid(shape, affine), parts * prod(size[3:]), lying.dtype, copies=1)
+    return Header(Grid(shape, affine), channels, lying.dtype, copies=1)
 
 
-def _voxels(
-    stored: NDArray[Any], image: sitk.Image, inquiry: Inquiry, *, channels_in_file: bool
-) -> NDArray[Any]:
-    """SimpleITK's array as (C, I, J, K)."""
-    parts, axes = image.GetNumberOfComponentsPerPixel(), image.GetDimension()
-    if stored.dtype.kind == "c":
-        raise inquiry.refusal("IMG-COMPLEX", f"The voxels are {stored.dtype} numbers.")
-    if axes == 2:
-        raise inquiry.refusal("IMG-2D", "The scan is a plane.", advice="Give a volume.")
-    size = " x ".join(map(str, image.GetSize()))
-    if parts in (3, 4) and stored.dtype == np.uint8 and not channels_in_file:
+def _shape(
+    size: tuple[int, ...], parts: int, lying: Lying, inquiry: Inquiry, *, channels_in_file: bool
+) -> tuple[Shape, int]:
+    """Voxels along i, j and k, and how many channels there are on a fourth axis or in a voxel."""
+    told = " x ".join(map(str, size))
+    if len(size) == 2:
+        inquiry.note("IMG-2D", f"The scan is a plane of {told} voxels; a slice of it is 1 mm.")
+    if parts in (3, 4) and lying.dtype == np.uint8 and not channels_in_file:
         raise inquiry.refusal("IMG-COLOUR", f"The voxels are colours of {parts} parts.")
-    if parts > 1 and (axes > 3 or not channels_in_file):
-        raise inquiry.refusal("IMG-AXES", f"The scan is {size} voxels of {parts} parts.")
-    if axes == 4 and stored.shape[0] > 1 and not channels_in_file:
-        raise inquiry.refusal("IMG-AXES", f"The scan is {size} voxels.")
-    if axes > 4:
-        raise inquiry.refusal("IMG-AXES", f"The scan is {size} voxels.")
-    if parts > 1:
-        stored = np.moveaxis(stored, -1, 0)
-    elif axes == 3:
-        stored = stored[None]
-    return np.transpose(stored, (0, 3, 2, 1))
+    further = [n for n in (*size[3:], parts) if n > 1]
+    if len(further) > 1 or (further and not channels_in_file):
+        of_parts = f" of {parts} parts" if parts > 1 else ""
+        raise inquiry.refusal("IMG-AXES", f"The scan is {told} voxels{of_parts}.")
+    if not further and len(lying.sizes) > 3:
+        inquiry.note("IMG-SQUEEZED", f"Axes of length one were dropped of {lying.sizes}.")
+    i, j, k = (*size, 1)[:3]
+    return (i, j, k), further[0] if further else 1
 
 
-def _affine(
-    image: sitk.Image | sitk.ImageFileReader, shape: tuple[int, int, int], inquiry: Inquiry
-) -> Affine:
-    axes = image.GetDimension()
-    directions = np.array(image.GetDirection()).reshape(axes, axes)[:3, :3]
-    spacing, origin = np.array(image.GetSpacing())[:3], np.array(image.GetOrigin())[:3]
+def _affine(image: sitk.Image | sitk.ImageFileReader, shape: Shape, inquiry: Inquiry) -> Affine:
+    axes, own = image.GetDimension(), min(image.GetDimension(), 3)
+    directions, spacing, origin = np.eye(3), np.ones(3), np.zeros(3)  # of a plane's third axis
+    directions[:own, :own] = np.reshape(image.GetDirection(), (axes, axes))[:own, :own]
+    spacing[:own], origin[:own] = image.GetSpacing()[:own], image.GetOrigin()[:own]
     affine = from_lps(directions, spacing, origin)
     if not np.isfinite(affine).all() or not spans(affine):
         raise inquiry.refusal("GEO-AFFINE", "Its directions do not span three axes.")

@@ -105,7 +105,7 @@ def _check_nrrd(path: Path, header: TextHeader, inquiry: Inquiry) -> Lying:
     dtype = _known(nrrd_type(fields.get("type", "")), fields.get("type", ""), inquiry)
     sizes = _counted(header.numbers("sizes"), inquiry)
     known = [mm for mm in header.numbers("spacings") if np.isfinite(mm) and mm > 0]
-    if "spacedirections" not in fields and len(known) < 3:
+    if "spacedirections" not in fields and len(known) < min(len(sizes), 3):
         _note_no_spacing(inquiry, "spacings or space directions")
     if "space" not in fields or "spacedirections" not in fields:
         inquiry.note("GEO-NOFORM", "The header has no space and space directions.")
@@ -148,13 +148,14 @@ def _check_metaimage(path: Path, header: TextHeader, inquiry: Inquiry) -> Lying:
     dtype = _known(metaimage_type(name), name, inquiry)
     sizes = _counted(header.numbers("dimsize"), inquiry)
     parts = _counted(header.numbers("elementnumberofchannels"), inquiry, least=0)
+    sizes += tuple(n for n in parts if n > 1)
     local = data.upper() == "LOCAL"
     voxels = path if local else path.with_name(data)
     if not voxels.is_file():
         raise inquiry.refusal("IO-MISSING", f"The voxels should lie in {data}, which is not there.")
     zlib = fields.get("compresseddata", "false").lower() == "true"
     start = header.length if local else 0
-    return Lying(voxels, start, (*sizes, *parts), dtype, packed=zlib, zlib=zlib)
+    return Lying(voxels, start, sizes, dtype, packed=zlib, zlib=zlib)
 
 
 def _note_no_spacing(inquiry: Inquiry, field: str) -> None:

@@ -153,7 +153,7 @@ def open_header(path: Path, inquiry: Inquiry, *, channels_in_file: bool) -> Head
             return open_picture_header(path, kind, inquiry)
         from volunet.io.itk import open_itk_header
 
-        return open_itk_header(path, kind, inquiry)
+        return open_itk_header(path, kind, inquiry, channels_in_file=channels_in_file)
     except OSError as error:
         message = f"The file could not be read: {error.strerror or error}."
         raise inquiry.refusal("IO-FAULT", message) from error

@@ -6,15 +6,15 @@ Opening a pipe waits until somebody writes to it, and a device such as /dev/zero
 from __future__ import annotations
 
 import errno
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 
 class NotAFileError(OSError):
     """A folder, a device or a pipe lies where a file was expected; `strerror` says which."""
 
 
-def open_file(path: Path) -> BinaryIO:
+def open_file(path: Path) -> BufferedReader:
     """A file, open for reading; links are followed.
 
     Raises:

@@ -32,7 +32,7 @@ CODES: dict[str, Code] = {
     "IO-TRAILING": Code(
         "warn",
         "Bytes follow the end of the data.",
-        "Nothing is lost; write the file again to be rid of it.",
+        "They are left out; write the file again to be rid of them.",
     ),
     "IO-NAME": Code("warn", "The name does not say what the file is.", "Rename the file."),
     "IO-FORMAT": Code(
@@ -70,7 +70,7 @@ CODES: dict[str, Code] = {
     "IMG-SQUEEZED": Code("info", "An axis of length one was dropped.", "Nothing to do."),
     "IMG-NONFINITE": Code(
         "warn",
-        "Some voxels are not numbers; they were set to the lowest finite value.",
+        "Some voxels are not numbers; they were set to the lowest finite value of their channel.",
         "Check the scan.",
     ),
     "IMG-SCALE": Code(

@@ -13,7 +13,7 @@ import numpy as np
 
 from tests.cohort.test_runner import predict, rows, statuses
 from tests.cohort.threshold import Threshold, write_scan, write_scans
-from tests.data.on_disk import write_detached
+from tests.data.on_disk import write_detached, write_nifti
 from volunet.io.masks import read_mask
 from volunet.io.write import write
 from volunet.space.grid import Grid
@@ -77,6 +77,19 @@ def test_a_damaged_or_missing_mask_is_made_again(tmp_path: Path) -> None:
     assert predict(scans, out, again).kept == 2
     assert len(again.calls) == 2
     assert results(out) == before
+
+
+def test_a_mask_cut_short_is_made_again_however_well_it_packs(tmp_path: Path) -> None:
+    scans, out = tmp_path / "scans", tmp_path / "out"
+    dark = np.full((200, 200, 100), -9, dtype=np.int16)
+    dark[0] = -8
+    write_nifti(scans / "a.nii.gz", dark)
+    predict(scans, out)
+    whole = (out / "a.nii.gz").read_bytes()
+    (out / "a.nii.gz").write_bytes(whole[: len(whole) // 3])
+    outcome = predict(scans, out)
+    assert (outcome.kept, outcome.records[0].status) == (0, "ok")
+    assert (out / "a.nii.gz").read_bytes() == whole
 
 
 def test_changed_input_is_done_again(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from tests.cohort.threshold import AFFINE, SHAPE, Aims, Threshold, write_scan, write_scans
+from tests.data.on_disk import META, pipe_at
 from volunet.cohort.run_record import Asked
 from volunet.cohort.runner import Outcome, predict_cohort
 from volunet.data.cases import Scan
@@ -81,6 +82,16 @@ def test_one_bad_scan_never_stops_the_rest(mixed: Path, tmp_path: Path) -> None:
     assert found["site 1__f_thick"]["output"] == "site 1__f_thick.nii.gz"
     assert found["b_truncated"]["output"] == ""
     assert float(found["a_good"]["seconds"]) >= 0
+
+
+def test_a_pipe_or_a_header_without_a_name_for_its_voxels_is_a_row(tmp_path: Path) -> None:
+    scans, out = write_scans(tmp_path / "scans", 1), tmp_path / "out"
+    (scans / "nameless.mhd").write_bytes(META.replace(b"a.raw", b""))
+    with pipe_at(scans / "pipe.nii.gz"):
+        predict(scans, out)
+    found = {row["case_id"]: (row["status"], row["codes"]) for row in rows(out / "cases.csv")}
+    refused = ("refused", "IO-FORMAT")
+    assert found == {"nameless": refused, "pipe": refused, "scan_0": ("ok", "")}
 
 
 def test_masks_lie_on_the_grid_of_their_scans_and_are_measured(tmp_path: Path) -> None:

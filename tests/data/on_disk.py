@@ -1,6 +1,10 @@
 """Tiny scans and datasets written with nibabel, for the tests of this room."""
 
 import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import nibabel as nib
@@ -92,3 +96,27 @@ def touch(path: Path, content: bytes = b"x") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path
+
+
+@contextmanager
+def pipe_at(path: Path, *, patience_s: float = 5.0) -> Iterator[Path]:
+    """A pipe that nobody writes to, and for which nobody may wait, or is let go after a time."""
+    done, waited = threading.Event(), threading.Event()
+
+    def let_go() -> None:
+        done.wait(patience_s)
+        while not done.wait(0.05):
+            with suppress(OSError):  # nobody waits
+                os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+                waited.set()
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(path)
+    watch = threading.Thread(target=let_go)
+    watch.start()
+    try:
+        yield path
+    finally:
+        done.set()
+        watch.join()
+    assert not waited.is_set()

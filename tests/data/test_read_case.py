@@ -7,6 +7,7 @@ import torch
 from tests.data.on_disk import (
     META,
     SHAPE,
+    pipe_at,
     touch,
     write_detached,
     write_image,
@@ -18,6 +19,7 @@ from volunet.data.content import sum_of_file, sum_of_files, sum_of_voxels, sums_
 from volunet.data.read_case import findings_of, read_case, read_images
 from volunet.errors import DatasetError
 from volunet.findings import Refused
+from volunet.space.labels import Labels
 
 
 def test_channels_come_from_files_or_from_within_one(tmp_path):
@@ -51,6 +53,31 @@ def test_a_refusal_that_no_waiver_helps_stays_one(tmp_path):
     case = Case(case_id="a", images=(image,), label=write_label(tmp_path / "l.nii.gz"))
     with pytest.raises(Refused, match="No voxel is a number"):
         read_case(case, accept=["IMG-NONFINITE"])
+
+
+def test_what_is_no_number_in_a_structure_is_refused_however_little_it_is(tmp_path):
+    voxels = np.arange(8000, dtype=np.float32).reshape(20, 20, 20)
+    mask = np.zeros(voxels.shape, dtype=np.uint8)
+    mask[5], mask[6], mask[7] = 1, 4, 9
+    voxels[5, 0, :2] = voxels[6, 0, 0] = voxels[7, 0, 0] = voxels[0, 0, 0] = np.nan
+    other = write_nifti(tmp_path / "o.nii.gz", np.nan_to_num(voxels))
+    images = (other, write_nifti(tmp_path / "i.nii.gz", voxels))
+    case = Case(case_id="a", images=images, label=write_nifti(tmp_path / "l.nii.gz", mask))
+    labels = Labels(structures={"liver": 1, "tumour": 4}, ignore=9)
+    with pytest.raises(Refused, match=r"in the image: 2 of liver, 1 of tumour\.") as e:
+        read_case(case, labels=labels)
+    assert [(f.code, f.refuses) for f in e.value.findings][:2] == [
+        ("IMG-NONFINITE", True),
+        ("IMG-NONFINITE", False),
+    ]
+    with pytest.raises(Refused, match=r"2 of label 1, 1 of label 4, 1 of label 9\."):
+        read_case(case)
+    accepted = read_case(case, labels=labels, accept=["IMG-NONFINITE"])
+    assert np.isfinite(accepted.image.voxels).all()
+    mask[5:8] = 0
+    mask[9] = 1
+    write_nifti(tmp_path / "l.nii.gz", mask)
+    assert [f.severity for f in read_case(case, labels=labels).findings] == ["warn"]
 
 
 def test_any_error_of_a_case_is_told_as_a_finding():
@@ -92,6 +119,27 @@ def test_only_a_file_beside_the_header_counts(tmp_path):
     for path in (header, attached):
         assert sum_of_files([path]) == sha256(sha256(path.read_bytes()).digest()).hexdigest()
         assert sum_of_file(path) == sha256(path.read_bytes()).hexdigest()
+
+
+def test_what_is_no_file_is_refused_and_never_waited_for(tmp_path):
+    for content in (META, META.replace(b"a.raw", b"p.nii")):  # itself, or voxels that are a pipe
+        header = touch(tmp_path / f"{len(content)}.mhd", content)
+        with pipe_at(tmp_path / "p.nii") as pipe:
+            one = Case(case_id="1", images=(pipe if content is META else header,))
+            with pytest.raises(Refused, match=r"IO-FORMAT: 'p\.nii' is a device or a pipe"):
+                sum_of_files(one.images)
+            assert sums_of_images([one]) == {}
+        pipe.unlink()
+    with pytest.raises(Refused, match=r"IO-FORMAT: .* is a folder, not a scan"):
+        sum_of_files([tmp_path])
+
+
+@pytest.mark.parametrize("name", [b"", b"..", b"a\0b"])
+def test_a_header_that_names_no_file_for_its_voxels_is_a_file_of_its_own(tmp_path, name):
+    header = touch(tmp_path / "a.mhd", META.replace(b"a.raw", name))
+    assert sum_of_files([header]) == sha256(sha256(header.read_bytes()).digest()).hexdigest()
+    with pytest.raises(Refused, match="IO-FORMAT: The voxels must lie in a file beside"):
+        read_images([header])
 
 
 def test_voxels_are_summed_whatever_their_order_in_memory():

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from tests.data.on_disk import META, touch, write_image
+from tests.data.on_disk import META, pipe_at, touch, write_image
 from volunet.data.layouts import find_dataset
 from volunet.data.scans import find_scans
 from volunet.errors import DatasetError
@@ -35,6 +35,18 @@ def test_side_files_are_no_inputs(tmp_path):
     assert ids(find_scans(tmp_path)) == ["a", "c"]
 
 
+@pytest.mark.parametrize("view", ["view.png", "view.tif", "view.TIFF", "view.bmp", "view.jpeg"])
+def test_pictures_are_side_files_of_the_volumes_in_their_own_folder(tmp_path, view, caplog):
+    named(tmp_path, "a.png", "b.png", "ref/atlas.nii.gz", f"ref/{view}")
+    scans = find_scans(tmp_path)
+    assert [(s.case_id, s.refused) for s in scans] == [
+        ("a", False),
+        ("b", False),
+        ("ref__atlas", False),
+    ]
+    assert f"passed over: 1, such as '{view}'." in caplog.text
+
+
 def test_what_is_no_scan_becomes_a_refused_entry(tmp_path):
     named(tmp_path, "a.nii.gz", "b.img", "c.nii.zip")
     scans = find_scans(tmp_path)
@@ -45,6 +57,14 @@ def test_what_is_no_scan_becomes_a_refused_entry(tmp_path):
     ]
     assert scans[1].findings[0].code == "IO-FORMAT"
     assert scans[1].findings[0].case == "b.img"
+
+
+def test_a_pipe_without_a_known_suffix_is_a_refused_entry(tmp_path):
+    write_image(tmp_path / "a.nii.gz")
+    with pipe_at(tmp_path / "tap"), pipe_at(tmp_path / "last night" / "journal.jsonl"):
+        scans = find_scans(tmp_path)
+    found = {scan.case_id: scan.refused for scan in scans}
+    assert found == {"a": False, "last night__journal.jsonl": True, "tap": True}
 
 
 def test_a_scan_without_a_known_suffix_is_known_by_its_bytes(tmp_path):

@@ -7,8 +7,9 @@ import unicodedata
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813 - its usual name
 
-from tests.data.on_disk import write_detached
+from tests.data.on_disk import pipe_at, write_detached
 from volunet.errors import ConfigError
 from volunet.evaluation.evaluate import evaluate
 from volunet.evaluation.pairs import Pair, pair_masks
@@ -116,6 +117,20 @@ def test_one_bad_case_never_stops_the_rest(folders, tmp_path):
     assert (row["status"], row["dice"], row["volume_ref_ml"]) == ("refused", "", "")
     assert found.summary["labels"]["liver"]["dice"]["n"] == 1
     assert found.summary["labels"]["liver"]["n_refused"] == 2
+
+
+def test_a_prediction_that_cannot_be_one_is_refused_and_not_missing(folders):
+    predictions, references = folders
+    for name in "defg":
+        save(references / f"{name}.nii.gz", ball(radius=3))
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((9, 9), "u1")), str(predictions / "d.jpg"))
+    (predictions / "e.nii.gz").symlink_to(predictions / "gone.nii.gz")
+    with pipe_at(predictions / "f.nii"):
+        found = evaluate(*folders)
+    told = {"d": ["LBL-LOSSY"], "e": ["IO-MISSING"], "f": ["IO-FORMAT"]}
+    assert found.summary["cases"]["refused"] == told
+    assert found.missing == ("g", "site__c")
+    assert evaluate(*folders, only_predicted=True).summary["cases"]["left_out"] == ["g", "site__c"]
 
 
 def test_without_a_labels_file_labels_are_called_by_their_values(folders):

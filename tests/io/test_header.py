@@ -57,15 +57,26 @@ def test_channels_in_one_file_are_counted(tmp_path):
         read_header([path])
 
 
-@pytest.mark.parametrize("packed", [True, False])
-def test_no_voxel_is_needed(tmp_path, packed):
-    path = write(scan(shape=(90, 80, 70)), tmp_path / "a.nii")
-    head = path.read_bytes()[:1000]
-    cut = tmp_path / ("b.nii.gz" if packed else "b.nii")
-    cut.write_bytes(gzip.compress(head) if packed else head)
-    assert read_header([cut]).grid.shape == (90, 80, 70)
-    with pytest.raises(Refused, match="IO-BOMB" if packed else "IO-TRUNC"):
-        inspect(cut)
+def test_no_voxel_is_needed(tmp_path):
+    path = write(scan(shape=(90, 80, 70)), tmp_path / "a.nii.gz")
+    path.write_bytes(path.read_bytes()[:2000])
+    assert read_header([path]).grid.shape == (90, 80, 70)
+    with pytest.raises(Refused, match="IO-TRUNC"):
+        inspect(path)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd", "a.mha"])
+def test_a_header_that_says_more_than_the_file_can_hold_is_refused(tmp_path, name):
+    """A whole packed stream of so little was never that scan; all others lost their end."""
+    path = write(scan(shape=(90, 80, 70)), tmp_path / name)
+    content = path.read_bytes()
+    if name == "a.nii.gz":
+        path.write_bytes(gzip.compress(gzip.decompress(content)[:1000]))
+    else:
+        path.write_bytes(content[:700])
+    for look in (lambda: read_header([path]), lambda: inspect(path)):
+        with pytest.raises(Refused, match="IO-BOMB" if name == "a.nii.gz" else "IO-TRUNC"):
+            look()
 
 
 def test_what_reading_refuses_for_its_header_is_refused_alike(tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import re
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from tests.io.scans import volume_of
 from volunet.codes import CODES
 from volunet.findings import Refused
 from volunet.io.read import Reading, inspect, read, read_mask
+from volunet.io.scan import read_header
 from volunet.io.write import write
 
 NRRD = b"""NRRD0004
@@ -62,7 +65,7 @@ BAD: dict[str, tuple[str, str, Edit]] = {
     "cut NRRD": ("a.nrrd", "IO-TRUNC", lambda b: b[:-1]),
     "NRRD without voxels": ("a.nrrd", "IO-TRUNC", lambda b: b[: len(NRRD)]),
     "cut NRRD header": ("a.nrrd", "IO-TRUNC", lambda b: b[:60]),
-    "NRRD bomb": ("a.nrrd", "IO-BOMB", swap(b"4 5 6", b"9000 9000 9000")),
+    "NRRD that claims too much": ("a.nrrd", "IO-TRUNC", swap(b"4 5 6", b"9000 9000 9000")),
     "NRRD of another type": ("a.nrrd", "NII-DTYPE", swap(b"short", b"block")),
     "NRRD with an empty axis": ("a.nrrd", "NII-DIM", swap(b"4 5 6", b"4 0 6")),
     "NRRD of words": ("a.nrrd", "IO-FORMAT", swap(b"4 5 6", b"four 5 6")),
@@ -80,10 +83,12 @@ BAD: dict[str, tuple[str, str, Edit]] = {
     ),
     "flat NRRD": ("a.nrrd", "IO-FORMAT", swap(b"(0,1,0)", b"(1,0,0)")),
     "sheared NRRD": ("a.nrrd", "GEO-SHEAR", swap(b"(0,1,0)", b"(0.1,1,0)")),
+    "NRRD of more slices than it says": ("a.nrrd", "IO-TRAILING", swap(b"4 5 6", b"4 5 5")),
+    "MHA of more slices than it says": ("a.mha", "IO-TRAILING", swap(b"4 5 6", b"4 5 5")),
     "cut MHA": ("a.mha", "IO-TRUNC", lambda b: b[:-1]),
     "MHA without voxels": ("a.mha", "IO-TRUNC", lambda b: b[: len(META)]),
     "cut MHA header": ("a.mha", "IO-TRUNC", lambda b: b[:100]),
-    "MHA bomb": ("a.mha", "IO-BOMB", swap(b"4 5 6", b"9000 9000 9000")),
+    "MHA that claims too much": ("a.mha", "IO-TRUNC", swap(b"4 5 6", b"9000 9000 9000")),
     "MHA of another type": ("a.mha", "NII-DTYPE", swap(b"MET_SHORT", b"MET_OTHER")),
     "MHA without sizes": ("a.mha", "NII-DIM", swap(b"DimSize", b"DimSice")),
     "MHA with negative spacing": ("a.mha", "GEO-SPACING", swap(b"1 1 3", b"1 -1 3")),
@@ -119,6 +124,22 @@ def test_a_bad_file_is_refused_with_its_code(name: str, tmp_path: Path) -> None:
     with pytest.raises(Refused) as refusal:
         inspect(path)
     assert refusal.value.findings[0].code == code
+
+
+@pytest.mark.parametrize(("cut", "code"), [(False, "IO-BOMB"), (True, "IO-TRUNC")])
+@pytest.mark.parametrize("file", ["a.nrrd", "a.mha"])
+def test_packed_voxels_that_were_cut_are_told_from_a_bomb(
+    tmp_path: Path, file: str, cut: bool, code: str
+) -> None:
+    if file == "a.nrrd":
+        header, packed = swap(b"raw", b"gzip")(NRRD), gzip.compress(bytes(1 << 20))
+    else:
+        header, packed = swap(b"= False\nT", b"= True\nT")(META), zlib.compress(bytes(1 << 20))
+    content = swap(b"4 5 6", b"900 900 900")(header) + packed[: -9 if cut else None]
+    for looks in (inspect, lambda path: read_header([path])):
+        with pytest.raises(Refused) as refusal:
+            looks(keep(tmp_path, file, content))
+        assert refusal.value.findings[0].code == code
 
 
 @pytest.mark.parametrize(
@@ -214,6 +235,37 @@ def test_a_space_that_names_no_sides_is_told_and_one_with_time_refused(tmp_path:
     header = NRRD.replace(b"left-posterior-superior", b"right-anterior-superior-time")
     with pytest.raises(Refused, match=r"IO-FORMAT.*is not read"):
         inspect(keep(tmp_path, "b.nrrd", header + VOXELS.tobytes()))
+
+
+def test_axes_of_one_are_dropped_and_that_is_told(tmp_path: Path) -> None:
+    image = SimpleITK.GetImageFromArray(VOXELS.reshape(1, 6, 5, 4), isVector=False)
+    listed = swap(b"dimension: 3", b"dimension: 4")(swap(b"4 5 6", b"4 5 6 1")(NRRD))
+    listed = swap(b"(0,0,3)", b"(0,0,3) none")(swap(b"\nendian", b" list\nendian")(listed))
+    keep(tmp_path, "listed.nrrd", listed + VOXELS.tobytes())
+    for name in ("a.mha", "a.nrrd"):
+        SimpleITK.WriteImage(image, str(tmp_path / name))
+    for name in ("a.mha", "a.nrrd", "listed.nrrd"):
+        for channels_in_file in (False, True):
+            reading = inspect(tmp_path / name, channels_in_file=channels_in_file)
+            assert "IMG-SQUEEZED" in {found.code for found in reading.findings}
+            assert reading.volume.voxels.ravel(order="F").tolist() == VOXELS.tolist()
+
+
+def test_a_plane_is_one_slice_where_that_is_accepted(tmp_path: Path) -> None:
+    image = SimpleITK.GetImageFromArray(VOXELS.reshape(10, 12))
+    image.SetSpacing((1, 2))
+    image.SetOrigin((5, 6))
+    for name in ("a.mha", "a.nrrd"):
+        SimpleITK.WriteImage(image, str(tmp_path / name))
+        for look in (inspect, lambda path: read_header([path])):
+            with pytest.raises(Refused, match="IMG-2D"):
+                look(tmp_path / name)
+        volume = inspect(tmp_path / name, accept=["IMG-2D"]).volume
+        np.testing.assert_array_equal(volume.voxels[0, ..., 0], VOXELS.reshape(10, 12).T)
+        assert volume.grid.spacing == (1, 2, 1)
+        assert volume.grid.affine[:3, 3].tolist() == [-5, -6, 0]
+        header = read_header([tmp_path / name], accept=["IMG-2D"])
+        assert header.grid.matches(volume.grid)
 
 
 def test_parts_of_a_voxel_are_channels_where_asked(tmp_path: Path) -> None:

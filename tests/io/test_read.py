@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.faults.bytes_and_header import VALUES
+from tests.faults.bytes_and_header import VALUES, without_values
 from tests.faults.corpus import gz, keep, raw_of, setting, voxels_of
 from tests.io.scans import volume_of
 from volunet.findings import Refused
@@ -65,6 +65,20 @@ def test_a_single_file_of_dicom_gets_the_advice_of_a_folder(
     (found,) = caught.value.findings
     assert (found.code, found.advice) == ("IO-FORMAT", DICOM_ADVICE)
     assert found.message == "This is DICOM, which is not yet read."
+
+
+def test_each_channel_of_a_file_is_judged_and_mended_by_itself(tmp_path: Path) -> None:
+    ct = np.linspace(-1000, 2000, 32000, dtype=np.float32).reshape(20, 40, 40)
+    pet, flat = without_values(np.nan, 33) + 400, np.full_like(ct, 5)
+    path = keep(tmp_path, "scan.nii", raw_of(np.stack([ct, pet, flat], axis=-1)))
+    with pytest.raises(Refused, match=r"Channel 2 of 3: 33 voxels \(0\.10%\) are NaN"):
+        inspect(path, channels_in_file=True)
+    reading = inspect(path, channels_in_file=True, accept=["IMG-NONFINITE"])
+    bad = np.isnan(pet)
+    assert (reading.volume.voxels[1][bad] == 100).all()
+    np.testing.assert_array_equal(reading.mended, bad)
+    told = {found.code: found.message for found in reading.findings}
+    assert told["IMG-CONSTANT"] == "Channel 3 of 3: Every voxel is 5."
 
 
 def test_an_accepted_plane_is_one_slice(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from volunet.models.encoder_unet import EncoderUNet
 from volunet.models.encoders.catalogue import make_encoder
 from volunet.models.encoders.encoder import Encoder, stage
 from volunet.models.inflation import turn_kernel
+from volunet.models.weight_files import read_weights
 from volunet.models.weight_names import published_name
 from volunet.models.weights import load_pretrained
 
@@ -295,6 +296,23 @@ def test_damaged_files_are_refused(name, tmp_path):
     (tmp_path / name).write_bytes(b"\x80\x02 not weights")
     with pytest.raises(ModelError, match="read safely"):
         load_pretrained(tiny(), tmp_path / name)
+
+
+def test_a_flipped_byte_is_refused(tmp_path):
+    """Torch does not look at the checksums of its archives."""
+    file = kept(tmp_path, {"0.conv1.weight": torch.ones(2, 3, 3, 3)})
+    file.write_bytes(file.read_bytes().replace(torch.ones(2).numpy().tobytes(), b"\1" * 8, 1))
+    with pytest.raises(ModelError, match=r"weights.pth is damaged: the checksum of .*/data/0 "):
+        read_weights(file)
+
+
+def test_files_without_checksums_are_read(tmp_path):
+    torch.serialization.set_crc32_options(False)
+    try:
+        file = kept(tmp_path, tiny().state_dict())
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert read_weights(file).tensors.keys() == tiny().state_dict().keys()
 
 
 def test_addresses_and_missing_files_are_refused(tmp_path):

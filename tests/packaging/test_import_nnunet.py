@@ -164,6 +164,30 @@ def test_a_damaged_checkpoint_is_told(tmp_path):
         import_nnunet(folder, tmp_path / "model")
 
 
+def test_a_flipped_byte_of_a_weight_is_told(tmp_path):
+    """Torch does not look at the checksums of its archives."""
+    folder = write_folder(tmp_path / "trained", "slices")
+    path = folder / "fold_0" / "checkpoint_final.pth"
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        weight = max(archive.infolist(), key=lambda part: part.file_size)
+    content[weight.header_offset + weight.file_size // 2] ^= 0x40
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=rf"checksum of {weight.filename} .*Get it again"):
+        import_nnunet(folder, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_weights_that_are_no_numbers_are_told(tmp_path):
+    weights = state_of("slices")
+    name = next(n for n in weights if n.endswith("encoder.stages.1.0.convs.0.conv.weight"))
+    weights[name] = torch.full_like(weights[name], torch.inf)
+    bad = checkpoint_of("slices", network_weights=weights)
+    folder = write_folder(tmp_path / "trained", "slices", checkpoint=bad)
+    with pytest.raises(ModelError, match=r"fold 0 cannot be used: .*not finite.*another"):
+        import_nnunet(folder, tmp_path / "model")
+
+
 def test_a_checkpoint_whose_pickle_is_damaged_is_told(tmp_path):
     """Of what is damaged inside, unpickling raises anything, such as a KeyError here."""
     folder = write_folder(tmp_path / "trained", "slices")

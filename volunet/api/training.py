@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -109,9 +109,8 @@ def _train(
     unused = find_unused(opened.cases, [split]) if wanted.splits and not wanted.split else []
     asked, unreadable = asked_of(opened, split, recipe, wanted, before=run.made_from)
     run.check_readable(unreadable)
-    for doubt in (found for found in unreadable if found.code == "SET-SAME-ID"):
-        watch.say(str(doubt))  # before hours are spent
     run.check_unchanged(asked)
+    _tell_alike(unreadable, watch)
     if run.finished:
         watch.say(f"{run.path} has ended already; its model is in {run.path / 'model'}.")
         return TrainedRun(run.path, findings=run.findings)
@@ -137,6 +136,13 @@ def _train(
     findings = once((*about, *(validated.findings if validated else ())))
     run.write_record({"status": "finished", **_facts(trained, findings)})
     return TrainedRun(run.path, trained, validated, findings, calibration)
+
+
+def _tell_alike(findings: Iterable[Finding], watch: Watch) -> None:
+    """Says before hours are spent that held-out cases may be known to the model to start from."""
+    for found in findings:
+        if found.code == "SET-SAME-ID":
+            watch.say(str(found))
 
 
 def _begin(

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from volunet.data.cases import Case
-from volunet.findings import Refused, finding
+from volunet.findings import Finding, Refused, finding
 from volunet.io.itk_headers import voxels_beside
+from volunet.io.opening import NotAFileError, open_file
 
 SETTLED_S = 3.0
 """A file that changed more lately may change again without its times telling: they are coarse."""
@@ -24,7 +25,7 @@ def sum_of_file(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hex.
 
     Raises:
-        OSError: the file is missing or cannot be read.
+        OSError: the file is missing, cannot be read, or is no file.
     """
     facts = path.stat()
     if time.time() - max(facts.st_mtime, facts.st_ctime) < SETTLED_S:
@@ -40,7 +41,7 @@ def _known_sum(path: Path, *_facts: int) -> str:
 
 
 def _read_sum(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -50,7 +51,8 @@ def sum_of_files(paths: Iterable[Path]) -> str:
     The voxels that a MetaImage header keeps in a file beside it count as well.
 
     Raises:
-        Refused: a file is missing (IO-MISSING) or cannot be read (IO-FAULT).
+        Refused: a file is missing (IO-MISSING), cannot be read (IO-FAULT), or is a folder, a device
+            or a pipe (IO-FORMAT).
     """
     total = hashlib.sha256()
     for path in paths:
@@ -59,11 +61,17 @@ def sum_of_files(paths: Iterable[Path]) -> str:
             for part in (path, *([] if voxels is None else [voxels])):
                 total.update(bytes.fromhex(sum_of_file(part)))
         except OSError as error:
-            code = "IO-MISSING" if isinstance(error, FileNotFoundError) else "IO-FAULT"
-            name = Path(error.filename or path).name
-            message = f"{name!r} cannot be read: {error.strerror}."
-            raise Refused([finding(code, message).at(file=name)]) from error
+            raise Refused([_unread(Path(error.filename or path).name, error)]) from error
     return total.hexdigest()
+
+
+def _unread(name: str, error: OSError) -> Finding:
+    if isinstance(error, NotAFileError):
+        told = finding("IO-FORMAT", f"{name!r} is {error.strerror}, not a scan.")
+    else:
+        code = "IO-MISSING" if isinstance(error, FileNotFoundError) else "IO-FAULT"
+        told = finding(code, f"{name!r} cannot be read: {error.strerror}.")
+    return told.at(file=name)
 
 
 def sums_of_images(cases: Iterable[Case]) -> dict[str, str]:

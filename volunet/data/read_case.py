@@ -9,9 +9,10 @@ from pathlib import Path
 from volunet.data.cases import Case
 from volunet.data.drawn import find_undrawn
 from volunet.errors import DatasetError
-from volunet.findings import Finding, Refused, finding, worst_first
+from volunet.findings import Finding, Refused, Severity, finding, worst_first
 from volunet.findings import accept as waive
-from volunet.io.masks import read_mask
+from volunet.io.image_values import MEND
+from volunet.io.masks import label_counts, read_mask
 from volunet.io.names import is_picture
 from volunet.io.pair import check_pair
 from volunet.io.reading import Reading
@@ -83,7 +84,8 @@ def read_case(
 
     Raises:
         DatasetError: the case has no label map.
-        Refused: with the findings of image and label map together.
+        Refused: with the findings of image and label map together; IMG-NONFINITE where voxels of a
+            structure are no numbers in the image.
     """
     label_file = case.label
     if label_file is None:
@@ -96,10 +98,12 @@ def read_case(
     image, label = image_reading.volume, label_reading.volume
     apart = _judge_pair(image, label, accept)
     found = [f.at(case=case.case_id, file=label_file.name) for f in apart]
+    inside = waive(_judge_mended(image_reading, label, labels), accept)
+    found += [f.at(case=case.case_id, file=case.images[0].name) for f in inside]
     undrawn = [] if labels is None else find_undrawn(case, labels, label.voxels)
     found += [f.at(case=case.case_id, file=label_file.name) for f in undrawn]
     found += [*image_reading.findings, *label_reading.findings]
-    if any(f.refuses for f in apart):
+    if any(f.refuses for f in (*apart, *inside)):
         raise Refused(found)
     return CaseReading(image, image.with_voxels(label.voxels), tuple(worst_first(found)))
 
@@ -116,6 +120,25 @@ def _judge_pair(image: Volume, label: Volume, accept: Collection[str]) -> list[F
     """What keeps image and label map apart; it can be waived where they have as many voxels."""
     apart = check_pair(image.grid, label.grid)
     return waive(apart, accept) if image.grid.shape == label.grid.shape else apart
+
+
+def _judge_mended(image: Reading, label: Volume, labels: Labels | None) -> list[Finding]:
+    """A refusal where voxels of structures are no numbers in the image, however few.
+
+    What they were set to would be learnt as the look of the structure.
+    """
+    if image.mended is None or image.mended.shape != label.grid.shape:
+        return []
+    names = {} if labels is None else {value: name for name, value in labels.structures.items()}
+    outside = {0} if labels is None else {0, labels.ignore}
+    counts = label_counts(label.voxels[0][image.mended])
+    told = {names.get(v, f"label {v}"): n for v, n in counts.items() if v not in outside}
+    if not told:
+        return []
+    message = "Voxels of structures are NaN or infinite in the image: "
+    message += ", ".join(f"{count} of {name}" for name, count in told.items()) + "."
+    refuse, count = Severity.REFUSE, sum(told.values())
+    return [finding("IMG-NONFINITE", message, severity=refuse, advice=MEND, count=count)]
 
 
 def read_all(case_id: str, *reads: Callable[[], Reading]) -> list[Reading]:

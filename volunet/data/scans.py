@@ -1,6 +1,7 @@
 """Find the scans that are to be segmented: one entry for every input, none lost without a word.
 
-Side files (text, tables) and hidden files are no inputs, nor are pictures beside volumes.
+Side files (text, tables) and hidden files are no inputs, nor are pictures beside volumes in one
+folder.
 """
 
 from __future__ import annotations
@@ -17,7 +18,16 @@ from volunet.data.table import read_table
 from volunet.errors import DatasetError
 from volunet.findings import Finding, Refused, finding
 from volunet.io.listing import list_files
-from volunet.io.names import composed, id_below, is_dicom, is_picture, named_as_scans, stem
+from volunet.io.names import (
+    PICTURES,
+    composed,
+    id_below,
+    is_dicom,
+    is_picture,
+    named_as_scans,
+    stem,
+)
+from volunet.io.opening import open_file
 from volunet.io.scan import read_header
 from volunet.io.sniff import DICOM_ADVICE, HEAD, sniff
 
@@ -27,7 +37,7 @@ JOURNAL, JOURNAL_BEGINS = "journal.jsonl", b'{"format": 1}\n'
 """How volunet keeps books in a folder of results."""
 READABLE = ("gzip", "NIfTI-1", "NIfTI-2", "NRRD", "MetaImage")
 SIDE_FILES = frozenset(
-    (".json", ".txt", ".csv", ".tsv", ".md", ".html", ".htm", ".pdf", ".png", ".jpg", ".jpeg")
+    (".json", ".txt", ".csv", ".tsv", ".md", ".html", ".htm", ".pdf", *PICTURES)
     + (".xml", ".yaml", ".yml", ".toml", ".log", ".bval", ".bvec", ".sha256")
 )
 
@@ -98,6 +108,9 @@ def _from_folder(root: Path, channels: int | None) -> list[Scan]:
     for path in files_of_all:
         if path in named or path.suffix.lower() not in SIDE_FILES:
             folders.setdefault(path.parent, []).append(path)
+    if views := [path for path in files_of_all if path not in named and is_picture(path)]:
+        told = f"{len(views)}, such as {composed(views[0].name)!r}"
+        log.warning("Pictures beside volumes are views of them and passed over: %s.", told)
     scans = [
         _refused(id_below(root, place), place, finding("IO-FAULT", "The folder cannot be listed."))
         for place in unlisted
@@ -116,7 +129,7 @@ def _from_folder(root: Path, channels: int | None) -> list[Scan]:
 def _without_results(root: Path, files: list[Path]) -> list[Path]:
     """The files without what volunet made in folders below, by the journals there."""
     made: set[Path] = set()
-    for journal in (p for p in files if p.name == JOURNAL and p.parent != root):
+    for journal in (p for p in files if p.name == JOURNAL and p.parent != root and p.is_file()):
         try:
             first, *lines = journal.read_bytes().splitlines() or [b""]
         except OSError:
@@ -163,7 +176,7 @@ def _kind(path: Path) -> str:
     if is_dicom(path):
         return "DICOM"
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return sniff(file.read(HEAD))
     except OSError:
         return "unreadable"

@@ -2,12 +2,13 @@
 
 A case id is a file's path below its folder without the suffix, with `__` for each folder in it, as
 `predict` names its files. Those that are no scans (tables), hidden ones and pictures beside volumes
-are passed by.
+are passed by; unless one of them is all that there is for a reference, so that its case is refused
+and not told as missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +77,15 @@ def _pair(predictions: Path, references: Path, suffixes: Sequence[str]) -> list[
             f"{_some(strangers)}. References are called {_some(sorted(right))}. "
             f"Give both the same names, or move the others out of the predictions' folder."
         )
-    return [Pair(case_id, right[case_id], predicted.get(case_id)) for case_id in sorted(right)]
+    found = _find_unusable(predictions, right.keys() - predicted.keys()) | dict(predicted)
+    return [Pair(case_id, right[case_id], found.get(case_id)) for case_id in sorted(right)]
+
+
+def _find_unusable(folder: Path, wanted: Collection[str]) -> dict[str, Path]:
+    """Files that were passed by, for cases without another: JPEG, links to nothing, pictures."""
+    files = [path for path in list_files(folder) if suffix(path) and stem(path)] if wanted else []
+    named = {id_below(folder, path): path for path in files}
+    return {case_id: path for case_id, path in named.items() if case_id in wanted}
 
 
 def _find(folder: Path, suffixes: Sequence[str]) -> Mapping[str, Path]:

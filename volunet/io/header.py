@@ -1,7 +1,8 @@
 """What a file says of its voxels before any of them is read: where they lie, their type, how many.
 
-Enough to tell beforehand what a scan will take. Nothing of it is proof: a header may promise
-voxels that the file does not hold, which shows when they are read.
+Enough to tell beforehand what a scan will take. Nothing of it is proof: what a header promises is
+held against the size of the file, and packed voxels may still be missing, which shows when they are
+read.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ Sources: the NRRD definition (https://teem.sourceforge.net/nrrd/format.html) and
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
+from volunet.io.opening import open_file
 from volunet.io.sniff import HEAD, sniff
 from volunet.space.volume import Volume
 
@@ -107,16 +107,20 @@ def voxels_beside(path: Path) -> Path | None:
     """The file beside a MetaImage header that holds its voxels, None where the scan is one file.
 
     Raises:
-        OSError: the header is missing or cannot be read.
+        OSError: the header is missing, cannot be read, or is no file.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         head = file.read(HEAD)
         if sniff(head) != "MetaImage":
             return None
         header = parse_metaimage(head + file.read(HEADER_MOST - len(head)))
     name = "LOCAL" if header is None else header.fields["elementdatafile"]
-    is_beside = name.upper() != "LOCAL" and Path(name).name == name
-    return path.with_name(name) if is_beside else None
+    return path.with_name(name) if names_a_file(name) and name.upper() != "LOCAL" else None
+
+
+def names_a_file(name: str) -> bool:
+    """Whether a header's name for its voxels can be that of a file in the same folder."""
+    return name not in ("", "..") and Path(name).name == name and name.isprintable()
 
 
 def nrrd_type(name: str) -> np.dtype[Any] | None:
@@ -204,11 +208,6 @@ def from_lps(
     affine[:3, :3] = directions * spacing
     affine[:3, 3] = origin
     return LPS @ affine
-
-
-def count_bytes(sizes: list[float], dtype: np.dtype[Any]) -> int:
-    """Bytes of so many voxels."""
-    return math.prod(int(n) for n in sizes) * dtype.itemsize
 
 
 def _words(values: Iterable[Any]) -> str:

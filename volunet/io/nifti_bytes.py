@@ -14,6 +14,7 @@ import numpy as np
 from isal import igzip_lib, isal_zlib
 from numpy.typing import NDArray
 
+from volunet.findings import Refused, Severity
 from volunet.io.inquiry import Inquiry
 
 CHUNK = 1 << 18
@@ -21,7 +22,11 @@ GZIP = b"\x1f\x8b"
 RATIO = 1100
 """Deflate packs at most 1032 bytes into one; claims beyond are false."""
 SURPLUS = 1 << 26
-"""Bytes behind the voxels that are read for the checksum's sake before they count as a bomb."""
+"""Bytes of packed data behind the voxels that are read for the checksum's sake, and no more."""
+SAYS_LESS = (
+    "The header may say less than the file holds: set dim and data type right, or accept "
+    "IO-TRAILING to leave the rest out."
+)
 
 
 class Stream:
@@ -82,6 +87,32 @@ class Stream:
         """Pass over `count` bytes; how many there were."""
         return self.checksum(count)[0]
 
+    def judge_claim(self, expected: int, *, before: int = 0) -> None:
+        """Nothing, where the file can hold what its header says; no memory is taken for it.
+
+        Args:
+            expected: plain bytes of voxels.
+            before: plain bytes in front of them.
+
+        Raises:
+            Refused: it cannot.
+        """
+        if before + expected > self.most:
+            got = self.skip(before + expected) if self.packed else self.size
+            raise self.lacking(expected, max(got - before, 0))
+
+    def lacking(self, expected: int, got: int) -> Refused:
+        """The refusal of a file at whose end there were fewer bytes of voxels than expected.
+
+        Packed data that was cut is refused while it is read. What comes to an end of its own, and
+        could not have held so much, was never whole.
+        """
+        if self.packed and expected > self.most:
+            message = f"The header claims {expected} bytes of voxels in a file of {self.size}."
+            return self.inquiry.refusal("IO-BOMB", message, claimed=expected, size=self.size)
+        message = f"The voxels take {expected} bytes, the file holds {got} of them."
+        return self.inquiry.refusal("IO-TRUNC", message, expected=expected, got=got)
+
     def finish(self) -> int:
         """Read to the end, so that the checksum is known; how many bytes were left.
 
@@ -92,10 +123,25 @@ class Stream:
         while chunk := self._next():
             left += len(chunk)
             if self.packed and left > SURPLUS:
-                raise self.inquiry.refusal(
-                    "IO-BOMB", f"More than {SURPLUS >> 20} MB follow the voxels.", left=left
-                )
+                message = f"More than {SURPLUS >> 20} MB follow the voxels, and were not read."
+                advice = "Set dim and data type right where they say less than the file holds."
+                raise self.inquiry.refusal("IO-TRAILING", message, advice=advice, left=left)
         return left
+
+    def judge_rest(self, slice_bytes: int) -> None:
+        """Reads to the end, and notes what follows the voxels; as much as a slice may be of them.
+
+        Raises:
+            Refused: as `finish`.
+        """
+        left = self.finish()
+        message = f"{left} bytes follow the voxels."
+        if left >= slice_bytes:
+            message = f"{left} bytes follow the voxels, of which a slice takes {slice_bytes}."
+            refuse = Severity.REFUSE
+            self.inquiry.note("IO-TRAILING", message, severity=refuse, advice=SAYS_LESS, left=left)
+        elif left:
+            self.inquiry.note("IO-TRAILING", message, left=left)
 
     def _next(self) -> bytes:
         chunk, self._rest = self._rest, b""

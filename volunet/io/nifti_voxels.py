@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from volunet.findings import Refused
 from volunet.io.inquiry import QUIET, Inquiry
-from volunet.io.nifti_bytes import RATIO, Stream
+from volunet.io.nifti_bytes import Stream
 from volunet.io.nifti_header import Layout
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -18,11 +20,12 @@ def read_voxels(stream: Stream, layout: Layout, inquiry: Inquiry) -> NDArray[Any
     """The voxels as a (C, I, J, K) array; stored numbers keep their type, scaled ones are float32.
 
     Raises:
-        Refused: the header claims more than there is, the bytes are damaged, or scaling leaves the
-            range of float32.
+        Refused: the header claims more or less than there is, the bytes are damaged, or scaling
+            leaves the range of float32.
     """
-    _refuse_bombs(stream, layout, inquiry)
-    _pass_header(stream, layout, inquiry)
+    judge_size(stream, layout, inquiry)
+    if stream.skip(layout.offset) < layout.offset:
+        raise _no_voxels(layout, inquiry)
     try:
         buffer = np.empty(layout.nbytes, dtype=np.uint8)
     except MemoryError as error:
@@ -33,43 +36,30 @@ def read_voxels(stream: Stream, layout: Layout, inquiry: Inquiry) -> NDArray[Any
         ) from error
     filled = stream.fill(buffer)
     if filled < layout.nbytes:
-        raise _truncated(filled, layout, inquiry)
-    left = stream.finish()
-    if left:
-        inquiry.note("IO-TRAILING", f"{left} bytes follow the voxels.", left=left)
+        raise stream.lacking(layout.nbytes, filled)
+    stream.judge_rest(prod(layout.shape[:2]) * layout.dtype.itemsize)
+    inquiry.settle()
     voxels = _native(buffer.view(layout.dtype)).reshape(layout.shape, order="F")
     if layout.scale is not None:
         voxels = _scaled(voxels, layout.scale, inquiry)
     return voxels[None] if voxels.ndim == 3 else np.moveaxis(voxels, -1, 0)
 
 
-def _refuse_bombs(stream: Stream, layout: Layout, inquiry: Inquiry) -> None:
-    """Refuse claims that the file cannot keep, before any memory is taken for them."""
-    if layout.nbytes > max(stream.size, 1) * RATIO:
-        raise inquiry.refusal(
-            "IO-BOMB",
-            f"The header claims {layout.nbytes} bytes of voxels in a file of {stream.size} bytes.",
-            claimed=layout.nbytes,
-            size=stream.size,
-        )
-    if not stream.packed and layout.offset + layout.nbytes > stream.size >= layout.offset:
-        raise _truncated(stream.size - layout.offset, layout, inquiry)
+def judge_size(stream: Stream, layout: Layout, inquiry: Inquiry) -> None:
+    """Nothing, where the file can hold what its header says, before any memory is taken for it.
+
+    Raises:
+        Refused: it cannot.
+    """
+    if layout.offset > stream.most:
+        raise _no_voxels(layout, inquiry)
+    stream.judge_claim(layout.nbytes, before=layout.offset)
 
 
-def _pass_header(stream: Stream, layout: Layout, inquiry: Inquiry) -> None:
-    if layout.offset > stream.most or stream.checksum(layout.offset)[0] < layout.offset:
-        raise inquiry.refusal(
-            "NII-OFFSET",
-            f"The voxels are said to start at byte {layout.offset}, past the end of the file.",
-        )
-
-
-def _truncated(got: int, layout: Layout, inquiry: Inquiry) -> Exception:
+def _no_voxels(layout: Layout, inquiry: Inquiry) -> Refused:
     return inquiry.refusal(
-        "IO-TRUNC",
-        f"The voxels take {layout.nbytes} bytes, the file holds {got} of them.",
-        expected=layout.nbytes,
-        got=got,
+        "NII-OFFSET",
+        f"The voxels are said to start at byte {layout.offset}, past the end of the file.",
     )
 
 

@@ -19,7 +19,8 @@ from volunet.io.names import is_dicom, is_picture, suffix
 from volunet.io.nifti_bytes import Stream
 from volunet.io.nifti_geometry import affine_of
 from volunet.io.nifti_header import Layout, layout, parse
-from volunet.io.nifti_voxels import read_voxels
+from volunet.io.nifti_voxels import judge_size, read_voxels
+from volunet.io.opening import NotAFileError, open_file
 from volunet.io.pair import check_pair
 from volunet.io.reading import Reading
 from volunet.io.sniff import DICOM_ADVICE, HEAD, sniff
@@ -59,16 +60,17 @@ def inspect(
 
     Returns:
         Voxels (C, I, J, K) in the file's own type (float32 where the file scales them), with NaN
-        and infinities set to the lowest finite value; the affine as the file has it, in mm.
+        and infinities set to the lowest finite value of their channel; the affine as the file has
+        it, in mm.
 
     Raises:
         Refused: the scan is damaged, or its meaning is in doubt; the findings say why.
     """
     inquiry = Inquiry(Path(path).name, accept)
     volume = open_volume(Path(path), inquiry, channels_in_file=channels_in_file)
-    volume = volume.with_voxels(judge_image(volume.voxels, inquiry))
+    mended = judge_image(volume.voxels, inquiry)
     findings = inquiry.settle()
-    return Reading(replace(volume, sides_guessed=inquiry.guesses_sides), findings)
+    return Reading(replace(volume, sides_guessed=inquiry.guesses_sides), findings, mended)
 
 
 def read_channels(
@@ -98,7 +100,9 @@ def read_channels(
     voxels = np.concatenate([reading.volume.voxels for reading in readings])
     guessed = any(reading.volume.sides_guessed for reading in readings)
     whole = Volume(voxels, first.grid, sides_guessed=guessed)
-    return Reading(whole, tuple(worst_first(found)))
+    mended = [reading.mended for reading in readings if reading.mended is not None]
+    of_any = np.logical_or.reduce(mended) if mended else None
+    return Reading(whole, tuple(worst_first(found)), of_any)
 
 
 def read_header(
@@ -115,7 +119,8 @@ def read_header(
         channels_in_file: as in `inspect`.
 
     Raises:
-        Refused: a header cannot be read, or its meaning is in doubt.
+        Refused: a header cannot be read, its meaning is in doubt, or it says more than the file
+            can hold.
     """
     several = channels_in_file and len(paths) == 1
     return Header.of_channels(
@@ -130,7 +135,8 @@ def open_header(path: Path, inquiry: Inquiry, *, channels_in_file: bool) -> Head
     """The header of a file.
 
     Raises:
-        Refused: it cannot be read, or its meaning is in doubt and that is not accepted.
+        Refused: it cannot be read, its meaning is in doubt and that is not accepted, or it says
+            more than the file can hold.
     """
     try:
         with _opened(path, inquiry) as file:
@@ -138,6 +144,7 @@ def open_header(path: Path, inquiry: Inquiry, *, channels_in_file: bool) -> Head
             kind = _kind(stream, path, inquiry)
             if kind.startswith("NIfTI"):
                 grid, lying = _nifti(stream, kind, inquiry, channels_in_file=channels_in_file)
+                judge_size(stream, lying, inquiry)
                 channels = lying.shape[3] if len(lying.shape) > 3 else 1
                 stored = lying.dtype.newbyteorder("=")
                 if lying.scale is None:
@@ -150,7 +157,7 @@ def open_header(path: Path, inquiry: Inquiry, *, channels_in_file: bool) -> Head
             return open_picture_header(path, kind, inquiry)
         from volunet.io.itk import open_itk_header
 
-        return open_itk_header(path, kind, inquiry)
+        return open_itk_header(path, kind, inquiry, channels_in_file=channels_in_file)
     except OSError as error:
         message = f"The file could not be read: {error.strerror or error}."
         raise inquiry.refusal("IO-FAULT", message) from error
@@ -208,12 +215,10 @@ def _open(path: Path, inquiry: Inquiry, open_picture: Open, *, channels_in_file:
 
 
 def _opened(path: Path, inquiry: Inquiry) -> BinaryIO:
-    if path.is_dir():
-        raise inquiry.refusal("IO-FORMAT", "This is a folder, not a scan.")
-    if path.exists() and not path.is_file():
-        raise inquiry.refusal("IO-FORMAT", "This is a device or a pipe, not a scan.")
     try:
-        return path.open("rb")
+        return open_file(path)
+    except NotAFileError as error:
+        raise inquiry.refusal("IO-FORMAT", f"This is {error.strerror}, not a scan.") from error
     except (FileNotFoundError, NotADirectoryError) as error:
         raise inquiry.refusal("IO-MISSING", "There is no such file.") from error
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors.torch import load
@@ -46,7 +48,8 @@ def read_weights(path: str | os.PathLike[str], *, sha256: str | None = None) -> 
         sha256: that the file must have.
 
     Raises:
-        ModelError: there is no such file, its SHA-256 is another, or it holds no tensors by name.
+        ModelError: there is no such file, its SHA-256 is another, it is damaged, or it holds no
+            tensors by name.
     """
     if "://" in str(path):
         raise ModelError(
@@ -66,6 +69,8 @@ def read_weights(path: str | os.PathLike[str], *, sha256: str | None = None) -> 
             f"{path.name} has the SHA-256 {found}, not {sha256.lower()}: it is damaged or another "
             f"file. Get it again."
         )
+    if path.suffix != ".safetensors":
+        check_archive(BytesIO(content), path.name)
     held = _held(path, content)
     tensors, other = _weights_in(held)
     if not tensors:
@@ -74,6 +79,52 @@ def read_weights(path: str | os.PathLike[str], *, sha256: str | None = None) -> 
             f" Save the network's state_dict() into a file of its own."
         )
     return WeightFile(path.name, found, tensors, other)
+
+
+def check_archive(file: BinaryIO, name: str) -> None:
+    """Nothing, where every part of torch's archive has its checksum, which torch does not look at.
+
+    A file that was saved without checksums has 0 in the place of all, and nothing to compare with;
+    nor have files of torch's before 1.6, which are no archives.
+
+    Args:
+        file: open for reading.
+        name: of the file, for the message.
+
+    Raises:
+        ModelError: a part is damaged.
+    """
+    if not zipfile.is_zipfile(file):
+        return
+    try:
+        with zipfile.ZipFile(file) as archive:
+            has_checksums = any(part.CRC for part in archive.infolist())
+            damaged = archive.testzip() if has_checksums else None
+    except Exception as error:  # what is damaged makes unpacking raise anything
+        raise ModelError(f"{name} is damaged: {error}. Get it again from its source.") from error
+    if damaged is not None:
+        raise ModelError(
+            f"{name} is damaged: the checksum of {damaged} in it is wrong. Get it again from its "
+            f"source."
+        )
+
+
+def refuse_nonfinite(weights: Mapping[str, Tensor], whose: str) -> None:
+    """Nothing, where all weights are finite numbers.
+
+    Args:
+        whose: what they are of, for the message.
+
+    Raises:
+        ModelError: some are NaN or infinite.
+    """
+    wrong = [name for name, weight in weights.items() if not weight.isfinite().all()]
+    if wrong:
+        more = f" ({len(wrong)} tensors do)" if len(wrong) > 1 else ""
+        raise ModelError(
+            f"{whose} cannot be used: {wrong[0]} holds numbers that are not finite{more}. Its "
+            f"training failed, or the file is damaged. Take another checkpoint."
+        )
 
 
 def _held(path: Path, content: bytes) -> dict[str, Any]:

@@ -10,14 +10,13 @@ import os
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
 from volunet.errors import ModelError
 from volunet.models.encoders.encoder import Encoder
 from volunet.models.inflation import Inflation, LearntOn, adapt_kernel, inflate_kernel, turn_kernel
 from volunet.models.load_report import LoadReport, Taken, some
-from volunet.models.weight_files import WeightFile, read_weights
+from volunet.models.weight_files import WeightFile, read_weights, refuse_nonfinite
 from volunet.models.weight_names import is_own, published_name
 
 ENOUGH = 0.8
@@ -143,8 +142,6 @@ class _Fitting:
             kind, value = "adapted", adapt_kernel(value, ours.shape[1])
         if value.shape != ours.shape:
             self.wrong.append(f"{source} is {tuple(given.shape)}, {name} {tuple(ours.shape)}")
-        elif not torch.isfinite(value).all():
-            self.wrong.append(f"{source} holds numbers that are not finite")
         self.weights[name] = value
         self.taken[kind].append(Taken(name, source, tuple(ours.shape), tuple(given.shape)))
 
@@ -161,6 +158,7 @@ class _Fitting:
                 f"Take the encoder that the file was made from; weights go from two dimensions to "
                 f"three, and not back."
             )
+        refuse_nonfinite(self.weights, self.file.name)
         ours = self.encoder.state_dict()
         layers = {published_name(key).split(".")[0] for key in ours}
         over = tuple(key for key in left_out if published_name(key).split(".")[0] in layers)

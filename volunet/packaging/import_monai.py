@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from volunet.errors import ModelError
-from volunet.models.weight_files import read_weights
+from volunet.models.weight_files import read_weights, refuse_nonfinite
 from volunet.packaging.model_file import Training, save_model
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.plan import Plan
@@ -57,7 +56,7 @@ def fit_names(tensors: Mapping[str, Tensor], plan: Plan) -> dict[str, Tensor]:
     """The weights by the network's own names.
 
     Raises:
-        ModelError: one is missing, left over, or of another shape.
+        ModelError: one is missing, left over, of another shape, or not finite.
     """
     built = plan.build_network().state_dict()
     lead = ""
@@ -78,17 +77,13 @@ def fit_names(tensors: Mapping[str, Tensor], plan: Plan) -> dict[str, Tensor]:
         for name, weight in own.items()
         if name in given and given[name].shape != weight.shape
     ]
-    wrong += [
-        f"{name} holds numbers that are not finite"
-        for name, weight in given.items()
-        if weight.is_floating_point() and not torch.isfinite(weight).all()
-    ]
     if wrong:
         raise ModelError(
             f"The weights are not those of the {plan.family} that the recipe describes: "
             f"{'; '.join(wrong[:TOLD])}{f'; and {len(wrong) - TOLD} more' * (len(wrong) > TOLD)}. "
             "Give plan.family, its settings and plan.options the values that it was trained with."
         )
+    refuse_nonfinite(given, "The checkpoint")
     return {lead + name: given[name].to(weight) for name, weight in own.items()}
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from volunet.errors import ModelError
 from volunet.models.nnunet_keys import translate
+from volunet.models.weight_files import refuse_nonfinite
 from volunet.packaging.model_file import Training, save_model
 from volunet.packaging.nnunet_folder import NnunetFolder, Which, read_nnunet_folder
 from volunet.packaging.nnunet_plans import convert_plans
@@ -26,8 +27,8 @@ def import_nnunet(
         which: the checkpoint of each fold.
 
     Raises:
-        ModelError: a file is missing or damaged, could run code, or asks for what volunet does not
-            do as nnU-Net does.
+        ModelError: a file is missing or damaged, could run code, holds weights that are not finite,
+            or asks for what volunet does not do as nnU-Net does.
         WriteError: the model could not be written.
     """
     found = read_nnunet_folder(folder, folds=folds, which=which)
@@ -35,6 +36,8 @@ def import_nnunet(
     plan = convert_plans(found.plans, found.dataset, first.configuration, first.mirror)
     network = plan.build_network()
     weights = [translate(checkpoint.weights, network) for checkpoint in found.checkpoints]
+    for checkpoint, of_fold in zip(found.checkpoints, weights, strict=True):
+        refuse_nonfinite(of_fold, f"The checkpoint of fold {checkpoint.fold}")
     folds_told = ", ".join(checkpoint.fold for checkpoint in found.checkpoints)
     epochs = max(checkpoint.epochs for checkpoint in found.checkpoints)
     cases, fingerprint = _what_was_kept(found)

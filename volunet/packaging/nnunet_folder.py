@@ -21,6 +21,7 @@ from torch import Tensor
 
 from volunet.config import read_values
 from volunet.errors import ConfigError, ModelError
+from volunet.models.weight_files import check_archive
 
 Which = Literal["final", "best"]
 
@@ -139,6 +140,8 @@ def load_data_only(path: Path) -> Any:
         raise ModelError(f"There is no {path.name} in {path.parent}.")
     if not zipfile.is_zipfile(path):
         raise ModelError(f"{path} is damaged, or not a file that torch saved.")
+    with path.open("rb") as file:
+        check_archive(file, str(path))
     try:
         with torch.serialization.safe_globals([*NUMBERS, *TYPES]):
             return torch.load(path, map_location="cpu", weights_only=True)

@@ -125,6 +125,14 @@ def test_a_scan_that_no_way_brings_into_the_machine_is_refused_with_what_it_woul
     assert seen(1.01e9 * found.numbers["needed_gb"], scan=grown_past(40.0))
 
 
+def test_what_other_scans_take_is_not_counted_in_what_a_refused_one_needs():
+    with pytest.raises(Refused) as alone:
+        seen(1e9)
+    with pytest.raises(Refused) as beside:
+        seen(1e9, beside=5e8)
+    assert beside.value.findings == alone.value.findings
+
+
 def test_a_gpu_that_may_not_have_the_memory_is_tried():
     least = seen(2.8e9).demand
     host = 1.1 * least.total

@@ -52,7 +52,8 @@ class Outlook:
         if not self.overlaps:
             told.append("One scan at a time is read, for want of memory.")
         if self.refused:
-            told.append(f"{self.refused} scans will be refused, for want of memory.")
+            scans = "1 scan" if self.refused == 1 else f"{self.refused} scans"
+            told.append(f"{scans} will be refused, for want of memory.")
         return " ".join(told)
 
 

@@ -128,7 +128,9 @@ def foresee(
     least = min(found, key=lambda foreseen: room.filled(foreseen.demand))
     if room.admits(least.demand):
         return least
-    raise Refused([_too_much(scan, plan, least.demand, room)])
+    alone = replace(least.demand, beside=0.0)  # what other scans take is not this one's
+    needed = least.demand if room.admits(alone) else alone
+    raise Refused([_too_much(scan, plan, needed, room)])
 
 
 def _may_go_untried(engine: Engine | str) -> bool:

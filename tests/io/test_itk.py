@@ -67,6 +67,12 @@ BAD: dict[str, tuple[str, str, Edit]] = {
     "cut NRRD header": ("a.nrrd", "IO-TRUNC", lambda b: b[:60]),
     "NRRD that claims too much": ("a.nrrd", "IO-TRUNC", swap(b"4 5 6", b"9000 9000 9000")),
     "NRRD of another type": ("a.nrrd", "NII-DTYPE", swap(b"short", b"block")),
+    "NRRD with a line that never ends": ("a.nrrd", "IO-FORMAT", swap(b"little", b"A" * 3000)),
+    "NRRD with a field nobody knows that never ends": (
+        "a.nrrd",
+        "IO-FORMAT",
+        swap(b"endian", b"A" * 3000 + b"\nendian"),
+    ),
     "NRRD with an empty axis": ("a.nrrd", "NII-DIM", swap(b"4 5 6", b"4 0 6")),
     "NRRD of words": ("a.nrrd", "IO-FORMAT", swap(b"4 5 6", b"four 5 6")),
     "NRRD as text": ("a.nrrd", "IO-FORMAT", swap(b"raw", b"ascii")),
@@ -91,6 +97,13 @@ BAD: dict[str, tuple[str, str, Edit]] = {
     "MHA that claims too much": ("a.mha", "IO-TRUNC", swap(b"4 5 6", b"9000 9000 9000")),
     "MHA of another type": ("a.mha", "NII-DTYPE", swap(b"MET_SHORT", b"MET_OTHER")),
     "MHA without sizes": ("a.mha", "NII-DIM", swap(b"DimSize", b"DimSice")),
+    "MHA of more axes than sizes": ("a.mha", "NII-DIM", swap(b"NDims = 3", b"NDims = 99")),
+    "MHA of fewer axes than none": ("a.mha", "NII-DIM", swap(b"NDims = 3", b"NDims = -1")),
+    "MHA that counts its axes twice": (
+        "a.mha",
+        "NII-DIM",
+        swap(b"NDims = 3", b"NDims = 99\nNDims = 3"),
+    ),
     "MHA with negative spacing": ("a.mha", "GEO-SPACING", swap(b"1 1 3", b"1 -1 3")),
     "MHA with zero spacing": ("a.mha", "GEO-SPACING", swap(b"1 1 3", b"1 0 3")),
     "MHA without spacing": ("a.mha", "GEO-SPACING", swap(b"ElementSpacing", b"ElementSpace")),
@@ -235,6 +248,12 @@ def test_a_space_that_names_no_sides_is_told_and_one_with_time_refused(tmp_path:
     header = NRRD.replace(b"left-posterior-superior", b"right-anterior-superior-time")
     with pytest.raises(Refused, match=r"IO-FORMAT.*is not read"):
         inspect(keep(tmp_path, "b.nrrd", header + VOXELS.tobytes()))
+
+
+def test_remarks_of_an_nrrd_may_be_long(tmp_path: Path) -> None:
+    long = b"content: %b\n# %b\nkey:=%b\nendian" % ((b"A" * 3000,) * 3)
+    header = swap(b"endian", long)(NRRD)
+    assert inspect(keep(tmp_path, "a.nrrd", header + VOXELS.tobytes())).findings == ()
 
 
 def test_axes_of_one_are_dropped_and_that_is_told(tmp_path: Path) -> None:

@@ -30,6 +30,11 @@ SPACES = {"left-posterior-superior", "lps", "right-anterior-superior", "ras"}
 SPACES |= {"left-anterior-superior", "las"}
 """Spaces of NRRD that SimpleITK brings to LPS; any other it takes for LPS as it is."""
 
+MOST_AXES = 5
+"""Axes that SimpleITK takes."""
+MOST_LETTERS = 500
+"""Letters of an NRRD's line; it has some 1000 for the message that repeats a line."""
+
 
 def read_text_header(path: Path, kind: str, inquiry: Inquiry) -> TextHeader:
     """The header of an NRRD or MetaImage file.
@@ -96,6 +101,11 @@ def locate_voxels(path: Path, kind: str, header: TextHeader, inquiry: Inquiry) -
 
 def _check_nrrd(path: Path, header: TextHeader, inquiry: Inquiry) -> Lying:
     fields = header.fields
+    if header.longest > MOST_LETTERS:
+        # where SimpleITK cannot make sense of such a line, the process dies telling so
+        message = f"A line of the NRRD header has {header.longest} letters."
+        advice = f"Write it again with lines of at most {MOST_LETTERS}; remarks may be longer."
+        raise inquiry.refusal("IO-FORMAT", message, advice=advice)
     if {"datafile", "byteskip", "lineskip"} & fields.keys():
         raise inquiry.refusal("IO-FORMAT", "The voxels lie in another file. Save it as one .nrrd.")
     if fields.get("encoding") not in ("raw", "gzip", "gz"):
@@ -147,6 +157,10 @@ def _check_metaimage(path: Path, header: TextHeader, inquiry: Inquiry) -> Lying:
     name = fields.get("elementtype", "")
     dtype = _known(metaimage_type(name), name, inquiry)
     sizes = _counted(header.numbers("dimsize"), inquiry)
+    if header.numbers("ndims") != [len(sizes)] or len(sizes) > MOST_AXES:
+        # MetaIO writes past the end of its arrays, and the process dies
+        message = f"NDims is {fields.get('ndims', 'missing')}, and DimSize has {len(sizes)} sizes."
+        raise inquiry.refusal("NII-DIM", message)
     parts = _counted(header.numbers("elementnumberofchannels"), inquiry, least=0)
     sizes += tuple(n for n in parts if n > 1)
     local = data.upper() == "LOCAL"

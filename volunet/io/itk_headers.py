@@ -54,10 +54,12 @@ class TextHeader:
     Args:
         fields: every field, names in small letters without spaces.
         length: bytes of the header; the voxels begin there unless they lie in another file.
+        longest: letters of the longest line that is to be understood, 0 where nobody counted.
     """
 
     fields: dict[str, str]
     length: int
+    longest: int = 0
 
     @property
     def big_endian(self) -> bool:
@@ -81,24 +83,32 @@ def parse_nrrd(head: bytes) -> TextHeader | None:
     if not found:
         return None
     end, width = min(found)
-    fields = {}
-    for line in head[:end].decode("ascii", "replace").splitlines()[1:]:
+    fields, longest = {}, 0
+    for line in head[:end].decode("ascii", "replace").splitlines():
         name, sign, value = line.partition(":")
-        if sign and not line.startswith("#") and not value.startswith("="):
+        if line.startswith(("#", "content:")) or value.startswith("="):
+            continue  # remarks
+        longest = max(longest, len(line))
+        if sign:
             fields[name.strip().lower().replace(" ", "")] = value.strip()
-    return TextHeader(fields, end + width)
+    return TextHeader(fields, end + width, longest)
 
 
 def parse_metaimage(head: bytes) -> TextHeader | None:
-    """The header of a MetaImage file, None where it does not end within `head`."""
-    fields, length = {}, 0
+    """The header of a MetaImage file, None where it does not end within `head`.
+
+    A field that stands there twice has both values, as MetaIO may take either.
+    """
+    fields: dict[str, str] = {}
+    length = 0
     for line in head.splitlines(keepends=True):
         length += len(line)
         name, sign, value = line.decode("ascii", "replace").partition("=")
         if not sign:
             return None
-        fields[name.strip().lower()] = value.strip()
-        if name.strip().lower() == "elementdatafile":
+        name = name.strip().lower()
+        fields[name] = f"{fields.get(name, '')} {value.strip()}".strip()
+        if name == "elementdatafile":
             return TextHeader(fields, length) if line.endswith(b"\n") else None
     return None
 

@@ -36,14 +36,10 @@ def test_side_files_are_no_inputs(tmp_path):
 
 
 @pytest.mark.parametrize("view", ["view.png", "view.tif", "view.TIFF", "view.bmp", "view.jpeg"])
-def test_pictures_are_side_files_of_the_volumes_in_their_own_folder(tmp_path, view, caplog):
-    named(tmp_path, "a.png", "b.png", "ref/atlas.nii.gz", f"ref/{view}")
-    scans = find_scans(tmp_path)
-    assert [(s.case_id, s.refused) for s in scans] == [
-        ("a", False),
-        ("b", False),
-        ("ref__atlas", False),
-    ]
+@pytest.mark.parametrize("place", ["", "images/", "images/views/", "views/"])
+def test_pictures_are_side_files_of_volumes_and_that_is_told(tmp_path, view, place, caplog):
+    named(tmp_path, "images/a.nii.gz", "images/b.nii.gz", f"{place}{view}")
+    assert ids(find_scans(tmp_path)) == ["images__a", "images__b"]
     assert f"passed over: 1, such as '{view}'." in caplog.text
 
 

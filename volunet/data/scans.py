@@ -1,7 +1,6 @@
 """Find the scans that are to be segmented: one entry for every input, none lost without a word.
 
-Side files (text, tables) and hidden files are no inputs, nor are pictures beside volumes in one
-folder.
+Side files (text, tables) and hidden files are no inputs, nor are pictures beside volumes.
 """
 
 from __future__ import annotations

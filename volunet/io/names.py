@@ -36,13 +36,12 @@ def is_picture(path: str | os.PathLike[str]) -> bool:
 
 
 def named_as_scans(paths: Iterable[Path]) -> list[Path]:
-    """The files that are named as scans; pictures only where no volume is in their folder.
+    """The files that are named as scans; pictures only where there is nothing else.
 
     Beside volumes pictures are what somebody made of them, such as a view for a report.
     """
     named = [path for path in paths if suffix(path)]
-    with_volumes = {path.parent for path in named if not is_picture(path)}
-    return [path for path in named if not is_picture(path) or path.parent not in with_volumes]
+    return [path for path in named if not is_picture(path)] or named
 
 
 def composed(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import shutil
 
 import nibabel as nib
 import numpy as np
@@ -102,6 +103,17 @@ def test_a_scan_that_does_not_fit_is_refused_before_its_voxels_are_read(scans, t
     assert outcome.exit_code == 4
     assert {row["codes"] for row in rows(tmp_path / "out").values()} == {"RES-MEMORY"}
     assert {row["status"] for row in rows(tmp_path / "out").values()} == {"refused"}
+
+
+def test_a_scan_that_is_refused_does_not_keep_others_from_overlapping(scans):
+    shutil.copy(scans / "a.nii.gz", scans / "b.nii.gz")
+    small, raw = header_of(scans / "a.nii.gz"), segmenter()
+    limit = raw.foresee(small).demand.total + small.nbytes + np.prod(small.grid.shape)
+    huge = np.zeros((500, 500, 400), np.uint8)
+    nib.save(nib.Nifti1Image(huge, np.diag([1.0, 1.0, 1.0, 1.0])), scans / "c.nii.gz")
+    model, outlook = look_ahead(find_scans(scans), raw.within(limit))
+    assert (outlook.refused, outlook.overlaps, model.overlaps) == (1, True, True)
+    assert "1 scan will be refused" in str(outlook)
 
 
 @pytest.mark.parametrize("name", ["c.nii", "c.nii.gz"])

@@ -20,8 +20,9 @@ from tests.data.on_disk import (
     write_nifti,
     write_pairs,
 )
-from volunet.data.cache import MOST_SAMPLES, PreparedCases, sample_foreground
+from volunet.data.cache import PreparedCases
 from volunet.data.cases import Case
+from volunet.data.foreground import MOST_SAMPLES, sample_foreground
 from volunet.data.layouts import find_dataset
 from volunet.data.read_case import read_case
 from volunet.data.room import prepared_bytes

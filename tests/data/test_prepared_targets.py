@@ -21,6 +21,7 @@ from volunet.data.cache import PreparedCases
 from volunet.data.check import check_dataset, declare_labels
 from volunet.data.layouts import find_dataset
 from volunet.data.read_target import read_target_case
+from volunet.data.room import prepared_bytes
 from volunet.data.survey import survey
 from volunet.findings import Refused
 from volunet.planning.fingerprint import Fingerprint, take_target_facts
@@ -162,6 +163,7 @@ def test_a_prepared_case_is_the_plans_image_and_the_targets_on_its_grid(tmp_path
     expected = np.stack([(alike - scales[0].mean) / scales[0].sd, (ct - 100) / 20])
     np.testing.assert_allclose(prepared.label, expected, rtol=1e-4, atol=1e-4)
     assert (prepared.foreground, prepared.drawn, prepared.findings) == ({}, None, ())
+    assert prepared_bytes(case, plan) == prepared.image.nbytes + prepared.label.nbytes
 
 
 def test_targets_are_mapped_read_only_and_the_same_when_they_are_opened_again(root, folder):

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volunet.data.cache import sample_foreground
+from volunet.data.foreground import sample_foreground
 from volunet.data.sampler import Draw, cut_patches, draw_patches
 
 sides = st.tuples(*[st.integers(1, 9)] * 3)

@@ -123,14 +123,26 @@ def test_a_prediction_that_cannot_be_one_is_refused_and_not_missing(folders):
     predictions, references = folders
     for name in "defg":
         save(references / f"{name}.nii.gz", ball(radius=3))
-    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((9, 9), "u1")), str(predictions / "d.jpg"))
+    plane = sitk.GetImageFromArray(np.zeros((9, 9), "u1"))
+    sitk.WriteImage(plane, str(predictions / "d.png"))  # a view of a mask that is not there
     (predictions / "e.nii.gz").symlink_to(predictions / "gone.nii.gz")
     with pipe_at(predictions / "f.nii"):
         found = evaluate(*folders)
-    told = {"d": ["LBL-LOSSY"], "e": ["IO-MISSING"], "f": ["IO-FORMAT"]}
-    assert found.summary["cases"]["refused"] == told
-    assert found.missing == ("g", "site__c")
-    assert evaluate(*folders, only_predicted=True).summary["cases"]["left_out"] == ["g", "site__c"]
+    assert found.summary["cases"]["refused"] == {"e": ["IO-MISSING"], "f": ["IO-FORMAT"]}
+    assert found.missing == ("d", "g", "site__c")
+    alone = evaluate(*folders, only_predicted=True)
+    assert alone.summary["cases"]["left_out"] == ["d", "g", "site__c"]
+
+
+def test_a_picture_that_loses_values_is_refused_for_a_reference_that_is_one(tmp_path):
+    predictions, references = tmp_path / "predictions", tmp_path / "references"
+    for folder, name in ((predictions, "a.png"), (predictions, "b.jpg"), (references, "a.png")):
+        folder.mkdir(exist_ok=True)
+        sitk.WriteImage(sitk.GetImageFromArray(np.ones((9, 9), "u1")), str(folder / name))
+    sitk.WriteImage(sitk.GetImageFromArray(np.ones((9, 9), "u1")), str(references / "b.png"))
+    found = evaluate(predictions, references)
+    assert found.summary["cases"]["refused"] == {"b": ["LBL-LOSSY"]}
+    assert found.missing == ()
 
 
 def test_without_a_labels_file_labels_are_called_by_their_values(folders):

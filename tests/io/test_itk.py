@@ -20,6 +20,7 @@ from tests.faults.corpus import keep
 from tests.io.scans import volume_of
 from volunet.codes import CODES
 from volunet.findings import Refused
+from volunet.io.itk_bytes import Lying
 from volunet.io.read import Reading, inspect, read, read_mask
 from volunet.io.scan import read_header
 from volunet.io.write import write
@@ -365,3 +366,11 @@ def test_a_mask_is_read_from_any_format(tmp_path: Path) -> None:
         path = write(volume, tmp_path / f"mask{ending[-2:]}{ending}")
         masks.append(read_mask(path).volume.voxels)
     assert all(np.array_equal(mask, volume.voxels) for mask in masks)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "slice_bytes"), [((4, 5, 6), 40), ((3, 4, 5, 6), 120), ((40, 50, 60, 2), 4000)]
+)
+def test_a_slice_has_all_channels_that_come_first(sizes: tuple[int, ...], slice_bytes: int) -> None:
+    lying = Lying(Path("a.nrrd"), 0, sizes, np.dtype("i2"), packed=False)
+    assert lying.slice_bytes == slice_bytes

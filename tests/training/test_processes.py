@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.cli.command import ROOT, SAMPLE, SMOKE, surroundings
+from tests.cli.command import ROOT, SAMPLE, SMOKE, command, surroundings
 from tests.training.tiny import job
 from tests.training.together import take_steps
 from volunet.errors import ConfigError
@@ -17,16 +17,16 @@ from volunet.training.checkpoint import load_newest
 from volunet.training.fit import fit
 from volunet.training.history import read_history
 from volunet.training.processes import ALONE
-from volunet.training.slurm import first_node, told_by_srun
+from volunet.training.slurm import told_by_srun
 
 CPU = torch.device("cpu")
 
 
 def torchrun(*words, home: Path, **told: str) -> subprocess.CompletedProcess[str]:
     """Two processes on this machine; `told` are variables of their surroundings."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     return subprocess.run(
-        [*command, *map(str, words)],
+        [*launch, *map(str, words)],
         env=surroundings(home) | told,
         cwd=ROOT,
         capture_output=True,
@@ -59,12 +59,11 @@ def test_steps_of_two_are_steps_of_one_with_both_batches(tmp_path, told):
 
 def task_of_two(rank: int, folder: Path) -> subprocess.Popen[str]:
     """A process in surroundings as `srun` makes them for one of two tasks on this machine."""
-    told = {"SLURM_JOB_ID": str(os.getpid()), "SLURM_STEP_NUM_TASKS": "2"}
-    told |= {"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)}
-    told |= {"SLURM_STEP_NODELIST": "localhost"}
-    command = [sys.executable, "-m", "tests.training.together", "steps", str(folder)]
+    told = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)}
+    told |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(20_000 + os.getpid() % 10_000)}
+    words = [sys.executable, "-m", "tests.training.together", "steps", str(folder)]
     return subprocess.Popen(
-        command, env=surroundings(folder) | told, cwd=ROOT, stderr=subprocess.PIPE, text=True
+        words, env=surroundings(folder) | told, cwd=ROOT, stderr=subprocess.PIPE, text=True
     )
 
 
@@ -78,35 +77,28 @@ def test_two_tasks_of_srun_train_together_without_torchrun(tmp_path):
     torch.testing.assert_close(one["losses"], alone["losses"], rtol=1e-4, atol=1e-5)
 
 
-STEP = {"SLURM_JOB_ID": "12345", "SLURM_STEP_NUM_TASKS": "8", "SLURM_PROCID": "5"}
-STEP |= {"SLURM_LOCALID": "1", "SLURM_STEP_NODELIST": "gpu[03-04]"}
+STEP = {"SLURM_STEP_NUM_TASKS": "8", "SLURM_PROCID": "5", "SLURM_LOCALID": "1"}
 
 
 def test_what_srun_tells_is_told_in_torch_s_words():
-    told = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "MASTER_ADDR": "gpu03"}
-    assert told_by_srun(STEP) == told | {"MASTER_PORT": "22345"}
-    assert told_by_srun(STEP | {"MASTER_PORT": "7"})["MASTER_PORT"] == "7"
+    asked = STEP | {"MASTER_ADDR": "gpu03"}
+    told = {"RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}
+    assert told_by_srun(asked) == told | {"MASTER_PORT": "29500"}
+    assert told_by_srun(asked | {"MASTER_PORT": "7"}) == told | {"MASTER_PORT": "7"}
 
 
 @pytest.mark.parametrize(
-    "said", [{}, STEP | {"SLURM_STEP_NUM_TASKS": "1"}, STEP | {"WORLD_SIZE": "2"}, SLURM]
-)
-def test_one_task_or_one_that_torchrun_started_is_told_nothing_by_srun(said):
-    assert told_by_srun(said) == {}
-
-
-@pytest.mark.parametrize(
-    ("nodes", "first"),
+    "said",
     [
-        ("node1", "node1"),
-        ("gpu[03-05,9],login1", "gpu03"),
-        ("a-1,b-2", "a-1"),
-        ("rack[1-2]n[3,7]", "rack1n3"),
-        ("n[7,9-12].cluster", "n7.cluster"),
+        {},
+        STEP,
+        STEP | {"MASTER_ADDR": "gpu03", "SLURM_STEP_NUM_TASKS": "1"},
+        STEP | {"MASTER_ADDR": "gpu03", "WORLD_SIZE": "2"},
+        SLURM | {"MASTER_ADDR": "gpu03"},
     ],
 )
-def test_the_first_node_of_a_list(nodes, first):
-    assert first_node(nodes) == first
+def test_tasks_that_train_apart_or_that_torchrun_started_are_told_nothing_by_srun(said):
+    assert told_by_srun(said) == {}
 
 
 @pytest.mark.slow
@@ -161,3 +153,16 @@ def test_where_the_first_process_cannot_begin_the_others_do_not_report_a_fault(t
     assert done.stderr.count("Set a smaller patch") == 1
     assert "The first process could not begin" in done.stderr
     assert "did not expect" not in done.stderr
+
+
+def test_processes_that_are_told_different_folders_are_refused(tmp_path):
+    tasks = []
+    for rank in range(2):
+        told = surroundings(tmp_path) | {"RANK": str(rank), "WORLD_SIZE": "2"}
+        told |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(30_000 + os.getpid() % 10_000)}
+        words = command("train", SAMPLE / "mr", "-o", tmp_path / f"run_{rank}", "-r", SMOKE)
+        tasks.append(subprocess.Popen(words, env=told, cwd=ROOT, stderr=subprocess.PIPE, text=True))
+    said = [task.communicate(timeout=240)[1] for task in tasks]
+    assert [task.returncode for task in tasks] == [2, 2], said
+    assert all("told different things" in text for text in said)
+    assert not any((tmp_path / f"run_{rank}").exists() for rank in range(2))

@@ -48,7 +48,7 @@ def check_beginning(run: RunFolder, recipe: Recipe, wanted: Wanted, plan: Plan) 
         ModelError: weights to begin with do not fit the network.
     """
     check_start(recipe, wanted, plan)
-    if run.begun:
+    if run.goes_on:
         return
     start = None if wanted.start is None else Starting(wanted.start).start()
     network, _ = begin_network(plan, recipe.training, start, wanted.encoder_weights)

@@ -16,6 +16,7 @@ from volunet.data.cases import Case
 from volunet.data.drawn import drawn_classes
 from volunet.data.read_case import CaseReading, read_case
 from volunet.evaluation.overlap import overlaps
+from volunet.findings import Refused
 from volunet.inference.air import find_body
 from volunet.inference.calibration import Calibration, Look, Measured
 from volunet.inference.effort import Effort
@@ -93,6 +94,12 @@ def looks_for(plan: AnyPlan, mirror: Collection[int]) -> list[Look]:
     return looks + [default.model_copy(update={"mirror": axes})] * bool(axes)
 
 
+def _wants_memory(error: Exception) -> bool:
+    """Whether memory was not enough, or would not be, for one way to look at a case."""
+    foreseen = isinstance(error, Refused) and {f.code for f in error.findings} == {"RES-MEMORY"}
+    return foreseen or is_out_of_memory(error)
+
+
 @dataclass
 class _Table:
     """What each setting gave on each case so far.
@@ -133,7 +140,7 @@ class _Table:
                 try:
                     seen[kind] = self._segment(look, read, drawn, accept)
                 except Exception as error:
-                    if not is_out_of_memory(error) or look == self.looks[0]:
+                    if not _wants_memory(error) or look == self.looks[0]:
                         raise
                     self._drop(look)
                     continue

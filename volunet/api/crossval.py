@@ -18,7 +18,7 @@ from volunet.api.estimates import ValidatedValues, judge_estimates, keep_scores
 from volunet.api.made_from import asked_of
 from volunet.api.planning import open_dataset
 from volunet.api.preparation import plan_run, refuse_twins_of_all
-from volunet.api.run_folder import RunFolder, is_begun
+from volunet.api.run_folder import RunFolder
 from volunet.api.starting import Starting
 from volunet.api.training import TrainedRun, once, train
 from volunet.api.validation import Validated, judge_masks, keep_validation
@@ -40,6 +40,7 @@ from volunet.packaging.model_file import (
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.plan import Plan
 from volunet.recipe import Recipe
+from volunet.training.checkpoint import can_go_on
 from volunet.training.processes import launched
 from volunet.training.tracking import check_trackers
 
@@ -126,7 +127,7 @@ def _cross_validate(
     unused = find_unused(opened.cases, splits)
     everyone = {name for split in splits for name in (*split.train, *split.validation)}
     together = Split(train=tuple(sorted(everyone)), validation=())
-    before = run.made_from if _all_begun(run, len(splits)) else None
+    before = run.made_from if _all_go_on(run, len(splits)) else None
     asked, unreadable = asked_of(opened, together, recipe, wanted, before=before)
     made_from = {**asked, "folds": [json.loads(split.model_dump_json()) for split in splits]}
     run.check_readable(unreadable)
@@ -154,9 +155,9 @@ def _cross_validate(
     return CrossValidated(run.path, tuple(runs), validated, seen, calibration)
 
 
-def _all_begun(run: RunFolder, folds: int) -> bool:
+def _all_go_on(run: RunFolder, folds: int) -> bool:
     """Whether each fold has weights of its own to go on from."""
-    return all(is_begun(run.path / f"fold_{fold}") for fold in range(folds))
+    return all(can_go_on(run.path / f"fold_{fold}" / "checkpoints") for fold in range(folds))
 
 
 def _refuse_learnt(

@@ -13,6 +13,7 @@ from volunet.api.starting import Starting
 from volunet.data.cases import Case, Dataset
 from volunet.data.content import sum_of_files, sums_of_images
 from volunet.data.splits import Split, find_leaks
+from volunet.errors import ModelError, VolunetError
 from volunet.findings import Finding, Refused, refuse_if_needed
 from volunet.models.weight_files import read_weights
 from volunet.recipe import Recipe
@@ -30,7 +31,7 @@ def asked_of(
 
     Args:
         before: what a run was made from whose checkpoint holds all weights: the model or the file
-            that it started from is not looked at any more, and may be gone.
+            that it started from may be gone.
 
     Raises:
         Refused: the same image is on both sides of the split, or the model to start from has learnt
@@ -40,7 +41,7 @@ def asked_of(
     images = sums_of_images(used)
     leaks = refuse_if_needed(find_leaks(split, used, images), wanted.accept)
     sums, unreadable = _sums(used)
-    starting = Starting(wanted.start) if wanted.start is not None and before is None else None
+    starting = _starting(wanted.start, before)
     if starting is not None:
         held_out = [case for case in used if case.case_id in split.validation]
         leaks += refuse_if_needed(starting.learnt.find_in(held_out, images), wanted.accept)
@@ -52,20 +53,40 @@ def asked_of(
         "split": json.loads(split.model_dump_json()),
         "recipe": recipe.model_dump(mode="json"),
         "seed": wanted.seed,
-        "start": _kept(wanted.start, before, "start") if starting is None else starting.identity,
-        "encoder_weights": _kept(wanted.encoder_weights, before, "encoder_weights"),
+        "start": _told(wanted.start, before, "start") if starting is None else starting.identity,
+        "encoder_weights": _sum_of(wanted.encoder_weights, before),
         "accept": sorted(wanted.accept),
         "labels": None if dataset.labels is None else dataset.labels.model_dump(mode="json"),
     }
     return asked, [*leaks, *unreadable]
 
 
-def _kept(path: Path | None, before: Mapping[str, Any] | None, name: str) -> str | None:
-    """The SHA-256 of a file of weights, or of those that a run started from; None for none."""
+def _starting(path: Path | None, before: Mapping[str, Any] | None) -> Starting | None:
+    """The model to start from; None for none, or where it is gone and not needed any more."""
     if path is None:
         return None
-    if before is None:
-        return read_weights(path).sha256
+    try:
+        return Starting(path)
+    except VolunetError:
+        if before is None:
+            raise
+        return None
+
+
+def _sum_of(path: Path | None, before: Mapping[str, Any] | None) -> str | None:
+    """The SHA-256 of a file of weights; None for none."""
+    try:
+        return None if path is None else read_weights(path).sha256
+    except ModelError:
+        if before is None:
+            raise
+        return _told(path, before, "encoder_weights")
+
+
+def _told(path: Path | None, before: Mapping[str, Any] | None, name: str) -> str | None:
+    """What a run that goes on says it started from, in place of what is gone."""
+    if path is None or before is None:
+        return None
     return before.get(name) or path.name  # which is a difference: it started without
 
 

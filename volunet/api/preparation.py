@@ -56,7 +56,8 @@ def plan_run(
         ModelError: weights to begin with do not fit the network.
     """
     assert dataset.labels is not None, "open_dataset declares labels"
-    refuse_to_mix_sides(dataset.labels, recipe)
+    if not run.begun:
+        refuse_to_mix_sides(dataset.labels, recipe)
     kept, fingerprint = wanted.planned or run.read_planned(asked)
     if kept is not None:
         _check_fits(kept, dataset, dataset.labels)
@@ -140,12 +141,12 @@ def prepare_job(
         Refused: not one training case could be prepared, or the same image is on both sides of the
             split (SET-LEAK).
     """
-    start = None if run.begun or wanted.start is None else Starting(wanted.start).start()
+    start = None if run.goes_on or wanted.start is None else Starting(wanted.start).start()
     cache = wanted.cache or cache_folder("prepared")
     watch.say(f"Prepared cases are kept in {cache}.")
     prepared = PreparedCases(cache, plan, accept=wanted.accept)
-    sides = []
-    findings: list[Finding] = []
+    prepared.check_room(dataset.case(name) for name in (*split.train, *split.validation))
+    sides, findings = list[list[Prepared]](), list[Finding]()
     for ids in (split.train, split.validation):
         made = prepared.prepare_all(
             [dataset.case(case_id) for case_id in ids],
@@ -168,7 +169,7 @@ def prepare_job(
         device=find_device(wanted.device),
         seed=wanted.seed,
         start=start,
-        encoder_weights=None if run.begun else wanted.encoder_weights,
+        encoder_weights=None if run.goes_on else wanted.encoder_weights,
     )
     return job, tuple(findings)
 

@@ -57,10 +57,20 @@ class RunFolder:
         """
         return any(is_begun(part) for part in (self.path, *self.path.glob("fold_*")))
 
+    @cached_property
+    def goes_on(self) -> bool:
+        """Whether its weights are in a checkpoint, whatever it started from."""
+        return can_go_on(self.path / "checkpoints")
+
     @property
     def made_from(self) -> Mapping[str, Any] | None:
         """What a run that is begun was made from; None where it can be made from anything."""
         return self.record.get("made_from") if self.begun else None
+
+    @property
+    def goes_on_from(self) -> Mapping[str, Any] | None:
+        """What a run was made from that holds all its weights in a checkpoint; else None."""
+        return self.made_from if self.goes_on else None
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -156,9 +166,10 @@ class RunFolder:
 
         What it is about, such as the model that a run starts from, may be gone when it goes on.
         """
-        new = [found for found in findings if not found.refuses and found not in self.surveyed]
+        known = self.surveyed
+        new = [found for found in findings if not found.refuses and found not in known]
         if new:
-            self.write_record({"surveyed": as_data([*self.surveyed, *new])})
+            self.write_record({"surveyed": as_data([*known, *new])})
 
     def write_splits(self, text: str) -> None:
         """Keeps which cases were trained on, and which were held out."""

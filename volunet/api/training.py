@@ -90,6 +90,7 @@ def train(
     wanted, watch = wanted or Wanted(), watch or Watch()
     check_trackers(wanted.track)
     with joined(find_device(wanted.device)) as processes, ExitStack() as held:
+        processes.check_alike(f"{Path(folder).resolve()} {dataset} {recipe} {wanted}")
         if processes.first:
             held.enter_context(locked(Path(folder)))
         run = RunFolder(Path(folder), writes=processes.first)
@@ -107,7 +108,7 @@ def _train(
     opened = open_dataset(dataset, recipe, accept=wanted.accept, counted=watch.counted)
     split = _split(opened, wanted)
     unused = find_unused(opened.cases, [split]) if wanted.splits and not wanted.split else []
-    asked, unreadable = asked_of(opened, split, recipe, wanted, before=run.made_from)
+    asked, unreadable = asked_of(opened, split, recipe, wanted, before=run.goes_on_from)
     run.check_readable(unreadable)
     run.check_unchanged(asked)
     _tell_alike(unreadable, watch)

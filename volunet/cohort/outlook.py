@@ -69,9 +69,10 @@ def look_ahead(
     """
     headers = _headers(scans, model, accept)
     alone = _foresee_all(headers, model)
-    if len(headers) < 2:
+    read = [header for case_id, header in headers.items() if alone[case_id] is not None]
+    if len(read) < 2:
         return model, _outlook(headers, alone, overlaps=True)
-    both = replace(model, beside=_beside(headers.values(), model))
+    both = replace(model, beside=_beside(read, model))
     together = _foresee_all(headers, both)
     if _ways(together) == _ways(alone):
         return both, _outlook(headers, together, overlaps=True)

@@ -39,7 +39,6 @@ from volunet.cohort.run_record import Asked, RunRecord
 from volunet.data.cases import Scan, find_clashes
 from volunet.errors import ConfigError, Stopped, WriteError
 from volunet.findings import Refused
-from volunet.io.atomic import sweep
 from volunet.io.names import composed
 
 ALL_WELL, SOME_NOT_OK, NONE_OK = 0, 3, 4
@@ -115,7 +114,6 @@ def predict_cohort(
         raise Refused(clashes)
     with locked(out) as lock:
         scans, journal = _open_folder(scans, out, model)
-        sweep(out)
         inputs = {scan.case_id: name_input(scan, asked.root) for scan in scans}
         run = RunRecord(
             asked=asked,

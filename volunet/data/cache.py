@@ -22,6 +22,7 @@ from volunet.data.cases import Case
 from volunet.data.content import sum_of_files
 from volunet.data.drawn import drawn_classes, undrawn
 from volunet.data.entry import Entry, read_entry, write_entry
+from volunet.data.foreground import sample_foreground
 from volunet.data.read_case import CaseReading, findings_of, read_case
 from volunet.data.read_target import TargetReading, other_fineness, read_target_case
 from volunet.data.room import check_room
@@ -35,14 +36,8 @@ from volunet.space.grid import Grid
 from volunet.space.labels import Labels
 from volunet.space.resample import resample_labels
 
-VERSION = 1
+VERSION = 2
 """Goes up when preparation gives other voxels for the same files and plan."""
-
-CHUNK = 1 << 20
-"""Voxels that are looked through at a time."""
-
-MOST_SAMPLES = 5000
-"""Voxels of each structure that are kept to centre patches on."""
 
 PREPARATION = {"spacing", "size", "intensities", "interpolation"}
 """Fields of a plan that change what is prepared, beside the number of channels and the labels."""
@@ -124,8 +119,7 @@ class PreparedCases:
                 room for all of them, before any is prepared.
         """
         allow_open_files(len(self._open) + len(cases))
-        missing = (case for case in cases if case not in self._open and not self._has(case))
-        check_room(self._folder, missing, self._plan, accept=self._accept)
+        self.check_room(cases)
         ready: list[Prepared] = []
         found: list[Finding] = []
         for done, case in enumerate(cases, start=1):
@@ -141,6 +135,11 @@ class PreparedCases:
         forget_unread(self._folder, "prepared")
         return Preparation(tuple(ready), tuple(found))
 
+    def check_room(self, cases: Iterable[Case]) -> None:
+        """Raises WriteError where the disk has no room for what is not prepared yet."""
+        missing = (case for case in cases if not self._has(case))
+        check_room(self._folder, missing, self._plan, accept=self._accept)
+
     def path_of(self, case: Case) -> Path:
         """Where the entry of a case lies once it is prepared.
 
@@ -151,7 +150,7 @@ class PreparedCases:
 
     def _has(self, case: Case) -> bool:
         try:
-            return self.path_of(case).exists()
+            return case in self._open or self.path_of(case).exists()
         except Refused:  # which is told when it is to be prepared
             return False
 
@@ -234,42 +233,6 @@ def prepare_targets(
 def _facts(grid: Grid, findings: Iterable[Finding]) -> dict[str, Any]:
     told = [json.loads(found.to_json()) for found in findings]
     return {"affine": grid.affine.tolist(), "findings": told}
-
-
-def sample_foreground(
-    index: NDArray[Any], classes: int, rng: np.random.Generator, *, most: int = MOST_SAMPLES
-) -> dict[int, NDArray[np.int32]]:
-    """Some voxels of each structure that occurs.
-
-    Args:
-        index: class indices (I, J, K).
-        classes: classes from here up (the ignore index) are no structures.
-        most: voxels of each structure, at most.
-
-    Returns:
-        Coordinates (n, 3) by class index, in the order of the array; {} for all background.
-    """
-    flat = np.ascontiguousarray(index).reshape(-1)
-    parts = [(start, flat[start : start + CHUNK]) for start in range(0, flat.size, CHUNK)]
-    counts = sum((np.bincount(part, minlength=classes + 1) for _, part in parts), np.zeros(1, int))
-    ranks = {
-        c: np.arange(n) if n <= most else np.sort(rng.choice(n, most, replace=False))
-        for c, n in enumerate(counts.tolist())
-        if n and 0 < c < classes
-    }
-    places = {c: list[NDArray[np.int64]]() for c in ranks}
-    passed = dict.fromkeys(ranks, 0)
-    for start, part in parts:  # places take eight bytes a voxel
-        for c in ranks.keys() & set(np.flatnonzero(np.bincount(part)).tolist()):
-            inside = np.flatnonzero(part == c)
-            here = ranks[c] - passed[c]
-            chosen = here[(here >= 0) & (here < inside.size)]
-            places[c].append(start + inside[chosen])
-            passed[c] += inside.size
-    return {
-        c: np.stack(np.unravel_index(np.concatenate(found), index.shape), axis=-1).astype(np.int32)
-        for c, found in places.items()
-    }
 
 
 def _prepared(entry: Entry, case: Case, labels: Labels) -> Prepared:

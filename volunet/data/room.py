@@ -42,8 +42,9 @@ def prepared_bytes(case: Case, plan: Plan, accept: Collection[str] = ()) -> floa
         header = read_header(case.images, accept=accept, channels_in_file=len(plan.channels) > 1)
     except Refused:  # which is told when the case is to be prepared
         return 0.0
-    grid = plan.grid_for(header.grid)
-    image = 4.0 * len(plan.channels) * prod(grid.shape)
+    numbers = 4.0 * len(plan.channels)
     if plan.targets is not None:
-        return image + 4.0 * len(plan.targets.names) * prod(plan.target_grid(grid).shape)
-    return image + (1 if plan.labels.classes <= 256 else 2) * prod(grid.shape)
+        numbers += 4.0 * len(plan.targets.names)
+    else:
+        numbers += 1 if plan.labels.classes <= 256 else 2
+    return numbers * prod(plan.grid_for(header.grid).shape)

@@ -2,20 +2,20 @@
 
 A case id is a file's path below its folder without the suffix, with `__` for each folder in it, as
 `predict` names its files. Those that are no scans (tables), hidden ones and pictures beside volumes
-are passed by; unless one of them is all that there is for a reference, so that its case is refused
-and not told as missing.
+are passed by; unless what is no view is all that there is for a reference, so that its case is
+refused and not told as missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from volunet.errors import ConfigError
 from volunet.findings import Refused, finding
 from volunet.io.listing import list_files
-from volunet.io.names import id_below, named_as_scans, stem, suffix
+from volunet.io.names import id_below, is_picture, named_as_scans, stem, suffix
 
 MASK_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".png", ".tif", ".tiff", ".bmp")
 VALUE_SUFFIXES = (*MASK_SUFFIXES, ".jpg", ".jpeg")
@@ -77,15 +77,26 @@ def _pair(predictions: Path, references: Path, suffixes: Sequence[str]) -> list[
             f"{_some(strangers)}. References are called {_some(sorted(right))}. "
             f"Give both the same names, or move the others out of the predictions' folder."
         )
-    found = _find_unusable(predictions, right.keys() - predicted.keys()) | dict(predicted)
+    lost = {case_id: path for case_id, path in right.items() if case_id not in predicted}
+    found = _find_unusable(predictions, lost) | dict(predicted)
     return [Pair(case_id, right[case_id], found.get(case_id)) for case_id in sorted(right)]
 
 
-def _find_unusable(folder: Path, wanted: Collection[str]) -> dict[str, Path]:
-    """Files that were passed by, for cases without another: JPEG, links to nothing, pictures."""
-    files = [path for path in list_files(folder) if suffix(path) and stem(path)] if wanted else []
+def _find_unusable(folder: Path, lost: Mapping[str, Path]) -> dict[str, Path]:
+    """Files that were passed by, for cases without another: JPEG, links to nothing, pipes.
+
+    A picture is none for a case whose reference is a volume, but a view of it.
+
+    Args:
+        lost: the references of these cases.
+    """
+    files = [path for path in list_files(folder) if suffix(path) and stem(path)] if lost else []
     named = {id_below(folder, path): path for path in files}
-    return {case_id: path for case_id, path in named.items() if case_id in wanted}
+    return {
+        case_id: path
+        for case_id, path in named.items()
+        if case_id in lost and is_picture(path) <= is_picture(lost[case_id])
+    }
 
 
 def _find(folder: Path, suffixes: Sequence[str]) -> Mapping[str, Path]:

@@ -37,7 +37,7 @@ from volunet.io.scan import read_header
 from volunet.planning.any_plan import AnyPlan
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.gate import judge
-from volunet.planning.machine import GB
+from volunet.planning.machine import GB, host_memory_bytes
 from volunet.planning.plan import Plan
 from volunet.space.grid import Grid
 from volunet.space.volume import Volume
@@ -165,12 +165,19 @@ class Segmenter:
         Raises:
             Refused: it would pass `max_memory`, or the machine's, in any way (RES-MEMORY).
         """
+        limit = self.max_memory
+        if (
+            limit is None
+            and isinstance(self.roi, Place)
+            and scan.reading_bytes < host_memory_bytes()
+        ):
+            limit = inf  # a box takes less than the scan that is counted
         return foresee(
             self.plan,
             scan,
             self.engines,
             self.effort,
-            limit=self.max_memory,
+            limit=limit,
             beside=self.beside,
             hurried=self.limit_s is not None,
         )

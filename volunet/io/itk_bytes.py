@@ -50,6 +50,10 @@ def read_text_header(path: Path, kind: str, inquiry: Inquiry) -> TextHeader:
     return header
 
 
+MANY_CHANNELS = 16
+"""A first axis of four that is shorter than this is one of channels."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lying:
     """How the voxels lie in a file, which may be another than that of their header.
@@ -72,6 +76,12 @@ class Lying:
     def nbytes(self) -> int:
         """Plain bytes of all voxels."""
         return prod(self.sizes) * self.dtype.itemsize
+
+    @property
+    def slice_bytes(self) -> int:
+        """Plain bytes of one slice; of all channels, where these come first."""
+        first = len(self.sizes) > 3 and self.sizes[0] < MANY_CHANNELS
+        return prod(self.sizes[: 3 if first else 2]) * self.dtype.itemsize
 
     def stream(self, file: BinaryIO, inquiry: Inquiry) -> Stream:
         """The plain bytes.
@@ -206,5 +216,5 @@ def sum_voxels(lying: Lying, inquiry: Inquiry) -> int:
         got, crc = stream.checksum(lying.nbytes)
         if got < lying.nbytes:
             raise stream.lacking(lying.nbytes, got)
-        stream.judge_rest(prod(lying.sizes[:2]) * lying.dtype.itemsize)
+        stream.judge_rest(lying.slice_bytes)
     return crc

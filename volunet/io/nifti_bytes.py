@@ -23,6 +23,8 @@ RATIO = 1100
 """Deflate packs at most 1032 bytes into one; claims beyond are false."""
 SURPLUS = 1 << 26
 """Bytes of packed data behind the voxels that are read for the checksum's sake, and no more."""
+PADDING = 512
+"""Fewer bytes than this may fill up a block behind the voxels, however small a slice is."""
 SAYS_LESS = (
     "The header may say less than the file holds: set dim and data type right, or accept "
     "IO-TRAILING to leave the rest out."
@@ -136,7 +138,7 @@ class Stream:
         """
         left = self.finish()
         message = f"{left} bytes follow the voxels."
-        if left >= slice_bytes:
+        if left >= slice_bytes and (left >= PADDING or left % slice_bytes == 0):
             message = f"{left} bytes follow the voxels, of which a slice takes {slice_bytes}."
             refuse = Severity.REFUSE
             self.inquiry.note("IO-TRAILING", message, severity=refuse, advice=SAYS_LESS, left=left)

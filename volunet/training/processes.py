@@ -19,7 +19,7 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.distributed.nn.functional import all_reduce
 
-from volunet.errors import FirstFailed
+from volunet.errors import ConfigError, FirstFailed
 from volunet.training.slurm import told_by_srun
 
 T = TypeVar("T")
@@ -73,6 +73,19 @@ class Processes:
         found: list[T | None] = [None] * self.count
         dist.all_gather_object(found, mine)
         return [one for one in found if one is not None]
+
+    def check_alike(self, told: str) -> None:
+        """Sees to it that all processes were told the same.
+
+        Raises:
+            ConfigError: they were not; in all of them.
+        """
+        if len({*self.gathered(told)}) > 1:
+            raise ConfigError(
+                "The processes that are to train together were told different things, such as "
+                "folders or folds. Give all the same command; or start each by itself, to train "
+                "apart (under srun without MASTER_ADDR)."
+            )
 
     @contextmanager
     def first_before_others(self) -> Iterator[None]:

@@ -6,31 +6,26 @@ torchrun's (https://docs.pytorch.org/docs/stable/elastic/run.html).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
-PORTS = range(20_000, 30_000)
-"""Where the first process listens: by the job's number, so that two jobs on a node differ."""
+PORT = "29500"
+"""Where the first process listens unless told otherwise; torch's own."""
 
 
 def told_by_srun(environment: Mapping[str, str]) -> dict[str, str]:
-    """`RANK`, `WORLD_SIZE` and the like of a task among several; {} of one, or under `torchrun`.
+    """`RANK`, `WORLD_SIZE` and the like of a task among several that are to train together.
 
-    What is in the environment already, such as a `MASTER_ADDR` of one's own, stays.
+    A `MASTER_ADDR` says that they are: tasks may also be there to train apart, a fold each.
+
+    Returns:
+        Nothing without a `MASTER_ADDR`, for one task, and under `torchrun`.
     """
-    if "WORLD_SIZE" in environment or int(environment.get("SLURM_STEP_NUM_TASKS", "1")) < 2:
+    asked = "MASTER_ADDR" in environment and "WORLD_SIZE" not in environment
+    if not asked or int(environment.get("SLURM_STEP_NUM_TASKS", "1")) < 2:
         return {}
-    job = int(environment["SLURM_JOB_ID"])
-    told = {
+    return {
         "RANK": environment["SLURM_PROCID"],
         "WORLD_SIZE": environment["SLURM_STEP_NUM_TASKS"],
         "LOCAL_RANK": environment["SLURM_LOCALID"],
-        "MASTER_ADDR": first_node(environment["SLURM_STEP_NODELIST"]),
-        "MASTER_PORT": str(PORTS[job % len(PORTS)]),
+        "MASTER_PORT": environment.get("MASTER_PORT", PORT),
     }
-    return {name: environment.get(name, value) for name, value in told.items()}
-
-
-def first_node(nodes: str) -> str:
-    """The first of a list such as "gpu[03-05,9],login1": "gpu03"."""
-    return re.sub(r"\[(\w+)[^\]]*\]", r"\1", nodes).split(",")[0]

@@ -267,6 +267,8 @@ TABLES: tuple[tuple[str, str, str, Table], ...] = (
     ("recipes_sarcoma_pet", "training", "recipes sarcoma", recipes.table),
     ("recipes_augmentation_hippocampus", "training", "recipes mirrored", recipes.table),
     ("recipes_augmentation_forty", "training", "recipes forty", recipes.table),
+    ("recipes_few_hippocampus_0", "training", "recipes few 0", recipes.table),
+    ("recipes_few_hippocampus_1", "training", "recipes few 1", recipes.table),
     ("training", "training", "minutes", training.table),
     ("folds", "training", "folds", folds.table),
     ("models", "models", "models", models.table),

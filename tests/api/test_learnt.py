@@ -25,10 +25,10 @@ def found_in(folder: Path, case_id: str, group: str = "", image: str = "", **oth
 @pytest.mark.parametrize(
     ("case", "told"),
     [
-        (("new", "", "sum of 2"), "has learnt from it, as case 'case_2'."),
-        (("case_2", "", "sum of 2"), "has learnt from it, as case 'case_2'."),
-        (("mr_1", "ann"), "has learnt from its group 'ann', as case 'pet_1'."),
-        (("pet_1", "ann"), "has learnt from its group 'ann', as case 'pet_1'."),
+        (("new", "", "sum of 2"), "has learnt from the image of 'new', as case 'case_2'."),
+        (("case_2", "", "sum of 2"), "has learnt from the image of 'case_2', as case 'case_2'."),
+        (("mr_1", "ann"), "has learnt from 'ann', the group of 'mr_1', as case 'pet_1'."),
+        (("pet_1", "ann"), "has learnt from 'ann', the group of 'pet_1', as case 'pet_1'."),
     ],
 )
 def test_the_same_image_or_group_is_refused(tmp_path, case, told):

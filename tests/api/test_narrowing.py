@@ -8,6 +8,7 @@ import pytest
 
 from tests.inference.less import CT, CT_SET, LESS, Bright, ct, plan_of, segmenter
 from volunet.api.narrowing import narrow
+from volunet.errors import ConfigError
 from volunet.findings import Refused
 from volunet.io.read import read
 
@@ -44,3 +45,8 @@ def test_what_is_found_about_the_mask_is_told_for_the_scan(tmp_path):
     assert told(sound) == usual
     tiny = narrow(model(), roi=marked(tmp_path / "b.nii.gz", ct().grid.affine, value=1, side=1))
     assert sorted(told(tiny)) == sorted([*usual, "LBL-TINY"])
+
+
+def test_a_mask_that_is_not_there_is_not_taken_for_a_structure(tmp_path):
+    with pytest.raises(ConfigError, match=r"gone\.nii\.gz is not there"):
+        narrow(model(), roi=[str(tmp_path / "gone.nii.gz")])

@@ -143,14 +143,14 @@ def test_a_run_goes_on_without_the_model_that_it_started_from(tmp_path):
             SAMPLE / "mr", run, recipe, wanted=wanted, watch=Watch(should_stop=lambda: next(asked))
         )
     train(SAMPLE / "mr", tmp_path / "other", recipe, wanted=replace(prepared, seed=1))
-    with pytest.raises(ConfigError, match="other values of start"):
+    with pytest.raises(ConfigError, match="other values of --from"):
         train(SAMPLE / "mr", run, recipe, wanted=replace(wanted, start=tmp_path / "other"))
     (tmp_path / "beside").mkdir()
     shutil.copytree(first / "model", tmp_path / "beside" / "model")  # and no checkpoint
     begun = train(SAMPLE / "mr", tmp_path / "beside", recipe, wanted=wanted)
     assert "the head knows background, " in begun.trained.notes[0]
     shutil.rmtree(first)
-    with pytest.raises(ConfigError, match="other values of start"):
+    with pytest.raises(ConfigError, match="other values of --from"):
         train(SAMPLE / "mr", run, recipe, wanted=replace(wanted, start=None))
     assert train(SAMPLE / "mr", run, recipe, wanted=wanted).trained.steps == 6
     record = json.loads((run / "run.json").read_text())

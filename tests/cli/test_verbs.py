@@ -153,6 +153,16 @@ def test_evaluate_scores_and_tells_what_is_missing(masks, home, tmp_path):
     assert json.loads(waived.stdout)["labels"]
 
 
+def test_plan_refuses_to_mirror_sides_as_train_does(home, tmp_path):
+    shutil.copytree(SAMPLE / "mr", data := tmp_path / "data")
+    told = json.loads((data / "labels.json").read_text())
+    (data / "labels.json").write_text(json.dumps({k: v for k, v in told.items() if k != "pairs"}))
+    mirrored = ("--set", "training.augmentation.mirror=[0]")
+    done = volunet("plan", data, "-r", SMOKE, *mirrored, home=home)
+    assert done.returncode == 2
+    assert "turns left into right" in done.stderr
+
+
 def test_plan_writes_a_plan_that_train_takes(home, tmp_path):
     plan = tmp_path / "plan.json"
     done = volunet("plan", SAMPLE / "mr", "-r", SMOKE, "-o", plan, "-d", "cpu", home=home)

@@ -134,6 +134,12 @@ def test_a_prediction_that_cannot_be_one_is_refused_and_not_missing(folders):
     assert alone.summary["cases"]["left_out"] == ["d", "g", "site__c"]
 
 
+def test_a_reference_that_is_a_link_to_nothing_is_told_as_such(folders):
+    (folders[1] / "a.nii").symlink_to(folders[1] / "gone.nii.gz")
+    with pytest.raises(Refused, match="IO-MISSING"):
+        evaluate(*folders)
+
+
 def test_a_picture_that_loses_values_is_refused_for_a_reference_that_is_one(tmp_path):
     predictions, references = tmp_path / "predictions", tmp_path / "references"
     for folder, name in ((predictions, "a.png"), (predictions, "b.jpg"), (references, "a.png")):

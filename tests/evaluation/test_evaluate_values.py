@@ -161,7 +161,7 @@ def test_the_command_scores_values(folders, tmp_path):
     words = ("evaluate", "-p", folders[0], "-r", folders[1], "-o", tmp_path / "out", "--values")
     some = run(*words)
     assert some.exit_code == 3, some.output
-    assert "1 predictions missing" in some.stderr
+    assert "Predictions missing: " in some.stderr
     assert "7.5 (5-10)" in some.stdout
     waived = run(*words, "--only-predicted", "--json")
     assert waived.exit_code == 0, waived.output

@@ -168,6 +168,7 @@ def test_a_mistake_is_named(change, says):
         (("LV", "RV", "model", "moder"), ()),
         (("ctx-lh-insula", "ctx-rh-insula"), (("ctx-lh-insula", "ctx-rh-insula"),)),
         (("LParotid", "RParotid", "LV", "RV"), (("LParotid", "RParotid"),)),
+        (("Lkidney", "Rkidney", "Liver"), (("Lkidney", "Rkidney"),)),
         (("PAROTIDL", "PAROTIDR", "CORD"), (("PAROTIDL", "PAROTIDR"),)),
         (("PAROTIDL", "ORAL", "LIVER", "RIVER"), ()),
         (("Left kidney", "right Kidney"), (("Left kidney", "right Kidney"),)),

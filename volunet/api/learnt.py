@@ -12,7 +12,7 @@ from volunet.findings import Finding, finding
 
 HELD_OUT_ALIKE = (
     "Hold out the cases that the model did not see, by the same splits and fold, or start from "
-    "another model; or accept SET-LEAK, and do not believe the scores."
+    "another model; or give --accept SET-LEAK, and do not believe the scores."
 )
 SHOWN = 5
 
@@ -67,9 +67,9 @@ class Learnt:
         for case in held_out:
             group, what = declared.get(case.case_id), ""
             if (total := images.get(case.case_id)) in own:
-                what, known = "it", own[total]
+                what, known = f"the image of {case.case_id!r}", own[total]
             elif group in groups:
-                what, known = f"its group {group!r}", groups[group]
+                what, known = f"{group!r}, the group of {case.case_id!r}", groups[group]
             elif {case.case_id, case.group} & names and not self._is_another(case, group):
                 alike.append(case.case_id)
             if what:

@@ -9,6 +9,7 @@ from volunet.errors import ConfigError
 from volunet.inference.place import Place
 from volunet.inference.segmenter import Segmenter
 from volunet.io.masks import read_mask
+from volunet.io.names import suffix
 from volunet.training.budget import read_budget
 
 
@@ -29,7 +30,8 @@ def narrow(
         accept: codes of refusals of the mask to waive; it may hold 255 for 1 in any case.
 
     Raises:
-        ConfigError: the model finds no structure of a name, the mask is empty, or the time is none.
+        ConfigError: the model finds no structure of a name, the mask is empty or not there, or the
+            time is none.
         Refused: the mask cannot be read, or its file does not say where it lies (GEO-NOFORM).
     """
     if everywhere:
@@ -54,7 +56,11 @@ def _seconds(deadline: str) -> float:
 def _place_of(roi: Sequence[str], segment: Segmenter, accept: Collection[str]) -> Place | None:
     """Around the mask in the one file that is named; a structure of the same name comes first."""
     labels, path = segment.plan.labels, Path(roi[0])
-    if len(roi) > 1 or roi[0] in (*labels.names, *labels.regions) or not path.is_file():
+    if len(roi) > 1 or roi[0] in (*labels.names, *labels.regions):
+        return None
+    if not path.is_file():
+        if suffix(path):
+            raise ConfigError(f"{path} is not there. Give a mask, or names of structures.")
         return None
     mask = read_mask(path, accept=(*accept, "LBL-255"))
     return Place.of_mask(mask.volume, tuple(f for f in mask.findings if f.code != "LBL-255"))

@@ -22,6 +22,9 @@ from volunet.training.checkpoint import can_go_on
 
 PACKAGES = ("volunet", "torch", "monai", "numpy", "nibabel", "pytorch-ignite")
 
+FLAGS = {name: f"--{name}" for name in ("seed", "accept")}
+FLAGS |= {"start": "--from", "encoder_weights": "--encoder-weights"}
+"""How a command says what a run is made from."""
 LATER = ("accept", "labels", "images", "groups")
 """What records of earlier versions do not hold."""
 
@@ -110,6 +113,7 @@ class RunFolder:
         if "recipe" in now:
             _forget_former(now["recipe"])
         changed = sorted(_differences({key: before.get(key) for key in now}, now))
+        changed = [FLAGS.get(name, name) for name in changed]
         if changed:
             raise ConfigError(
                 f"{self.path.name} was started with other values of {_some(changed)}. Use another "

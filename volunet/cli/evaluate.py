@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from volunet.evaluation.evaluate_values import ValueEvaluation
 
 TOLERANCE_MM = 1.0
+SHOWN = 5
+"""Cases that are named of those without a score."""
 
 
 def evaluate(
@@ -57,10 +60,28 @@ def evaluate(
         tell, measure = (tell_values, "MAE") if values else (tell_summary, "Dice")
         tell(speaker, f"scores ({measure} with 95 % interval over cases)", done.summary)
         speaker.show(f"The scores are in {output / 'metrics.csv'} and {output / 'summary.json'}.")
+        tell_unscored(speaker, done, "" if values else ", scored as empty masks")
         if done.missing or done.refused:
-            speaker.say(f"{len(done.missing)} predictions missing, {len(done.refused)} refused.")
             left = {s.case_id for s in done.scores} - {*done.missing, *done.refused}
             raise typer.Exit(SOME_NOT_OK if left else NONE_OK)
+
+
+def tell_unscored(speaker: Speaker, done: Evaluation | ValueEvaluation, scored: str) -> None:
+    """Which cases have no prediction, or one that is refused.
+
+    Args:
+        scored: what becomes of those without.
+    """
+    if done.missing:
+        speaker.say(f"Predictions missing{scored}: {some_of(done.missing)}.")
+    if done.refused:
+        speaker.say(f"Refused, and in no mean: {some_of(done.refused)}.")
+
+
+def some_of(cases: Sequence[str]) -> str:
+    """The first of many case ids, and of how many."""
+    more = f", and {len(cases) - SHOWN} more" if len(cases) > SHOWN else ""
+    return ", ".join(cases[:SHOWN]) + more
 
 
 def _score_masks(

@@ -46,6 +46,7 @@ def plan(
     """What training will do, and the memory it will take."""
     speaker = Speaker(quiet, verbose, as_json)
     with exits(speaker):
+        from volunet.api.beginning import refuse_to_mix_sides
         from volunet.api.planning import open_dataset, plan_for
         from volunet.config import to_json
         from volunet.io.atomic import write_text
@@ -57,6 +58,8 @@ def plan(
             output.parent.mkdir(parents=True, exist_ok=True)
         told = speaker.counted
         opened = open_dataset(dataset, wanted, accept=waived, counted=told)
+        if opened.labels is not None:
+            refuse_to_mix_sides(opened.labels, wanted)
         planned = plan_for(opened, opened.cases, wanted, device=device, accept=waived, counted=told)
         tell_findings(speaker, (*opened.findings, *planned.survey.findings))
         half = training_dtype(find_device(device)).itemsize == 2

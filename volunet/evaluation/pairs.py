@@ -68,6 +68,10 @@ def find_masks(folder: Path) -> Mapping[str, Path]:
 
 def _pair(predictions: Path, references: Path, suffixes: Sequence[str]) -> list[Pair]:
     predicted, right = _find(predictions, suffixes), _find(references, suffixes)
+    gone = [p for p in list_files(references) if suffix(p) in suffixes and not p.exists()]
+    if gone:
+        told = (finding("IO-MISSING", "The link leads to nothing.").at(file=p.name) for p in gone)
+        raise Refused(list(told))
     if not right:
         message = f"There is no file to score in {references}; known are {', '.join(suffixes)}."
         raise Refused([finding("SET-EMPTY", message, advice="Give the folder of references.")])

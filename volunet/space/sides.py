@@ -9,6 +9,7 @@ SIDE = re.compile(
     r"(?i:left|right)|(?i:(?<![a-z0-9])(?:lt|rt|lh|rh|l|r)(?![a-z0-9]))"  # leftKidney, lh-cuneus
     r"|(?:Lt|Rt)(?![a-z])|(?<=[a-z])[LR](?![A-Za-z0-9])"  # KidneyLt, kidneyL
     r"|(?<![A-Za-z0-9])[LlRr](?=[A-Z][a-z])|(?<=[A-Z]{3})[LR](?![A-Za-z0-9])"  # LEye, EYEL
+    r"|^[LR](?=[a-z]{3})"  # Lkidney
 )
 """What may stand for a side; a letter is one only where the partner's name has the other."""
 WORD = re.compile(

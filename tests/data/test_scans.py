@@ -63,6 +63,13 @@ def test_a_pipe_without_a_known_suffix_is_a_refused_entry(tmp_path):
     assert found == {"a": False, "last night__journal.jsonl": True, "tap": True}
 
 
+def test_a_pipe_that_is_given_itself_is_told_as_one(tmp_path):
+    with pipe_at(tmp_path / "a.nii"), pytest.raises(DatasetError, match="a device or a pipe"):
+        find_scans(tmp_path / "a.nii")
+    with pytest.raises(DatasetError, match="is not there"):
+        find_scans(tmp_path / "b.nii")
+
+
 def test_a_scan_without_a_known_suffix_is_known_by_its_bytes(tmp_path):
     written = write_image(tmp_path / "a.nii.gz")
     written.rename(tmp_path / "scan")

@@ -71,7 +71,8 @@ def find_scans(
     elif path.is_dir():
         scans = _from_folder(path, channels)
     else:
-        raise DatasetError(f"{path} is not there. Give a scan, a folder of scans or a table.")
+        what = "a device or a pipe" if path.exists() else "not there"
+        raise DatasetError(f"{path} is {what}. Give a scan, a folder of scans or a table.")
     _refuse_clashes(scans)
     return tuple(sorted(scans, key=lambda scan: scan.case_id))
 

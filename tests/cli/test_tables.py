@@ -28,11 +28,18 @@ def test_no_name_is_cut_in_a_table_of_findings(narrow):
     assert max(map(len, said.splitlines())) <= 80
 
 
+def test_a_mean_of_regions_is_called_so(narrow):
+    row = dict.fromkeys(("dice", "iou", "nsd", "hd95_mm", "assd_mm"), {"mean": 0.5})
+    summary = {"labels": {"rim": row}, "regions": {"whole": row}, "mean_over_labels": row}
+    tell_summary(narrow, "scores", summary | {"averaged": ["whole"]})
+    assert "mean of regions" in narrow.out.file.getvalue()
+
+
 def test_no_number_or_structure_is_cut_in_a_table_of_scores(narrow):
     mean = {"mean": 0.9123, "interval": [0.8501, 0.9502]}
     row = dict.fromkeys(("dice", "iou", "nsd"), mean) | {"hd95_mm": {"mean": 123.4567}}
     names = ["inferior_vena_cava", "portal_vein_and_splenic_vein"]
-    summary = {"labels": dict.fromkeys(names, row), "mean_over_labels": row}
+    summary = {"labels": dict.fromkeys(names, row), "averaged": names, "mean_over_labels": row}
     tell_summary(narrow, "scores", summary)
     said = narrow.out.file.getvalue()
     assert "…" not in said

@@ -24,10 +24,10 @@ def table(dice, label="liver", **more):
     return Metrics({(str(n), label): {**other, "dice": value} for n, value in enumerate(dice)})
 
 
-def united(*parts, regions=()):
+def united(*parts, apart=()):
     """Metrics of several structures."""
     rows = {key: values for part in parts for key, values in part.rows.items()}
-    return Metrics(rows, frozenset(regions))
+    return Metrics(rows, frozenset(apart))
 
 
 def of(found, label, measure):
@@ -81,7 +81,7 @@ def test_cases_that_one_side_alone_has_a_mean_of_are_counted():
 
 def test_regions_enter_no_mean_over_structures():
     parts = (table([0.5]), table([0.7], "spleen"), table([0.9], "both"))
-    whole = united(*parts, regions=["both"])
+    whole = united(*parts, apart=["both"])
     found = compare_metrics(whole, whole)
     assert of(found, "mean", "dice").first == pytest.approx(0.6)
     assert of(found, "both", "dice").first == 0.9
@@ -96,6 +96,20 @@ def test_surface_dice_at_other_tolerances_is_not_compared():
 def test_other_cases_are_refused_by_name():
     with pytest.raises(ConfigError, match=r"differ in 1 cases: 2\. Evaluate the same"):
         compare_metrics(table([0.1, 0.2]), table([0.1, 0.2, 0.3]))
+
+
+@pytest.mark.parametrize(
+    ("told", "apart"),
+    [
+        ({"averaged": ["liver"], "regions": {}}, set()),
+        ({"averaged": ["whole"], "regions": {"whole": {}}}, {"liver"}),
+        ({"regions": {"liver": {}}}, {"liver"}),  # of before it said what it averaged
+    ],
+)
+def test_a_summary_says_what_enters_no_mean(tmp_path, told, apart):
+    folder = write(tmp_path / "own", [0.7])
+    (folder / "summary.json").write_text(json.dumps(told))
+    assert read_metrics(folder).apart == apart
 
 
 def write(folder, dice):

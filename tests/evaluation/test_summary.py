@@ -69,6 +69,15 @@ def test_a_summary_worked_by_hand():
     }
 
 
+def test_the_mean_is_over_regions_where_these_are_what_is_learnt():
+    labels = Labels(structures={"rim": 1, "core": 2}, regions={"whole": (1, 2), "core": (2,)})
+    dice = {"rim": 0.2, "core": 0.6, "whole": 0.8}
+    summary = summarise([score("a", name, value) for name, value in dice.items()], labels)
+    assert summary["averaged"] == ["whole", "core"]
+    assert summary["mean_over_labels"]["dice"]["mean"] == pytest.approx(0.7)
+    assert summarise(SCORES, ORGANS)["averaged"] == ["liver", "tumour"]
+
+
 def test_the_summary_is_plain_json_and_repeatable():
     text = to_json(summarise(SCORES, ORGANS, seed=3))
     assert json.loads(text)["seed"] == 3

@@ -231,7 +231,12 @@ def tell_summary(speaker: Speaker, title: str, summary: dict[str, Any]) -> None:
     structures = {
         **summary["labels"],
         **summary.get("regions", {}),
-        "mean": summary["mean_over_labels"],
+        _mean_of(summary): summary["mean_over_labels"],
     }
     rows = [(name, *(cell(row, m) for m in measures)) for name, row in structures.items()]
     speaker.table(title, ("structure", *measures), rows, numbers=True)
+
+
+def _mean_of(summary: dict[str, Any]) -> str:
+    """What the mean over structures, or over regions, is called."""
+    return "mean of regions" if {*summary["averaged"]} - {*summary["labels"]} else "mean"

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan, nan
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,13 +40,13 @@ class Metrics:
 
     Args:
         rows: measures by case and structure; NaN where there was nothing to score.
-        regions: names of rows that unite structures, and enter no mean over these.
+        apart: names of rows that enter no mean over the others.
         tolerance_mm: of NSD; NaN where it is not told.
         kind: "label" where masks were scored, "target" where values were.
     """
 
     rows: dict[tuple[str, str], dict[str, float]]
-    regions: frozenset[str] = frozenset()
+    apart: frozenset[str] = frozenset()
     tolerance_mm: float = nan
     kind: Literal["label", "target"] = "label"
 
@@ -119,11 +119,11 @@ def read_metrics(folder: Path) -> Metrics:
         raise ConfigError(f"{path} holds no scores.")
     summary = path.with_name("summary.json")
     told = read_values(summary) if summary.is_file() else {}
-    return Metrics(scores, frozenset(told.get("regions", {})), min(tolerances), kind)
+    return Metrics(scores, _apart(told, scores), min(tolerances), kind)
 
 
 def compare_metrics(first: Metrics, second: Metrics, *, seed: int = 0) -> list[Difference]:
-    """Differences by structure and measure, and of the mean over structures, regions left out.
+    """Differences by structure and measure, and of the mean over what is averaged.
 
     A structure of a case enters where both sides have a score of it. There is no mean over targets,
     which may have different units.
@@ -135,7 +135,7 @@ def compare_metrics(first: Metrics, second: Metrics, *, seed: int = 0) -> list[D
     _refuse_unlike(first, second)
     names = list(dict.fromkeys(label for _, label in first.rows))
     cases = list(dict.fromkeys(case for case, _ in first.rows))
-    alone = [name not in first.regions and first.kind == "label" for name in names]
+    alone = [name not in first.apart and first.kind == "label" for name in names]
     found = []
     for measure in first.measures:
         a, b = (_values(table, cases, names, measure) for table in (first, second))
@@ -149,6 +149,13 @@ def compare_metrics(first: Metrics, second: Metrics, *, seed: int = 0) -> list[D
             first_only, second_only = int((has & ~had).sum()), int((had & ~has).sum())
             found.append(replace(mean, first_only=first_only, second_only=second_only))
     return found
+
+
+def _apart(summary: Mapping[str, Any], scores: Collection[tuple[str, str]]) -> frozenset[str]:
+    """The rows that enter no mean, as a summary says: structures, where regions are averaged."""
+    if "averaged" not in summary:
+        return frozenset(summary.get("regions", {}))
+    return frozenset(name for _, name in scores) - {*summary["averaged"]}
 
 
 def _refuse_unlike(first: Metrics, second: Metrics) -> None:

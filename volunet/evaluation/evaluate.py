@@ -49,8 +49,8 @@ class Evaluation:
     findings: tuple[Finding, ...] = ()
 
     def case_means(self, measure: str = "dice") -> dict[str, float]:
-        """Each case's mean over labels, to compare two systems case by case."""
-        names = self.summary["labels"]
+        """Each case's mean over what is averaged, to compare two systems case by case."""
+        names = self.summary["averaged"]
         return case_means((s for s in self.scores if s.label in names), measure)
 
 

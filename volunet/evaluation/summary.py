@@ -33,7 +33,8 @@ RULES = {
     "undrawn": "A structure that was not drawn in a case is counted and enters no mean.",
     "interval": "Percentile bootstrap over cases, all labels of a case drawn together; "
     "a label that is in none of those drawn keeps its mean over all cases.",
-    "mean_over_labels": "Mean over the labels of their means over cases; regions are apart.",
+    "mean_over_labels": "Mean over those in `averaged` of their means over cases: regions where "
+    "each leaves one value to itself and none is left, as a network learns them, else the labels.",
 }
 
 
@@ -56,7 +57,8 @@ def summarise(scores: Sequence[Score], labels: Labels, *, seed: int = 0) -> dict
         "confidence": CONFIDENCE,
         "resamples": RESAMPLES,
         "seed": seed,
-        "mean_over_labels": _over_labels([rows[name] for name in labels.names], seed),
+        "averaged": list(labels.averaged),
+        "mean_over_labels": _over_labels([rows[name] for name in labels.averaged], seed),
         "labels": {name: _of_structure(rows[name], seed) for name in labels.names},
         "regions": {name: _of_structure(rows[name], seed) for name in labels.unions},
     }

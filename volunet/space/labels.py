@@ -114,6 +114,11 @@ class Labels(Settings):
             return False
 
     @property
+    def averaged(self) -> tuple[str, ...]:
+        """What a mean score is over: regions where they can be learnt, else structures."""
+        return tuple(self.regions) if self.learns_regions else self.names
+
+    @property
     def sides(self) -> tuple[tuple[str, str], ...]:
         """Structures whose names differ by left and right alone, and that no pair declares."""
         return pair_by_names(self._unpaired)

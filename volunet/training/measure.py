@@ -34,5 +34,5 @@ def measure_of(plan: Plan) -> Measure:
 
 
 def names_of(plan: Plan) -> tuple[str, ...]:
-    """What has a score: structures or targets."""
-    return plan.labels.names if plan.targets is None else plan.targets.names
+    """What has a score: structures, or regions where they can be learnt; or targets."""
+    return plan.labels.averaged if plan.targets is None else plan.targets.names

@@ -14,7 +14,8 @@ from torch import nn
 
 from volunet.data.cache import Prepared
 from volunet.errors import Stopped
-from volunet.evaluation.overlap import overlaps
+from volunet.evaluation.overlap import confusion, overlap_of, to_classes
+from volunet.evaluation.score import structures
 from volunet.evaluation.values import psnr_db
 from volunet.inference.cover import classify
 from volunet.inference.effort import Effort, Wanted
@@ -35,6 +36,8 @@ TOO_LARGE = (
 @dataclass(frozen=True, slots=True)
 class Score:
     """Mean Dice of each structure over the cases where it was drawn, and occurs or was predicted.
+
+    Of each region, where regions can be learnt.
 
     Or mean PSNR of each target over the cases where it is not the same everywhere.
 
@@ -114,7 +117,7 @@ def score_cases(
     tell: Callable[[str], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> list[list[float]]:
-    """The Dice of each structure, or the PSNR of each target, of each case, on the plan's grid.
+    """The Dice of each structure or region, or the PSNR of each target, of each case, in its grid.
 
     NaN where a structure is in neither mask, or was not drawn, where a target is the same
     everywhere, and for a case that does not fit the memory; PSNR is in dB, at most `MOST_DB`.
@@ -171,7 +174,8 @@ def psnr_of(reference: NDArray[np.float32], found: NDArray[np.float32]) -> float
 
 
 def _dice_of_case(engine: TorchEngine, case: Prepared, plan: Plan) -> list[float]:
-    regions, classes = plan.way_back(case.grid).regions, range(1, plan.labels.classes)
+    labels, regions = plan.labels, plan.way_back(case.grid).regions
+    classes = tuple(range(1, labels.classes))
     found = classify(
         [engine],
         case.image,
@@ -181,6 +185,10 @@ def _dice_of_case(engine: TorchEngine, case: Prepared, plan: Plan) -> list[float
         wanted=_windows_of(case.image),
         unpadded=plan.unpadded,
     )
-    seen = overlaps(case.label, found, tuple(classes), ignore=plan.labels.ignore_index)
-    known = [case.drawn is None or case.drawn[c] for c in classes]
-    return [seen[c].dice if k else nan for c, k in zip(classes, known, strict=True)]
+    maps = to_classes(case.label, found, classes, ignore=labels.ignore_index)
+    counts = confusion(*maps, classes=len(classes))
+    united = dict(structures(labels))
+    members = [united[name] for name in labels.averaged]
+    known = [case.drawn is None or all(case.drawn[c] for c in own) for own in members]
+    pairs = zip(members, known, strict=True)
+    return [overlap_of(counts, own).dice if k else nan for own, k in pairs]

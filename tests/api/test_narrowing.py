@@ -32,7 +32,7 @@ def told(segment) -> list[str]:
 
 def test_a_place_that_its_file_does_not_tell_is_refused(tmp_path):
     roi = marked(tmp_path / "roi.nii.gz", None)
-    with pytest.raises(Refused, match=r"GEO-NOFORM: The region .* Set the sform"):
+    with pytest.raises(ConfigError, match=r"GEO-NOFORM: The region .* Set the sform"):
         narrow(model(), roi=roi)
     with pytest.raises(Refused, match="GEO-NOFORM"):
         model().only(read(roi[0]))
@@ -45,6 +45,14 @@ def test_what_is_found_about_the_mask_is_told_for_the_scan(tmp_path):
     assert told(sound) == usual
     tiny = narrow(model(), roi=marked(tmp_path / "b.nii.gz", ct().grid.affine, value=1, side=1))
     assert sorted(told(tiny)) == sorted([*usual, "LBL-TINY"])
+
+
+def test_a_mask_that_cannot_be_read_is_a_mistake_of_what_was_asked_for(tmp_path):
+    roi = marked(tmp_path / "roi.nii.gz", ct().grid.affine)
+    whole = Path(roi[0]).read_bytes()
+    Path(roi[0]).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ConfigError, match=r"roi\.nii\.gz cannot be used .* IO-TRUNC"):
+        narrow(model(), roi=roi)
 
 
 def test_a_mask_that_is_not_there_is_not_taken_for_a_structure(tmp_path):

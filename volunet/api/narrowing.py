@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from volunet.errors import ConfigError
+from volunet.findings import Refused
 from volunet.inference.place import Place
 from volunet.inference.segmenter import Segmenter
 from volunet.io.masks import read_mask
@@ -30,9 +31,8 @@ def narrow(
         accept: codes of refusals of the mask to waive; it may hold 255 for 1 in any case.
 
     Raises:
-        ConfigError: the model finds no structure of a name, the mask is empty or not there, or the
-            time is none.
-        Refused: the mask cannot be read, or its file does not say where it lies (GEO-NOFORM).
+        ConfigError: the model finds no structure of a name; the mask is empty, not there or cannot
+            be read, or its file does not say where it lies (GEO-NOFORM); or the time is none.
     """
     if everywhere:
         segment = segment.everywhere()
@@ -62,5 +62,8 @@ def _place_of(roi: Sequence[str], segment: Segmenter, accept: Collection[str]) -
         if suffix(path):
             raise ConfigError(f"{path} is not there. Give a mask, or names of structures.")
         return None
-    mask = read_mask(path, accept=(*accept, "LBL-255"))
-    return Place.of_mask(mask.volume, tuple(f for f in mask.findings if f.code != "LBL-255"))
+    try:
+        mask = read_mask(path, accept=(*accept, "LBL-255"))
+        return Place.of_mask(mask.volume, tuple(f for f in mask.findings if f.code != "LBL-255"))
+    except Refused as refused:  # of what was asked for: no scan is refused by it
+        raise ConfigError(f"{path} cannot be used as a region of interest: {refused}") from None

@@ -126,6 +126,37 @@ def test_it_goes_on_where_it_was_stopped_and_ends_once(dataset, wanted, tmp_path
 
 
 @pytest.mark.slow
+def test_folds_that_are_trained_apart_make_the_same_model(dataset, wanted, tmp_path):
+    said = list[str]()
+
+    def train(folder, fold, recipe=RECIPE):
+        watch, asked = Watch(say=said.append), replace(wanted, fold=fold)
+        return cross_validate(dataset, folder, recipe, folds=2, wanted=asked, watch=watch)
+
+    whole = train(tmp_path / "whole", None)
+    one = train(tmp_path / "apart", 1)
+    assert (one.missing, one.model) == ((0,), tmp_path / "apart" / "fold_1" / "model")
+    assert set(one.validated.summary["labels"]) == {"ball"}
+    assert "Still to be trained: fold 0." in said[-1]
+    assert not (tmp_path / "apart" / "model").exists()
+    with pytest.raises(ConfigError, match="started with other values"):
+        train(tmp_path / "apart", 0, RECIPE.model_copy(update={"budget": "10steps"}))
+    both = train(tmp_path / "apart", 0)
+    assert (both.missing, both.model) == ((), tmp_path / "apart" / "model")
+    assert read_model_file(both.model).weights == read_model_file(whole.model).weights
+    assert [run.folder.name for run in both.runs] == ["fold_0", "fold_1"]
+    tables = [run / "validation" / "metrics.csv" for run in (whole.folder, both.folder)]
+    assert tables[0].read_bytes() == tables[1].read_bytes()
+    assert train(tmp_path / "apart", 1).validated is None
+
+
+@pytest.mark.parametrize("fold", [-1, 2])
+def test_a_fold_that_there_is_not_is_told(dataset, wanted, tmp_path, fold):
+    with pytest.raises(ConfigError, match=f"0 to 1, and none is {fold}"):
+        cross_validate(dataset, tmp_path, RECIPE, folds=2, wanted=replace(wanted, fold=fold))
+
+
+@pytest.mark.slow
 def test_what_was_started_otherwise_is_told(dataset, wanted, tmp_path):
     cross_validate(dataset, tmp_path / "cv", RECIPE, folds=2, wanted=wanted)
     with pytest.raises(ConfigError, match="folds"):

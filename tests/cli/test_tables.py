@@ -29,7 +29,7 @@ def test_no_name_is_cut_in_a_table_of_findings(narrow):
 
 
 def test_a_mean_of_regions_is_called_so(narrow):
-    row = dict.fromkeys(("dice", "iou", "nsd", "hd95_mm", "assd_mm"), {"mean": 0.5})
+    row = {measure: {"mean": 0.5} for measure in ("dice", "iou", "nsd", "hd95_mm", "assd_mm")}
     summary = {"labels": {"rim": row}, "regions": {"whole": row}, "mean_over_labels": row}
     tell_summary(narrow, "scores", summary | {"averaged": ["whole"]})
     assert "mean of regions" in narrow.out.file.getvalue()

@@ -14,7 +14,7 @@ import pytest
 
 from tests.cohort.test_runner import predict
 from tests.cohort.threshold import write_scans
-from volunet.cohort.lock import NAME, PERMIT_S, STALE_S, TakenOver, locked
+from volunet.cohort.lock import NAME, PERMIT_S, STALE_S, TakenOver, locked, locked_in_turn
 from volunet.errors import ConfigError
 
 DEAD = {"host": os.uname().nodename, "pid": os.getpid(), "born": "another boot:1"}
@@ -79,6 +79,33 @@ def test_a_lock_cannot_be_held_twice_in_one_process(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=f"remove {NAME}"), locked(tmp_path):
             pass
         assert (tmp_path / NAME).exists(), "whoever is refused leaves the lock"
+
+
+def test_who_waits_for_a_folder_is_told_for_whom_and_has_it_next(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("volunet.cohort.lock.WAIT_S", 0.01)
+    other, told = hold(tmp_path), list[str]()
+
+    def waits(why: str) -> None:
+        told.append(why)
+        if len(told) == 3:
+            other.communicate(b"\n")
+
+    with locked_in_turn(tmp_path, waits):
+        assert json.loads((tmp_path / NAME).read_text())["pid"] == os.getpid()
+    assert len(told) == 3
+    assert f"process {other.pid} on" in told[0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_waiting_ends_where_that_is_asked_for(tmp_path) -> None:
+    def stop(why: str) -> None:
+        raise KeyboardInterrupt
+
+    with locked(tmp_path), pytest.raises(KeyboardInterrupt), locked_in_turn(tmp_path, stop):
+        pass
+    with locked_in_turn(tmp_path, stop), pytest.raises(ConfigError), locked(tmp_path):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 NEIGHBOUR = {"host": os.uname().nodename, "pid": os.getpid(), "born": "", "space": "pid:[1]"}

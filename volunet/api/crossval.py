@@ -8,35 +8,29 @@ what `--fast` and `--best` stand for.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from volunet.api.asked import Wanted, Watch
-from volunet.api.estimates import ValidatedValues, judge_estimates, keep_scores
+from volunet.api.estimates import ValidatedValues
 from volunet.api.made_from import asked_of
 from volunet.api.planning import open_dataset
 from volunet.api.preparation import plan_run, refuse_twins_of_all
 from volunet.api.run_folder import RunFolder
 from volunet.api.starting import Starting
 from volunet.api.training import TrainedRun, once, train
-from volunet.api.validation import Validated, judge_masks, keep_validation
-from volunet.cohort.lock import locked
+from volunet.api.uniting import gather, unite
+from volunet.api.validation import Validated
+from volunet.cohort.lock import locked_in_turn
 from volunet.data.cases import Dataset
 from volunet.data.content import sums_of_images
 from volunet.data.splits import Split, find_leaks, find_unused, fold_splits
-from volunet.errors import ConfigError
+from volunet.errors import ConfigError, Stopped
 from volunet.findings import Finding, as_data, refuse_if_needed
 from volunet.inference.calibration import Calibration, merge_calibrations
-from volunet.io.atomic import write_bytes
-from volunet.packaging.model_file import (
-    Training,
-    amend_model,
-    load_weights,
-    read_model_file,
-    save_model,
-)
+from volunet.packaging.model_file import amend_model, read_model_file
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.plan import Plan
 from volunet.recipe import Recipe
@@ -51,11 +45,12 @@ class CrossValidated:
 
     Args:
         folder: of the whole; the ensemble lies in its `model/`.
-        runs: one a fold.
-        validated: scores of every held-out case by the fold that did not see it; None where all
-            had ended before.
+        runs: one a fold; the one that was trained, where others are still missing.
+        validated: scores of every held-out case by the fold that did not see it, or of that one
+            fold's; None where all had ended before.
         findings: about the cases; refused cases were left out.
         calibration: what `--fast` and `--best` stand for.
+        missing: folds that have not ended, so that there is no ensemble yet.
     """
 
     folder: Path
@@ -63,11 +58,28 @@ class CrossValidated:
     validated: Validated | ValidatedValues | None = None
     findings: tuple[Finding, ...] = ()
     calibration: Calibration | None = None
+    missing: tuple[int, ...] = ()
 
     @property
     def model(self) -> Path:
-        """The folder of the ensemble."""
-        return self.folder / "model"
+        """The folder of the ensemble; of the one network that was trained, where some miss."""
+        return self.runs[0].model if self.missing else self.folder / "model"
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all folds are trained with, and what was found about their cases."""
+
+    dataset: Dataset
+    splits: tuple[Split, ...]
+    plan: Plan
+    fingerprint: Fingerprint
+    findings: tuple[Finding, ...]
+
+    def made_from(self, split: Split, recipe: Recipe) -> dict[str, Any]:
+        """What a fold is made from, as far as it must be told from another's."""
+        parts = {"plan": self.plan, "split": split, "recipe": recipe}
+        return {name: part.model_dump(mode="json") for name, part in parts.items()}
 
 
 def cross_validate(
@@ -81,28 +93,55 @@ def cross_validate(
 ) -> CrossValidated:
     """Trains a network a fold within the recipe's budget, all together, or goes on doing so.
 
+    Folds may be trained by several processes at once, here or on machines that share the folder,
+    each told its `wanted.fold`: the first plans for all, and the last one unites them.
+
     Args:
         dataset: a folder or a CSV of labelled cases.
         folder: of the whole; made where it is missing.
         recipe: how to train; its budget is shared out evenly.
         folds: how many; as many as `wanted.splits` or the cases' own folds have.
-        wanted: seed, device and the like; its `fold` and `split` are not looked at.
+        wanted: seed, device and the like; the one `fold` to train, None for all of them. Its
+            `split` is not looked at.
         watch: who is told how it goes.
 
     Raises:
-        ConfigError: the folds are not so many or share a held-out case, a setting does not fit, or
-            the folder holds something that was started otherwise; or several processes do this.
+        ConfigError: the folds are not so many or share a held-out case, a setting does not fit, the
+            folder holds something that was started otherwise, or another process trains the same
+            fold; or several processes that train together do this.
         DatasetError, MissingExtra, Refused, Stopped, TrainingDiverged: as `train` has it.
     """
     if launched().several:
         raise ConfigError(
-            "Folds are trained one after another by one process. Under torchrun train each fold by "
-            "itself, with --fold."
+            "A fold of a cross-validation is trained by one process. Without torchrun give each "
+            "process a fold, with --folds and --fold; they can run at once."
         )
     recipe, wanted, watch = recipe or Recipe.default(), wanted or Wanted(), watch or Watch()
     check_trackers(wanted.track)
-    with locked(Path(folder)):
-        return _cross_validate(RunFolder(Path(folder)), dataset, recipe, folds, wanted, watch)
+    if wanted.fold is not None and not 0 <= wanted.fold < folds:
+        raise ConfigError(f"Of {folds} folds there is 0 to {folds - 1}, and none is {wanted.fold}.")
+    run, waits = RunFolder(Path(folder)), _waiting(watch)
+    with locked_in_turn(run.path, waits):
+        shared = _plan_folds(run, dataset, recipe, folds, wanted, watch)
+    if shared is None:
+        return CrossValidated(run.path, findings=run.findings)
+    trained = _train_folds(run, dataset, shared, recipe, wanted, watch)
+    with locked_in_turn(run.path, waits):
+        return _end(run, shared, trained, recipe, wanted, watch)
+
+
+def _waiting(watch: Watch) -> Callable[[str], None]:
+    """Says once who is waited for, and stops where that is asked for."""
+    said = set[str]()
+
+    def waits(why: str) -> None:
+        if why not in said:
+            said.add(why)
+            watch.say(f"Waiting, as folds begin and end one at a time. {why}")
+        if watch.should_stop():
+            raise Stopped("Stopped while waiting for another fold; the same command goes on.")
+
+    return waits
 
 
 def _splits(dataset: Dataset, folds: int, wanted: Wanted) -> tuple[Split, ...]:
@@ -114,14 +153,15 @@ def _splits(dataset: Dataset, folds: int, wanted: Wanted) -> tuple[Split, ...]:
     return splits
 
 
-def _cross_validate(
+def _plan_folds(
     run: RunFolder,
     dataset: Path | str,
     recipe: Recipe,
     folds: int,
     wanted: Wanted,
     watch: Watch,
-) -> CrossValidated:
+) -> Shared | None:
+    """What all folds share, looked through before the first is trained; None where all ended."""
     opened = open_dataset(dataset, recipe, accept=wanted.accept, counted=watch.counted)
     splits = _splits(opened, folds, wanted)
     unused = find_unused(opened.cases, splits)
@@ -134,7 +174,7 @@ def _cross_validate(
     run.check_unchanged(made_from)
     if run.finished:
         watch.say(f"{run.path} has ended already; its model is in {run.path / 'model'}.")
-        return CrossValidated(run.path, findings=run.findings)
+        return None
     if before is None:
         _refuse_learnt(opened, splits, asked["images"], wanted)
     plan, fingerprint, found = plan_run(run, opened, together, made_from, recipe, wanted, watch)
@@ -143,16 +183,7 @@ def _cross_validate(
     twins = refuse_twins_of_all(opened, splits, plan, wanted, watch)
     run.write_splits(json.dumps(made_from["folds"], indent=2))
     run.write_record({"status": "running", "made_from": made_from})
-    runs = _train_folds(run, dataset, splits, (plan, fingerprint), recipe, wanted, watch)
-    _unite(run, runs, plan, fingerprint, recipe, wanted.seed)
-    validated = _gather(run, runs, splits, opened, recipe, wanted, watch)
-    known = [read_model_file(done.model).calibration for done in runs]
-    calibration = merge_calibrations([c for c in known if c is not None], networks=folds)
-    amend_model(run.path, calibration=calibration)
-    told = (unused, unreadable, found, twins, validated.findings, *(r.findings for r in runs))
-    seen = once([finding for some in told for finding in some])
-    run.write_record({"status": "finished", "findings": as_data(seen)})
-    return CrossValidated(run.path, tuple(runs), validated, seen, calibration)
+    return Shared(opened, splits, plan, fingerprint, (*unused, *unreadable, *found, *twins))
 
 
 def _all_go_on(run: RunFolder, folds: int) -> bool:
@@ -173,81 +204,69 @@ def _refuse_learnt(
 def _train_folds(
     run: RunFolder,
     dataset: Path | str,
-    splits: Sequence[Split],
-    planned: tuple[Plan, Fingerprint],
+    shared: Shared,
     recipe: Recipe,
     wanted: Wanted,
     watch: Watch,
-) -> list[TrainedRun]:
-    """A run a fold, one after another, each with its share of the budget."""
-    each, runs = recipe.shared_among(len(splits)), list[TrainedRun]()
-    for fold, split in enumerate(splits):
-        watch.say(f"Fold {fold} of {len(splits)}: {each.time}.")
-        place = RunFolder(run.path / f"fold_{fold}")
-        alone = replace(wanted, split=split, planned=planned)  # one that began checks it
-        runs.append(train(dataset, place.path, each, wanted=alone, watch=watch))
+) -> dict[int, TrainedRun]:
+    """A run a fold, one after another, each with its share of the budget; or that of one."""
+    each, runs = recipe.shared_among(len(shared.splits)), dict[int, TrainedRun]()
+    planned = (shared.plan, shared.fingerprint)
+    for fold, split in enumerate(shared.splits):
+        if wanted.fold in (None, fold):
+            watch.say(f"Fold {fold} of {len(shared.splits)}: {each.time}.")
+            alone = replace(wanted, split=split, planned=planned)  # one that began checks it
+            runs[fold] = train(dataset, _place(run, fold), each, wanted=alone, watch=watch)
     return runs
 
 
-def _unite(
+def _end(
     run: RunFolder,
-    runs: Sequence[TrainedRun],
-    plan: Plan,
-    fingerprint: Fingerprint,
-    recipe: Recipe,
-    seed: int,
-) -> None:
-    """The networks of all folds as one model."""
-    models = [read_model_file(done.model) for done in runs]
-    first, *others = (
-        load_weights(done.model, model)[0] for done, model in zip(runs, models, strict=True)
-    )
-    save_model(
-        run.path / "model",
-        first,
-        name=recipe.name,
-        plan=plan,
-        fingerprint=fingerprint,
-        training=Training(
-            cases=len(fingerprint.cases),
-            steps=sum(model.training.steps or 0 for model in models),
-            seconds=sum(model.training.seconds or 0.0 for model in models),
-            seed=seed,
-            validation_dice={},
-        ),
-        licence=recipe.licence,
-        intended_use=recipe.intended_use,
-        others=others,
-    )
-
-
-def _gather(
-    run: RunFolder,
-    runs: Sequence[TrainedRun],
-    splits: Sequence[Split],
-    dataset: Dataset,
+    shared: Shared,
+    trained: Mapping[int, TrainedRun],
     recipe: Recipe,
     wanted: Wanted,
     watch: Watch,
-) -> Validated | ValidatedValues:
-    """The held-out masks, or estimates, of all folds in one place, scored together."""
-    out = run.path / "validation"
-    out.mkdir(exist_ok=True)
-    cases = []
-    for done, split in zip(runs, splits, strict=True):
-        for case_id in split.validation:
-            mask = done.folder / "validation" / f"{case_id}.nii.gz"
-            if mask.is_file():
-                write_bytes(out / mask.name, mask.read_bytes())
-            cases.append(dataset.case(case_id))
-    if not cases:
-        raise ConfigError("No fold holds out a case, so there is nothing to validate on.")
-    cases.sort(key=lambda case: case.case_id)
-    how: dict[str, Any] = {"accept": wanted.accept, "counted": watch.count}
-    if dataset.targets:
-        estimated = judge_estimates(run.path, cases, **how)
-        keep_scores(run.path, estimated)
-        return estimated
-    validated = judge_masks(run.path, cases, tolerance_mm=recipe.nsd_tolerance_mm, **how)
-    keep_validation(run.path, validated)
-    return validated
+) -> CrossValidated:
+    """The model and the scores of all folds, where all have ended, here or elsewhere."""
+    if run.finished:  # by the process of another fold
+        return CrossValidated(run.path, findings=run.findings)
+    each = recipe.shared_among(len(shared.splits))
+    ended = {
+        fold: trained.get(fold) or _ended(_place(run, fold), shared.made_from(split, each))
+        for fold, split in enumerate(shared.splits)
+    }
+    runs = tuple(each for each in ended.values() if each is not None)
+    if missing := tuple(fold for fold, each in ended.items() if each is None):
+        (one,) = trained.values()
+        left = ", ".join(map(str, missing))
+        watch.say(f"Still to be trained: fold {left}. The last to end makes one model of them all.")
+        return CrossValidated(
+            run.path, (one,), one.validated, one.findings, one.calibration, missing
+        )
+    unite(run, runs, shared.plan, shared.fingerprint, recipe, wanted.seed)
+    validated = gather(run, runs, shared.splits, shared.dataset, recipe, wanted, watch)
+    known = [read_model_file(done.model).calibration for done in runs]
+    calibration = merge_calibrations([c for c in known if c is not None], networks=len(runs))
+    amend_model(run.path, calibration=calibration)
+    told = (shared.findings, validated.findings, *(done.findings for done in runs))
+    seen = once([finding for some in told for finding in some])
+    run.write_record({"status": "finished", "findings": as_data(seen)})
+    return CrossValidated(run.path, runs, validated, seen, calibration)
+
+
+def _place(run: RunFolder, fold: int) -> Path:
+    return run.path / f"fold_{fold}"
+
+
+def _ended(path: Path, made_from: Mapping[str, Any]) -> TrainedRun | None:
+    """A fold that ended in another process; None where it has not.
+
+    Raises:
+        ConfigError: it was made from something else.
+    """
+    if not path.is_dir():
+        return None
+    place = RunFolder(path)
+    place.check_unchanged(made_from)
+    return TrainedRun(place.path, findings=place.findings) if place.finished else None

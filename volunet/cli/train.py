@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 Budget = Annotated[
     str | None, typer.Option(help="Training and its validation: 20m, 1h30m or 5000steps.")
 ]
-Fold = Annotated[int | None, typer.Option(help="Fold of five, or of --splits, to hold out.")]
+Fold = Annotated[
+    int | None,
+    typer.Option(help="Fold of five, or of --splits, to hold out; with --folds the one to train."),
+]
 Folds = Annotated[
     int | None, typer.Option(help="Cross-validation in so many folds; the budget is that of all.")
 ]
@@ -110,18 +113,12 @@ def run_all(
     """One run, or one a fold; and what the steps of the one came to, where they were taken now."""
     from volunet.api.crossval import cross_validate
     from volunet.api.training import train as train_model
-    from volunet.errors import ConfigError
     from volunet.training.allocator import keep_freed_memory
 
     keep_freed_memory()
     if folds is None:
         run = train_model(dataset, output, recipe, wanted=wanted, watch=watch)
         return run, run.trained
-    if wanted.fold is not None:
-        raise ConfigError(
-            f"--fold {wanted.fold} trains one fold, --folds {folds} all of them. Give one of the "
-            "two."
-        )
     return cross_validate(dataset, output, recipe, folds=folds, wanted=wanted, watch=watch), None
 
 

@@ -14,8 +14,8 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,6 +25,12 @@ NAME = ".volunet.lock"
 SIGN_S, STALE_S = 30.0, 900.0
 """Seconds between signs of life, and after the last one until a lock is stale."""
 PERMIT_S = 60.0
+WAIT_S = 1.0
+"""Seconds between two looks whether a folder is free."""
+
+
+class InUseError(ConfigError):
+    """Another process works in the folder."""
 
 
 class TakenOver(Stopped):
@@ -104,7 +110,8 @@ def locked(folder: Path) -> Iterator[Lock]:
     """Holds the lock of a folder, which is made if it is not there.
 
     Raises:
-        ConfigError: another process works on the folder, or it cannot be written to.
+        InUseError: another process works on the folder.
+        ConfigError: it cannot be written to.
     """
     path = folder / NAME
     try:
@@ -121,6 +128,28 @@ def locked(folder: Path) -> Iterator[Lock]:
         yield lock
     finally:
         lock.release()
+
+
+@contextmanager
+def locked_in_turn(folder: Path, waits: Callable[[str], None]) -> Iterator[Lock]:
+    """Holds the lock of a folder, after whoever holds it now.
+
+    Args:
+        waits: is told who that is, again and again; what it raises ends the waiting.
+
+    Raises:
+        ConfigError: the folder cannot be written to.
+    """
+    while True:
+        with ExitStack() as held:
+            try:
+                lock = held.enter_context(locked(folder))
+            except InUseError as use:
+                waits(str(use))
+                time.sleep(WAIT_S)
+                continue
+            yield lock
+            return
 
 
 def _create(path: Path) -> bool:
@@ -215,9 +244,9 @@ def _born(pid: int) -> str:
     return "" if fields[0] in "ZX" else f"{boot}:{fields[19]}"
 
 
-def _in_use(path: Path, holder: Holder | None) -> ConfigError:
+def _in_use(path: Path, holder: Holder | None) -> InUseError:
     who = f" (process {holder.pid} on {holder.host})" if holder else ""
-    return ConfigError(
+    return InUseError(
         f"Another volunet{who} is at work on {path.parent.name or path.parent}. Wait for it, or "
         f"choose another folder. If it runs no more, remove {NAME} there and try again."
     )

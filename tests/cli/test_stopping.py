@@ -44,7 +44,10 @@ def test_training_goes_on_where_it_was_stopped(number, tmp_path):
     assert not (tmp_path / "run" / "model").exists()
     done = volunet(*words, home=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["steps"] == 400
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["steps"] == 400
+    assert record["device"].startswith("cpu, ")
+    assert (record["arithmetic"], record["processes"]) in {("bfloat16", 1), ("float32", 1)}
     with (tmp_path / "run" / "history.csv").open() as file:
         steps = [int(row["step"]) for row in csv.DictReader(file) if row["loss"]]
     assert steps == sorted(set(steps))

@@ -27,7 +27,7 @@ from volunet.findings import Finding, as_data
 from volunet.inference.calibration import Calibration
 from volunet.packaging import model_file
 from volunet.planning.fingerprint import Fingerprint
-from volunet.planning.machine import find_device
+from volunet.planning.machine import find_device, name_of_device, training_dtype
 from volunet.recipe import Recipe
 from volunet.reporting.curves import draw_curves
 from volunet.training.fit import Job, Trained, fit
@@ -135,7 +135,7 @@ def _train(
         calibration = _calibrate(run, held_out, trained, job, wanted, watch)
     about = (*opened.findings, *unused, *unreadable, *found)
     findings = once((*about, *(validated.findings if validated else ())))
-    run.write_record({"status": "finished", **_facts(trained, findings)})
+    run.write_record({"status": "finished", **_facts(trained, job, findings)})
     return TrainedRun(run.path, trained, validated, findings, calibration)
 
 
@@ -256,12 +256,15 @@ def once(findings: Collection[Finding]) -> tuple[Finding, ...]:
     return tuple(seen.values())
 
 
-def _facts(trained: Trained, findings: Collection[Finding]) -> dict[str, Any]:
+def _facts(trained: Trained, job: Job, findings: Collection[Finding]) -> dict[str, Any]:
     return {
         "steps": trained.steps,
         "budget_spent_s": round(trained.seconds, 2),
         "step_s": round(trained.step_s, 4),
         "drawing_share": round(trained.drawing_share, 4),
+        "device": f"{job.device.type}, {name_of_device(job.device)}",
+        "arithmetic": str(training_dtype(job.device)).removeprefix("torch."),
+        "processes": job.processes.count,
         "threads": torch.get_num_threads(),
         "notes": list(trained.notes),
         "findings": as_data(findings),

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 
 Budget = Annotated[
-    str | None, typer.Option(help="Training and its validation: 20m, 1h30m or 5000steps.")
+    str | None,
+    typer.Option(help="Training and its validation: 1h30m or 5000steps; 20m by default."),
 ]
 Fold = Annotated[
     int | None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 from dataclasses import dataclass
 from math import inf
@@ -86,6 +87,21 @@ def this_machine(device: torch.device) -> Machine:
         return Machine("cuda", cores or 1, memory / GB, half)
     kind: Literal["cpu", "mps"] = "mps" if device.type == "mps" else "cpu"
     return Machine(kind, cores or 1, host_memory_bytes() / GB, half)
+
+
+def name_of_device(device: torch.device) -> str:
+    """The name of a GPU, or of the processor."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return processor_facts().get("model name") or platform.processor() or platform.machine()
+
+
+def processor_facts() -> dict[str, str]:
+    """What Linux tells of the first processor; {} elsewhere."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text().splitlines() if told.is_file() else []
+    facts = dict(line.split(":", 1) for line in reversed(lines) if ":" in line)
+    return {name.strip(): value.strip() for name, value in facts.items()}
 
 
 def choose_dtype(device: torch.device | str) -> torch.dtype:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -16,7 +14,7 @@ from volunet.errors import ConfigError, MissingExtra
 from volunet.inference.engines import onnx_engine, openvino_engine
 from volunet.inference.engines.engine import Engine, Network, Precision
 from volunet.inference.engines.torch_engine import DTYPES, TorchEngine, name_of
-from volunet.planning.machine import choose_dtype
+from volunet.planning.machine import choose_dtype, name_of_device, processor_facts
 
 EngineName = Literal["torch", "openvino", "onnx"]
 PACKAGES = ("volunet", "torch", "openvino", "onnxruntime", "onnxruntime-gpu", "onnx")
@@ -140,11 +138,7 @@ def versions() -> Mapping[str, str]:
 def describe(device: torch.device) -> str:
     """The name of a processor and a hash of what it can do."""
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    told = Path("/proc/cpuinfo")
-    lines = told.read_text().splitlines() if told.is_file() else []
-    facts = dict(line.split(":", 1) for line in reversed(lines) if ":" in line)
-    known = {name.strip(): value.strip() for name, value in facts.items()}
-    flags = " ".join(sorted(known.get("flags", "").split()))
-    name = known.get("model name") or platform.processor() or platform.machine()
-    return f"{device.type} {name} {hashlib.sha256(flags.encode()).hexdigest()[:8]}"
+        return name_of_device(device)
+    flags = " ".join(sorted(processor_facts().get("flags", "").split()))
+    digest = hashlib.sha256(flags.encode()).hexdigest()[:8]
+    return f"{device.type} {name_of_device(device)} {digest}"

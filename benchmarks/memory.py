@@ -95,7 +95,8 @@ def train(plan) -> float:
     from volunet.space.grid import Grid
     from volunet.training.allocator import keep_freed_memory
     from volunet.training.budget import Budget
-    from volunet.training.fit import Job, fit
+    from volunet.training.fit import fit
+    from volunet.training.job import Job
     from volunet.training.settings import Training
 
     keep_freed_memory()  # as the command does

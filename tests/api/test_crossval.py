@@ -14,6 +14,7 @@ import volunet as vn
 from tests.api.held_out import write_case
 from volunet.api.asked import Wanted, Watch
 from volunet.api.crossval import cross_validate
+from volunet.cohort.lock import NAME, TakenOver
 from volunet.data.splits import Split
 from volunet.errors import ConfigError, Stopped
 from volunet.findings import Refused
@@ -148,6 +149,64 @@ def test_folds_that_are_trained_apart_make_the_same_model(dataset, wanted, tmp_p
     tables = [run / "validation" / "metrics.csv" for run in (whole.folder, both.folder)]
     assert tables[0].read_bytes() == tables[1].read_bytes()
     assert train(tmp_path / "apart", 1).validated is None
+
+
+def test_a_fold_goes_on_without_the_model_that_it_started_from(dataset, wanted, tmp_path):
+    asked = holding_out_case_1(wanted, tmp_path)
+    vn.train(dataset, tmp_path / "first", RECIPE, wanted=asked)
+    on = replace(wanted, start=tmp_path / "first", fold=1, accept=("SET-LEAK",))
+    seen = (tmp_path / "cv" / "fold_1" / "history.csv").exists
+    how = {"folds": 2, "wanted": on}
+    with pytest.raises(Stopped):
+        cross_validate(dataset, tmp_path / "cv", RECIPE, **how, watch=Watch(should_stop=seen))
+    shutil.rmtree(tmp_path / "first")
+    assert cross_validate(dataset, tmp_path / "cv", RECIPE, **how).missing == (0,)
+
+
+def test_another_command_is_told_that_a_fold_is_being_trained(dataset, wanted, tmp_path):
+    other, told = RECIPE.model_copy(update={"budget": "10steps"}), list[ConfigError]()
+
+    def should_stop() -> bool:  # no checkpoint is there yet
+        if (tmp_path / "cv" / "fold_0" / "history.csv").exists():
+            with pytest.raises(ConfigError) as caught:
+                cross_validate(
+                    dataset, tmp_path / "cv", other, folds=2, wanted=replace(wanted, fold=1)
+                )
+            told.append(caught.value)
+        return bool(told)
+
+    with pytest.raises(Stopped):
+        cross_validate(
+            dataset,
+            tmp_path / "cv",
+            RECIPE,
+            folds=2,
+            wanted=replace(wanted, fold=0),
+            watch=Watch(should_stop=should_stop),
+        )
+    assert "started with other values of recipe.budget" in str(told[0])
+
+
+def test_who_lost_the_folder_to_another_process_writes_nothing_more(dataset, wanted, tmp_path):
+    asked = holding_out_case_1(wanted, tmp_path)
+    lock, history = tmp_path / "run" / NAME, tmp_path / "run" / "history.csv"
+    kept = list[set[str]]()
+
+    def should_stop() -> bool:
+        if history.exists() and not kept:
+            lock.write_text('{"host": "another", "pid": 1, "born": ""}')
+            kept.append({path.name for path in (tmp_path / "run").rglob("*")})
+        return False
+
+    long = RECIPE.model_copy(update={"budget": "100000steps"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("volunet.cohort.lock.SIGN_S", 0.05)
+        with pytest.raises(TakenOver, match="Another volunet has taken run over"):
+            vn.train(
+                dataset, tmp_path / "run", long, wanted=asked, watch=Watch(should_stop=should_stop)
+            )
+    assert {path.name for path in (tmp_path / "run").rglob("*")} == kept[0]
+    assert "another" in lock.read_text()
 
 
 @pytest.mark.parametrize("fold", [-1, 2])

@@ -62,6 +62,22 @@ def test_regions_of_a_dataset_json_are_learnt_and_scored_once(train):
     assert named == ["1", "2", "enhancing", "whole tumour", "core"]
 
 
+def test_presets_are_measured_by_the_regions_that_means_are_over(train):
+    run = train("regions", "plan.regions=true")
+    usual = run.calibration.rows[0]
+    mean = run.validated.summary["mean_over_labels"]["dice"]["mean"]
+    assert run.validated.summary["averaged"] == [*REGIONS]
+    assert usual.dice == pytest.approx(mean, abs=2e-3)
+
+
+def test_a_persons_plan_is_judged_and_not_the_one_it_takes_the_place_of(train, tmp_path):
+    made = train("regions", "plan.regions=true").folder / "plan.json"
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "plan.json").write_bytes(made.read_bytes())
+    run = train("own", "training.loss.class_weights={core=2.0}", "plan.regions=false")
+    assert plan_in(run).regions
+
+
 def test_a_model_of_regions_and_one_of_structures_go_on_from_each_other(train):
     regions, structures = train("regions", "plan.regions=true"), train("structures")
     assert plan_in(structures).heads == ("background", "1", "2", "enhancing")

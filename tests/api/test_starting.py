@@ -8,7 +8,7 @@ import torch
 from tests.api.held_out import noise_weights, write_run
 from tests.models.test_families import SMALL as OPTIONS
 from tests.models.test_families import skip_if_missing
-from tests.planning.drawing import SMALL
+from tests.planning.drawing import SMALL, estimating_plan
 from tests.planning.test_rules import HIPPOCAMPUS, noise_facts
 from tests.training.tiny import PLAN
 from volunet.api.asked import Wanted
@@ -19,6 +19,7 @@ from volunet.models.families import FAMILIES
 from volunet.packaging.model_file import Training, save_model
 from volunet.planning.make import make_plan
 from volunet.recipe import Recipe
+from volunet.space.labels import Labels
 from volunet.training.start import transplant
 
 
@@ -26,6 +27,13 @@ from volunet.training.start import transplant
 def folder(tmp_path):
     write_run(tmp_path, noise_weights())
     return tmp_path
+
+
+def save(folder, plan):
+    """A model of weights that nobody trained."""
+    told = Training(cases=1, steps=1, seconds=1.0, seed=0, validation_dice={})
+    facts, weights = noise_facts(HIPPOCAMPUS), plan.build_network().state_dict()
+    save_model(folder, weights, name="old", plan=plan, fingerprint=facts, training=told)
 
 
 def test_the_plan_follows_the_model_where_the_recipe_is_silent(folder):
@@ -106,9 +114,7 @@ def test_a_model_of_any_family_can_be_gone_on_with(family, tmp_path):
 def test_a_recipe_may_say_again_what_the_model_was_made_with(tmp_path):
     layers = {"normalisation": "batch"}
     plan = type(PLAN).model_validate({**PLAN.model_dump(), "layers": layers})
-    told = Training(cases=1, steps=1, seconds=1.0, seed=0, validation_dice={})
-    facts, weights = noise_facts(HIPPOCAMPUS), plan.build_network().state_dict()
-    save_model(tmp_path, weights, name="old", plan=plan, fingerprint=facts, training=told)
+    save(tmp_path, plan)
     wanted = Recipe(plan={"layers": layers})
     assert Starting(tmp_path).recipe_for(wanted, PLAN.channels).plan["layers"] == layers
     other = Recipe(plan={"layers": {"normalisation": "group"}})
@@ -118,12 +124,24 @@ def test_a_recipe_may_say_again_what_the_model_was_made_with(tmp_path):
 
 def test_a_fixed_size_is_taken_over(tmp_path):
     plan = type(PLAN).model_validate({**PLAN.model_dump(), "size": (16, 16, 16)})
-    told = Training(cases=1, steps=1, seconds=1.0, seed=0, validation_dice={})
-    facts, weights = noise_facts(HIPPOCAMPUS), plan.build_network().state_dict()
-    save_model(tmp_path, weights, name="old", plan=plan, fingerprint=facts, training=told)
+    save(tmp_path, plan)
     kept = Starting(tmp_path).recipe_for(Recipe.default(), PLAN.channels).plan
     assert kept["size"] == [16, 16, 16]
     assert "spacing" not in kept
+
+
+def test_what_a_network_that_estimates_must_have_is_not_asked_of_one_of_structures(tmp_path):
+    plan = estimating_plan(corrects=True, respace=False)
+    save(tmp_path, plan)
+    starting, labels = Starting(tmp_path), Labels(structures={"ball": 1})
+    told = starting.recipe_for(Recipe.default(), plan.channels, labels=labels).plan
+    assert "patch" in told
+    assert not {"respace", "supervised_scales"} & told.keys()
+
+
+def test_a_seed_below_0_is_told_before_hours_of_work():
+    with pytest.raises(ConfigError, match="from 0 on, and -1 is below"):
+        check_start(Recipe.default(), Wanted(seed=-1), PLAN)
 
 
 def test_two_starts_at_once_are_refused(folder):
@@ -134,9 +152,7 @@ def test_two_starts_at_once_are_refused(folder):
 
 def test_channels_in_each_others_places_are_not_mixed_up(tmp_path):
     plan = PLAN.model_copy(update={"channels": ("CT", "PET"), "intensities": PLAN.intensities * 2})
-    told = Training(cases=1, steps=1, seconds=1.0, seed=0, validation_dice={})
-    weights, facts = plan.build_network().state_dict(), noise_facts(HIPPOCAMPUS)
-    save_model(tmp_path, weights, name="two", plan=plan, fingerprint=facts, training=told)
+    save(tmp_path, plan)
     starting = Starting(tmp_path)
     assert starting.recipe_for(Recipe.default(), ("CT", "PET")).plan["intensities"]
     assert "intensities" not in starting.recipe_for(Recipe.default(), ("T1", "T2")).plan

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from volunet.evaluation.score import score_case
+from volunet.evaluation.score import averaged_dice, score_case
 from volunet.evaluation.surface import surface_distances
 from volunet.findings import Refused
 from volunet.space.grid import Grid
@@ -116,6 +116,17 @@ def test_probabilities_are_refused_with_advice():
     both = Volume(np.zeros((2, 3, 3, 3)), Grid((3, 3, 3), np.eye(4)))
     with pytest.raises(Refused, match=r"IMG-CHANNELS.*not probabilities"):
         score_case("a", both, both, ORGANS)
+
+
+def test_what_means_are_over_is_scored_by_itself():
+    labels = Labels(structures={"rim": 1, "core": 2}, regions={"whole": (1, 2), "core": (2,)})
+    reference, prediction = np.array([[1, 1, 2, 2, 0]]), np.array([[1, 2, 2, 0, 0]])
+    assert averaged_dice(reference, prediction, labels) == pytest.approx([6 / 7, 2 / 4])
+    some = averaged_dice(reference, prediction, labels, [True, False, True])
+    assert np.isnan(some[0])
+    assert some[1] == 0.5
+    plain = Labels(structures=labels.structures)
+    assert averaged_dice(reference, prediction, plain) == pytest.approx([2 / 3, 2 / 4])
 
 
 def test_what_was_not_drawn_has_a_row_without_numbers():

@@ -2,7 +2,12 @@
 
 import torch
 
-from volunet.training.checkpoint import find_checkpoints, load_newest, save_checkpoint
+from volunet.training.checkpoint import (
+    can_go_on,
+    find_checkpoints,
+    load_newest,
+    save_checkpoint,
+)
 
 CPU = torch.device("cpu")
 
@@ -20,6 +25,22 @@ def test_the_two_newest_are_kept(tmp_path):
     for step in (1, 2, 30):
         save_checkpoint(tmp_path, step, {"step": step})
     assert [p.name[5:14] for p in find_checkpoints(tmp_path)] == ["000000030", "000000002"]
+
+
+def test_one_of_the_same_step_takes_the_place_of_the_first(tmp_path):
+    for step, score in ((1, None), (2, None), (2, 0.5)):
+        save_checkpoint(tmp_path, step, {"step": step, "score": score})
+    assert [p.name[5:14] for p in find_checkpoints(tmp_path)] == ["000000002", "000000001"]
+    assert load_newest(tmp_path, CPU)["score"] == 0.5
+
+
+def test_a_checkpoint_that_another_process_removes_meanwhile_is_none(tmp_path):
+    gone = tmp_path / f"step_000000009_{'0' * 32}.pt"
+    gone.symlink_to(tmp_path / "nowhere")
+    assert find_checkpoints(tmp_path) == [gone]
+    assert not can_go_on(tmp_path)
+    save_checkpoint(tmp_path / "other", 1, {"step": 1})
+    assert can_go_on(tmp_path / "other")
 
 
 def test_a_damaged_checkpoint_is_passed_over_with_a_warning(tmp_path, caplog):

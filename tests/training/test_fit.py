@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import time
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -116,6 +117,22 @@ def test_the_history_has_a_line_for_every_few_steps_and_the_validations(tmp_path
     assert tuple(rows[0]) == (*COLUMNS, "val_dice", "val_cases")
     assert [int(row["step"]) for row in rows if not row["val_dice"]] == [3, 6, 9]
     assert [int(row["step"]) for row in rows if row["val_dice"]] == [5, 9]
+
+
+def test_a_run_that_ended_is_not_scored_again(tmp_path):
+    first = fit(job(tmp_path, steps=3))
+    history = (tmp_path / "history.csv").read_bytes()
+    again = fit(job(tmp_path, steps=3))
+    assert again.score == first.score
+    assert (tmp_path / "history.csv").read_bytes() == history
+
+
+def test_nothing_of_a_run_that_ended_is_kept_in_memory(tmp_path):
+    wanted = job(tmp_path, steps=2)
+    case = weakref.ref(wanted.train[0].image)
+    fit(wanted)
+    del wanted
+    assert case() is None
 
 
 LONG = 200

@@ -11,7 +11,7 @@ from volunet.planning.plan import Plan
 from volunet.space.grid import Grid
 from volunet.space.labels import Labels
 from volunet.training.budget import Budget
-from volunet.training.fit import Job
+from volunet.training.job import Job
 from volunet.training.optim import Optimisation
 from volunet.training.settings import Training
 

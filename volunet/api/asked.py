@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from volunet.api.planning import Counted, quiet
+from volunet.cohort.lock import Lock
 from volunet.data.splits import Split
 from volunet.errors import Stopped
 from volunet.planning.fingerprint import Fingerprint
@@ -30,6 +31,15 @@ class Watch:
     report: Callable[[Progress], None] = lambda _: None
     should_stop: Callable[[], bool] = lambda: False
 
+    def while_held(self, lock: Lock) -> Watch:
+        """The same, that sees to it now and then that the lock is still this process's."""
+
+        def should_stop() -> bool:
+            lock.refresh_now_and_then()
+            return self.should_stop()
+
+        return replace(self, should_stop=should_stop)
+
     def count(self, what: str, done: int, total: int) -> None:
         """Tells how much is done after training, and stops where that is asked for.
 
@@ -51,7 +61,7 @@ class Wanted:
         planned: the plan, and what it was made from, where that is decided already, as for the
             folds of a cross-validation, whose cases were looked through together.
         splits: a splits_final.json.
-        seed: of split, weights and draws.
+        seed: of split, weights and draws; 0 or more.
         device: "cpu", "cuda", "mps"; None for the best there is.
         accept: codes of refusals to waive.
         cache: folder of prepared cases; None for the user's cache.

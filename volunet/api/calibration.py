@@ -15,7 +15,8 @@ from volunet.api.planning import Counted, quiet
 from volunet.data.cases import Case
 from volunet.data.drawn import drawn_classes
 from volunet.data.read_case import CaseReading, read_case
-from volunet.evaluation.overlap import overlaps
+from volunet.evaluation.overlap import to_classes
+from volunet.evaluation.score import averaged_dice
 from volunet.findings import Refused
 from volunet.inference.air import find_body
 from volunet.inference.calibration import Calibration, Look, Measured
@@ -190,13 +191,9 @@ class _Table:
         found = look.on(self.segment)(read.image, accept=accept)
         took = time.monotonic() - started
         labels = self.segment.plan.labels
-        seen = overlaps(
-            read.label.voxels[0], found.labels.voxels[0], labels.values, ignore=labels.ignore
-        )
-        dice = np.array([seen[value].dice for value in labels.values])
-        if drawn is not None:
-            dice[~drawn[1:]] = np.nan
-        return dice.tolist(), found.how["windows"], took
+        masks = (read.label.voxels[0], found.labels.voxels[0])
+        maps = to_classes(*masks, labels.values, ignore=labels.ignore)
+        return averaged_dice(*maps, labels, drawn), found.how["windows"], took
 
     def _drop_dear(self, grid: Grid, default_s: float) -> None:
         """Leaves the settings out that there is no time for, the dearest first."""

@@ -34,7 +34,6 @@ from volunet.packaging.model_file import amend_model, read_model_file
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.plan import Plan
 from volunet.recipe import Recipe
-from volunet.training.checkpoint import can_go_on
 from volunet.training.processes import launched
 from volunet.training.tracking import check_trackers
 
@@ -120,7 +119,9 @@ def cross_validate(
     check_trackers(wanted.track)
     if wanted.fold is not None and not 0 <= wanted.fold < folds:
         raise ConfigError(f"Of {folds} folds there is 0 to {folds - 1}, and none is {wanted.fold}.")
-    run, waits = RunFolder(Path(folder)), _waiting(watch)
+    asked = range(folds) if wanted.fold is None else (wanted.fold,)
+    run = RunFolder(Path(folder), folds=[_place(Path(folder), fold) for fold in asked])
+    waits = _waiting(watch)
     with locked_in_turn(run.path, waits):
         shared = _plan_folds(run, dataset, recipe, folds, wanted, watch)
     if shared is None:
@@ -167,7 +168,7 @@ def _plan_folds(
     unused = find_unused(opened.cases, splits)
     everyone = {name for split in splits for name in (*split.train, *split.validation)}
     together = Split(train=tuple(sorted(everyone)), validation=())
-    before = run.made_from if _all_go_on(run, len(splits)) else None
+    before = run.goes_on_from
     asked, unreadable = asked_of(opened, together, recipe, wanted, before=before)
     made_from = {**asked, "folds": [json.loads(split.model_dump_json()) for split in splits]}
     run.check_readable(unreadable)
@@ -184,11 +185,6 @@ def _plan_folds(
     run.write_splits(json.dumps(made_from["folds"], indent=2))
     run.write_record({"status": "running", "made_from": made_from})
     return Shared(opened, splits, plan, fingerprint, (*unused, *unreadable, *found, *twins))
-
-
-def _all_go_on(run: RunFolder, folds: int) -> bool:
-    """Whether each fold has weights of its own to go on from."""
-    return all(can_go_on(run.path / f"fold_{fold}" / "checkpoints") for fold in range(folds))
 
 
 def _refuse_learnt(
@@ -216,7 +212,7 @@ def _train_folds(
         if wanted.fold in (None, fold):
             watch.say(f"Fold {fold} of {len(shared.splits)}: {each.time}.")
             alone = replace(wanted, split=split, planned=planned)  # one that began checks it
-            runs[fold] = train(dataset, _place(run, fold), each, wanted=alone, watch=watch)
+            runs[fold] = train(dataset, _place(run.path, fold), each, wanted=alone, watch=watch)
     return runs
 
 
@@ -233,7 +229,7 @@ def _end(
         return CrossValidated(run.path, findings=run.findings)
     each = recipe.shared_among(len(shared.splits))
     ended = {
-        fold: trained.get(fold) or _ended(_place(run, fold), shared.made_from(split, each))
+        fold: trained.get(fold) or _ended(_place(run.path, fold), shared.made_from(split, each))
         for fold, split in enumerate(shared.splits)
     }
     runs = tuple(each for each in ended.values() if each is not None)
@@ -255,8 +251,8 @@ def _end(
     return CrossValidated(run.path, runs, validated, seen, calibration)
 
 
-def _place(run: RunFolder, fold: int) -> Path:
-    return run.path / f"fold_{fold}"
+def _place(folder: Path, fold: int) -> Path:
+    return folder / f"fold_{fold}"
 
 
 def _ended(path: Path, made_from: Mapping[str, Any]) -> TrainedRun | None:

@@ -101,16 +101,7 @@ def plan_for(
         Refused: the label maps together are in doubt (LBL-ALL-EMPTY).
     """
     assert dataset.labels is not None, "open_dataset declares labels"
-    seen = survey(
-        tuple(cases),
-        dataset.labels,
-        len(dataset.channels),
-        targets=len(dataset.targets),
-        accept=accept,
-        whole=len(cases) == len(dataset.cases),
-        progress=lambda a, b: counted("looking at cases", a, b),
-    )
-    refuse_if_needed(seen.of_all)
+    seen = survey_of(dataset, cases, accept=accept, counted=counted)
     machine = this_machine(find_device(device))
     made = make_plan(
         seen.fingerprint,
@@ -123,6 +114,33 @@ def plan_for(
     )
     loss_for(made, recipe.training.loss)  # says what is wrong with it, before hours of work
     return Planned(made, dataset, seen, explain_slices(seen.fingerprint, recipe.plan))
+
+
+def survey_of(
+    dataset: Dataset,
+    cases: Collection[Case],
+    *,
+    accept: Collection[str] = (),
+    counted: Counted = quiet,
+) -> Survey:
+    """What is seen in these cases of a dataset.
+
+    Raises:
+        Refused: none of the cases can be used, or the label maps together are in doubt
+            (LBL-ALL-EMPTY).
+    """
+    assert dataset.labels is not None, "open_dataset declares labels"
+    seen = survey(
+        tuple(cases),
+        dataset.labels,
+        len(dataset.channels),
+        targets=len(dataset.targets),
+        accept=accept,
+        whole=len(cases) == len(dataset.cases),
+        progress=lambda a, b: counted("looking at cases", a, b),
+    )
+    refuse_if_needed(seen.of_all)
+    return seen
 
 
 def plan(

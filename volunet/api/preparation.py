@@ -9,7 +9,7 @@ from pydantic_core import to_jsonable_python
 
 from volunet.api.asked import Wanted, Watch
 from volunet.api.beginning import check_beginning, refuse_to_mix_sides
-from volunet.api.planning import plan_for
+from volunet.api.planning import plan_for, survey_of
 from volunet.api.run_folder import RunFolder
 from volunet.api.starting import Starting
 from volunet.data.cache import Prepared, PreparedCases
@@ -28,7 +28,7 @@ from volunet.planning.memory import check_learnable
 from volunet.planning.plan import Plan
 from volunet.recipe import Recipe
 from volunet.space.labels import Labels
-from volunet.training.fit import Job
+from volunet.training.job import Job
 
 MEANING = ("structures", "pairs", "regions", "ignore")
 """Fields of labels that decide what is learnt."""
@@ -70,21 +70,18 @@ def plan_run(
         watch.say(f"The plan is the one in {run.path / 'plan.json'}.{_unheard(recipe, kept)}")
     if wanted.start is not None:
         recipe = _following(Starting(wanted.start), recipe, dataset, watch)
-    planned = plan_for(
-        dataset,
-        [dataset.case(case_id) for case_id in split.train],
-        recipe,
-        device=wanted.device,
-        accept=wanted.accept,
-        counted=watch.counted,
-    )
+    cases = [dataset.case(case_id) for case_id in split.train]
+    how: dict[str, Any] = {"accept": wanted.accept, "counted": watch.counted}
     if kept is None:
+        planned = plan_for(dataset, cases, recipe, device=wanted.device, **how)
         watch.say(f"The network sees {planned.slices.reason}.")
-    plan, fingerprint = kept or planned.plan, planned.survey.fingerprint
+        plan, seen = planned.plan, planned.survey
+    else:
+        plan, seen = kept, survey_of(dataset, cases, **how)
     check_beginning(run, recipe, wanted, plan)
-    run.write_plan(plan, fingerprint, asked, by_rules=kept is None)
-    run.write_record({"surveyed": as_data(planned.survey.findings)})
-    return plan, fingerprint, planned.survey.findings
+    run.write_plan(plan, seen.fingerprint, asked, by_rules=kept is None)
+    run.write_record({"surveyed": as_data(seen.findings)})
+    return plan, seen.fingerprint, seen.findings
 
 
 def _following(starting: Starting, recipe: Recipe, dataset: Dataset, watch: Watch) -> Recipe:

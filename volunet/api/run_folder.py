@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from volunet.cohort.lock import is_held
 from volunet.config import Settings, build, read_config, read_values, to_json
 from volunet.errors import ConfigError
 from volunet.findings import Finding, Refused, as_data, from_data
@@ -34,11 +35,12 @@ class RunFolder:
 
     Args:
         writes: whether this process is the one that writes in it.
+        folds: the folders of its folds that are asked for, where it is a cross-validation.
     """
 
-    def __init__(self, path: Path, *, writes: bool = True) -> None:
+    def __init__(self, path: Path, *, writes: bool = True, folds: Sequence[Path] = ()) -> None:
         path.mkdir(parents=True, exist_ok=True)
-        self.path, self.writes = path, writes
+        self.path, self.writes, self._trained = path, writes, folds or (path,)
 
     @property
     def record(self) -> dict[str, Any]:
@@ -56,14 +58,16 @@ class RunFolder:
     def begun(self) -> bool:
         """Whether there is something to go on from: a checkpoint or a model, in a fold at least.
 
-        Until then nothing is lost where a command asks for something else.
+        Until then nothing is lost where a command asks for something else; but where another
+        process trains a fold.
         """
-        return any(is_begun(part) for part in (self.path, *self.path.glob("fold_*")))
+        folds = [*self.path.glob("fold_*")]
+        return any(is_begun(part) for part in (self.path, *folds)) or any(map(is_held, folds))
 
     @cached_property
     def goes_on(self) -> bool:
-        """Whether its weights are in a checkpoint, whatever it started from."""
-        return can_go_on(self.path / "checkpoints")
+        """Whether its weights are in checkpoints, whatever it started from."""
+        return all(can_go_on(part / "checkpoints") for part in self._trained)
 
     @property
     def made_from(self) -> Mapping[str, Any] | None:

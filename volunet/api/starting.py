@@ -29,6 +29,8 @@ NETWORK = (
 """Fields of a plan that its network is made of: weights fit no others."""
 SEEN = ("spacing", "size", "respace", "patch", "interpolation", "overlap", "supervised_scales")
 """Fields that the network is used to, and that a recipe may still change."""
+ESTIMATING = ("respace", "supervised_scales")
+"""Fields that a network which estimates has to have otherwise."""
 UNBOUNDED = 1e9
 """Beyond what scans hold."""
 
@@ -113,6 +115,8 @@ class Starting:
             kept["regions"] = self._told["regions"]
         if targets:
             self._estimate(kept, targets)
+        elif self._told.get("targets"):  # whose ways are for values, not for structures
+            kept = {name: of for name, of in kept.items() if name not in ESTIMATING}
         return recipe.model_copy(update={"plan": {**kept, **recipe.plan}})
 
     def _estimate(self, kept: dict[str, Any], targets: tuple[str, ...]) -> None:

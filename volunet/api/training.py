@@ -30,7 +30,8 @@ from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.machine import find_device, name_of_device, training_dtype
 from volunet.recipe import Recipe
 from volunet.reporting.curves import draw_curves
-from volunet.training.fit import Job, Trained, fit
+from volunet.training.fit import Trained, fit
+from volunet.training.job import Job
 from volunet.training.measure import measure_of
 from volunet.training.processes import Processes, joined, own_device
 from volunet.training.tracking import Tracking, check_trackers, name_parameters
@@ -92,7 +93,7 @@ def train(
     with joined(find_device(wanted.device)) as processes, ExitStack() as held:
         processes.check_alike(f"{Path(folder).resolve()} {dataset} {recipe} {wanted}")
         if processes.first:
-            held.enter_context(locked(Path(folder)))
+            watch = watch.while_held(held.enter_context(locked(Path(folder))))
         run = RunFolder(Path(folder), writes=processes.first)
         return _train(run, dataset, recipe or Recipe.default(), wanted, watch, processes)
 

@@ -87,7 +87,9 @@ Change = Annotated[
     list[str] | None,
     typer.Option("--set", help="key=value, overrides one key of the recipe, such as plan.batch=4."),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of the split, the weights and every draw.")]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, help="Of the split, the weights and every draw.")
+]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors and results.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more, with tracebacks.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON, one object a line, for scripts.")]

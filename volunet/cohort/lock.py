@@ -62,6 +62,7 @@ class Lock:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._text = path.read_text(encoding="utf-8")
+        self._seen = time.time()
         self._over = threading.Event()
         self._signs = threading.Thread(target=self._live, name="volunet-lock", daemon=True)
         self._signs.start()
@@ -83,6 +84,16 @@ class Lock:
                 f"Another volunet has taken {self.path.parent.name or self.path.parent} over, as "
                 "this one gave no sign of life. Finished cases are kept."
             )
+
+    def refresh_now_and_then(self) -> None:
+        """Gives a sign of life where the last one is a while ago; may be called often.
+
+        Raises:
+            TakenOver: as `refresh` has it.
+        """
+        if time.time() - self._seen >= SIGN_S:  # of the wall: a process may have been halted
+            self.refresh()
+            self._seen = time.time()
 
     def release(self) -> None:
         """Takes the lock away, if it is still this process's."""
@@ -150,6 +161,16 @@ def locked_in_turn(folder: Path, waits: Callable[[str], None]) -> Iterator[Lock]
                 continue
             yield lock
             return
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process works on a folder, as far as can be seen."""
+    path = folder / NAME
+    try:
+        text, age_s = path.read_text(encoding="utf-8"), time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return False
+    return not _is_stale(_parse(text), age_s)
 
 
 def _create(path: Path) -> bool:

@@ -30,7 +30,7 @@ from volunet.errors import Stopped, WriteError
 from volunet.findings import Finding, Refused, Severity
 from volunet.io.atomic import sweep
 from volunet.io.user_cache import forget_unread, note_read
-from volunet.planning.machine import allow_open_files
+from volunet.planning.machine import allow_open_files, refuse_too_many_files
 from volunet.planning.plan import Plan
 from volunet.space.grid import Grid
 from volunet.space.labels import Labels
@@ -129,6 +129,7 @@ class PreparedCases:
             except (WriteError, Stopped):
                 raise
             except Exception as error:  # whatever one case does, the others are prepared
+                refuse_too_many_files(error)
                 found += findings_of(error, case.case_id)
             if progress is not None:
                 progress(done, len(cases))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
 from typing import Any, Literal
 
 import numpy as np
@@ -136,6 +137,30 @@ def structures(labels: Labels) -> Iterator[tuple[str, list[int]]]:
         yield name, [index]
     for name, values in labels.unions.items():
         yield name, [labels.values.index(value) + 1 for value in values]
+
+
+def averaged_dice(
+    reference: NDArray[Any],
+    prediction: NDArray[Any],
+    labels: Labels,
+    drawn: Sequence[bool] | NDArray[np.bool_] | None = None,
+) -> list[float]:
+    """The Dice of each structure, or region, that means are over; NaN where neither map has it.
+
+    Args:
+        reference: (*S), class indices from `to_classes`.
+        prediction: (*S), class indices from `to_classes`.
+        drawn: (classes,) of each class whether it was drawn in the reference, None for all; a
+            region with one that was not is NaN.
+    """
+    counts = confusion(reference, prediction, classes=len(labels.names))
+    members = dict(structures(labels))
+    return [
+        nan
+        if drawn is not None and not all(drawn[c] for c in members[name])
+        else overlap_of(counts, members[name]).dice
+        for name in labels.averaged
+    ]
 
 
 def _surfaces(

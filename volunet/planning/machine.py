@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import re
@@ -176,6 +177,15 @@ def allow_open_files(count: int) -> None:
         raise ConfigError(
             f"{count} prepared cases are {count} open files, and this process may have {hard}. "
             f"Have the limit raised to {needed} (ulimit -Hn), or train on fewer cases."
+        ) from error
+
+
+def refuse_too_many_files(error: BaseException) -> None:
+    """Raises ConfigError where an error says that no more files can be opened."""
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        raise ConfigError(
+            "This process, or the machine, may not have more files open, of which each prepared "
+            "case is one. Have the limit raised (ulimit -Hn), or train on fewer cases."
         ) from error
 
 

@@ -6,6 +6,7 @@ one is seen before it is opened; the one before it is kept until the next is saf
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import logging
@@ -22,7 +23,7 @@ NAME = re.compile(r"step_(\d{9})_([0-9a-f]{32})\.pt")
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
-    """Writes the state after `step` steps, and removes all but the two newest checkpoints.
+    """Writes the state after `step` steps, and removes all others but the newest before it.
 
     Args:
         state: tensors, numbers, text, and lists and dicts of these.
@@ -37,7 +38,9 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     digest = hashlib.sha256(content).hexdigest()[:32]
     path = folder / f"step_{step:09d}_{digest}.pt"
     write_bytes(path, content)
-    for old in find_checkpoints(folder)[2:]:
+    others = [old for old in find_checkpoints(folder) if old != path]
+    earlier = [old for old in others if not old.name.startswith(f"step_{step:09d}_")]
+    for old in {*others} - {*earlier[:1]}:
         old.unlink(missing_ok=True)
     return path
 
@@ -64,12 +67,21 @@ def load_newest(folder: Path, device: torch.device) -> dict[str, Any] | None:
 
 
 def can_go_on(folder: Path) -> bool:
-    """Whether there is a checkpoint that is whole."""
-    return any(_whole(path) is not None for path in find_checkpoints(folder))
+    """Whether there is a checkpoint that is whole.
+
+    It is looked for twice, as a process that trains there removes old ones meanwhile.
+    """
+    looks = (path for _ in range(2) for path in find_checkpoints(folder))
+    return any(_whole(path) is not None for path in looks)
 
 
 def _whole(path: Path) -> bytes | None:
-    """What a checkpoint holds; None where it is damaged."""
-    content, match = path.read_bytes(), NAME.fullmatch(path.name)
+    """What a checkpoint holds; None where it is damaged, or gone by now."""
+    try:
+        content, match = path.read_bytes(), NAME.fullmatch(path.name)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ESTALE):
+            raise
+        return None
     told = match is not None and hashlib.sha256(content).hexdigest()[:32] == match[2]
     return content if told else None

@@ -2,76 +2,44 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import inf
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from volunet.data.cache import Prepared
 from volunet.errors import DatasetError, Stopped
 from volunet.inference.engines.torch_engine import to_channels_last
 from volunet.models.correction import Correcting
 from volunet.models.supervision import DeepSupervision
 from volunet.models.unet import UShape
 from volunet.planning.machine import training_dtype
-from volunet.planning.plan import Plan
 from volunet.training import handlers
 from volunet.training.average import Average
-from volunet.training.begin import Start, begin_network
-from volunet.training.budget import Budget, Clock
+from volunet.training.begin import begin_network
+from volunet.training.budget import Clock
 from volunet.training.checkpoint import load_newest
-from volunet.training.drift import DRIFT, find_drift
 from volunet.training.engine import Parts, build_trainer
-from volunet.training.history import open_history, read_history
+from volunet.training.history import open_history
+from volunet.training.job import Job
 from volunet.training.losses.choose import count_bytes, loss_for
-from volunet.training.measure import measure_of, names_of
+from volunet.training.measure import measure_of
 from volunet.training.optim import make_optimizer
-from volunet.training.processes import ALONE, Processes, SharedTime
+from volunet.training.processes import SharedTime
 from volunet.training.run import Run
-from volunet.training.settings import Training
+from volunet.training.scoring import last_score, score_held_out, scoring_s, start_clock
 from volunet.training.short_memory import told_where_it_falls_short
 from volunet.training.thin_maps import keep_thin_maps_exact
 from volunet.training.tracking import NOBODY, Tracking, followed
-from volunet.training.validate import Score, looking, mean_score, score_cases, time_a_case
+from volunet.training.validate import Score
 
-SCORING_SHARE = 0.1
-"""Part of a budget in time that validations may take, all together."""
 OF_TIME = (
     "A budget in time takes the steps that it has time for, so that the same command gives other "
     "weights another time; one in steps gives the same, bit for bit, on the same processors."
 )
-
-
-@dataclass(frozen=True)
-class Job:
-    """What to train, on what, and for how long.
-
-    Args:
-        train: prepared cases to learn from, at least one.
-        validation: prepared cases to score; may be empty.
-        folder: where checkpoints and the history are kept.
-        start: what the network begins with; None for weights drawn at random.
-        encoder_weights: a file that its encoder begins with, where it is one of `EncoderUNet`'s.
-        processes: that train together.
-    """
-
-    plan: Plan
-    settings: Training
-    train: list[Prepared]
-    validation: list[Prepared]
-    budget: Budget
-    folder: Path
-    device: torch.device
-    seed: int = 0
-    start: Start | None = None
-    encoder_weights: Path | None = None
-    processes: Processes = ALONE
 
 
 @dataclass(frozen=True)
@@ -127,11 +95,14 @@ def fit(
     job.folder.mkdir(parents=True, exist_ok=True)
     here = tracking if job.processes.first else NOBODY
     loss_bytes = count_bytes(job.settings.loss)
-    with told_where_it_falls_short(job.plan, job.device, loss_bytes=loss_bytes):
-        state = load_newest(job.folder / "checkpoints", job.device)
-        step = state["step"] if state else 0
-        with followed(here, job.folder, step=step, report=report) as followers:
-            trained = _train(job, state, say, followers.report, should_stop)
+    try:
+        with told_where_it_falls_short(job.plan, job.device, loss_bytes=loss_bytes):
+            state = load_newest(job.folder / "checkpoints", job.device)
+            step = state["step"] if state else 0
+            with followed(here, job.folder, step=step, report=report) as followers:
+                trained = _train(job, state, say, followers.report, should_stop)
+    finally:
+        gc.collect()  # the trainer and its handlers hold each other, all weights and open cases
     return replace(trained, notes=(*trained.notes, *followers.lost))
 
 
@@ -150,13 +121,13 @@ def _train(
     elif job.budget.seconds is not None:
         say(OF_TIME)
         if job.validation:
-            _start_clock(job, run, say, should_stop)
+            start_clock(job, run, say, should_stop)
     if job.processes.first:
         open_history(history, step=run.clock.step, measure=measure_of(job.plan))
 
     def score() -> Score:
         run.check_losses()  # what diverged is not scored
-        return _score(job, run, report, should_stop)
+        return score_held_out(job, run, report, should_stop)
 
     trainer = build_trainer(
         run.parts, tell=run.note_pieces, pieces=run.pieces, processes=job.processes
@@ -173,70 +144,11 @@ def _train(
     handlers.save(run, checkpoints)
     if run.clock.progress < 1:
         raise Stopped(f"Stopped after {run.clock.step} steps; the same command goes on.")
-    return _give_away(run, score())
-
-
-def _start_clock(
-    job: Job, run: Run, say: Callable[[str], None], should_stop: Callable[[], bool]
-) -> None:
-    """The clock of a new run, with time kept back for a validation, by what one case takes."""
-    case = job.validation[int(_order(job)[0])]
-    say(f"Timing the held-out case {case.case_id}: by that the last validation ends in time.")
-
-    def heed() -> None:
-        run.now.agree(wish=should_stop())
-        if run.now.stop:
-            raise Stopped("Stopped before the first step; the same command begins again.")
-
-    with run.parts.average.in_place() as network:
-        how: dict[str, Any] = {"device": job.device, "dtype": run.parts.dtype, "after": heed}
-        took = max(job.processes.gathered(time_a_case(network, case, job.plan, **how)))
-    longest = 1.1 * took * len(job.validation) / job.processes.count
-    run.clock = Clock(job.budget, now=run.now)
-    run.clock.reserve(min(longest, scoring_s(job.budget, job.settings)))
-    run.note(
-        f"Before the first step the held-out case {case.case_id} was segmented twice, the second "
-        f"time in {took:.2f} s, which is no part of the budget; {run.clock.reserved_s:.2f} s of it "
-        "are kept back for the last validation."
-    )
-
-
-def _order(job: Job) -> NDArray[np.int64]:
-    """Where time is up before all are scored, those scored are not the first by name."""
-    return np.random.default_rng(0).permutation(len(job.validation))
-
-
-def _score(job: Job, run: Run, report: handlers.Report, should_stop: Callable[[], bool]) -> Score:
-    """Scores held-out cases with the averaged weights, and writes a line.
-
-    Processes that wait for each other are asked to stop after the step that follows.
-    """
-    mine, told = _order(job)[job.processes.rank :: job.processes.count].tolist(), list[str]()
-    with run.parts.average.in_place() as network:
-        rows = score_cases(
-            looking(network, job.device, run.parts.dtype),
-            [job.validation[place] for place in mine],
-            job.plan,
-            most_s=scoring_s(job.budget, job.settings),
-            tell=told.append,
-            should_stop=lambda: not job.processes.several and should_stop(),
-        )
-    known: dict[int, list[float]] = {}
-    scored = dict(zip(mine, rows, strict=False))  # time may be up
-    for some, notes in job.processes.gathered((scored, told)):
-        known |= some
-        for note in notes:
-            run.note_once(note)
-    measure, held_out = measure_of(job.plan), len(job.validation)
-    score = mean_score([*known.values()], names_of(job.plan), measure, held_out=held_out)
-    run.validated += 1
-    run.validations[run.clock.step] = known
-    history = job.folder / "history.csv"
-    drift = find_drift(read_history(history), run.validations, of=held_out, measure=measure)
-    if drift is not None and not any(note.startswith(DRIFT) for note in run.notes):
-        run.note(drift)
-    handlers.write_line(run, history, report, score=score)
-    return score
+    last = last_score(job, run)
+    if last is None:
+        last = score()
+        handlers.save(run, checkpoints)
+    return _give_away(run, last)
 
 
 def start_run(job: Job) -> Run:
@@ -273,13 +185,6 @@ def start_run(job: Job) -> Run:
     for note in notes:
         run.note(note)
     return run
-
-
-def scoring_s(budget: Budget, settings: Training) -> float:
-    """Seconds that one validation may take: a tenth of a budget in time for all of them."""
-    if budget.seconds is None:
-        return inf
-    return SCORING_SHARE * budget.seconds / settings.validations
 
 
 def _give_away(run: Run, score: Score) -> Trained:

@@ -14,8 +14,8 @@ from torch import nn
 
 from volunet.data.cache import Prepared
 from volunet.errors import Stopped
-from volunet.evaluation.overlap import confusion, overlap_of, to_classes
-from volunet.evaluation.score import structures
+from volunet.evaluation.overlap import to_classes
+from volunet.evaluation.score import averaged_dice
 from volunet.evaluation.values import psnr_db
 from volunet.inference.cover import classify
 from volunet.inference.effort import Effort, Wanted
@@ -24,7 +24,7 @@ from volunet.inference.estimating import estimate
 from volunet.planning.machine import is_out_of_memory
 from volunet.planning.plan import Plan
 from volunet.space.box import Box
-from volunet.training.measure import DICE, Measure, names_of
+from volunet.training.measure import DICE, Measure
 
 MOST_DB = 200.0
 TOO_LARGE = (
@@ -116,11 +116,11 @@ def score_cases(
     most_s: float = inf,
     tell: Callable[[str], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
-) -> list[list[float]]:
+) -> list[list[float] | None]:
     """The Dice of each structure or region, or the PSNR of each target, of each case, in its grid.
 
-    NaN where a structure is in neither mask, or was not drawn, where a target is the same
-    everywhere, and for a case that does not fit the memory; PSNR is in dB, at most `MOST_DB`.
+    NaN where a structure is in neither mask, or was not drawn, and where a target is the same
+    everywhere; None for a case that does not fit the memory. PSNR is in dB, at most `MOST_DB`.
 
     Args:
         most_s: seconds after which no further case is begun; one at least is scored.
@@ -132,14 +132,14 @@ def score_cases(
     """
     started = time.monotonic()
     score = _dice_of_case if plan.targets is None else _psnr_of_case
-    rows: list[list[float]] = []
+    rows: list[list[float] | None] = []
     for case in cases:
         try:
             rows.append(score(engine, case, plan))
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            rows.append([nan] * len(names_of(plan)))
+            rows.append(None)
             tell(TOO_LARGE.format(case.case_id))
         if time.monotonic() - started > most_s:
             break
@@ -186,9 +186,4 @@ def _dice_of_case(engine: TorchEngine, case: Prepared, plan: Plan) -> list[float
         unpadded=plan.unpadded,
     )
     maps = to_classes(case.label, found, classes, ignore=labels.ignore_index)
-    counts = confusion(*maps, classes=len(classes))
-    united = dict(structures(labels))
-    members = [united[name] for name in labels.averaged]
-    known = [case.drawn is None or all(case.drawn[c] for c in own) for own in members]
-    pairs = zip(members, known, strict=True)
-    return [overlap_of(counts, own).dice if k else nan for own, k in pairs]
+    return averaged_dice(*maps, labels, case.drawn)

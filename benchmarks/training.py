@@ -174,7 +174,8 @@ def table(facts: dict) -> str:
         told = row["nnunet"]
         low, high = told["interval"]
         parts = [row["scores"][name]["dice"] for name in row["scores"] if name != "mean"]
-        cells = [row["tool"], row["run"].replace(":", ", "), row["steps"]]
+        alone = ", one core" * (row.get("cores") == 1)
+        cells = [row["tool"] + alone, row["run"].replace(":", ", "), row["steps"]]
         cells += [*(f"{dice:.4f}" for dice in parts), f"{told['ours']:.4f}"]
         cells += [f"{told['difference']:+.4f} ({low:.4f} to {high:.4f})"]
         cells += [f"{row['date']}, {row['processor']}"]

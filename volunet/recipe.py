@@ -15,7 +15,8 @@ from pydantic_core import to_jsonable_python
 
 from volunet.config import Settings, build, override, read_values
 from volunet.planning.make import check_wanted
-from volunet.space.labels import OF_CASES, Labels, labels_from
+from volunet.space.labels import Labels
+from volunet.space.labels_file import OF_CASES, labels_from
 from volunet.training.budget import Budget, read_budget
 from volunet.training.settings import Training
 

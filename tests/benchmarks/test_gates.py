@@ -30,7 +30,8 @@ from volunet.planning.intensity import Intensity
 from volunet.planning.plan import Plan
 from volunet.space.box import Box
 from volunet.space.grid import Grid
-from volunet.space.labels import Labels, read_labels
+from volunet.space.labels import Labels
+from volunet.space.labels_file import read_labels
 from volunet.space.volume import Volume
 
 SAMPLE = Path(__file__).parents[2] / "sample_data" / "ct"

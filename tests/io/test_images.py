@@ -18,7 +18,8 @@ from volunet.findings import Refused
 from volunet.io.masks import read_mask
 from volunet.io.scan import inspect, read_header
 from volunet.io.sniff import HEAD, sniff
-from volunet.space.labels import Labels, labels_from
+from volunet.space.labels import Labels
+from volunet.space.labels_file import labels_from
 from volunet.space.picture import is_picture, picture_grid
 from volunet.space.volume import Volume
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from volunet.config import read_config, to_json
 from volunet.errors import ConfigError, LabelError
-from volunet.space.labels import PALETTE, Labels, labels_from, read_labels
+from volunet.space.labels import PALETTE, Labels
+from volunet.space.labels_file import labels_from, read_labels
 
 KIDNEYS = {
     "channels": ["CT"],

@@ -77,7 +77,7 @@ def _draw(speaker: Speaker, test: Path, masks: Path, output: Path) -> list[Path]
     from volunet.errors import MissingExtra
     from volunet.io.read import read, stem
     from volunet.reporting.pictures import draw_curves, draw_overlay
-    from volunet.space.labels import read_labels
+    from volunet.space.labels_file import read_labels
 
     scans = sorted((test / "images").glob("*.nii.gz"))
     scan = next((scan for scan in scans if (masks / f"{stem(scan)}.nii.gz").is_file()), None)

@@ -24,7 +24,8 @@ from volunet.errors import ConfigError
 from volunet.findings import Refused
 from volunet.io.names import is_picture
 from volunet.io.scan import read_header
-from volunet.space.labels import OF_CASES, Labels, labelled_from, labels_from
+from volunet.space.labels import Labels
+from volunet.space.labels_file import OF_CASES, labelled_from, labels_from
 from volunet.space.picture import COLOURS
 
 

@@ -22,7 +22,8 @@ from volunet.io.atomic import write_text
 from volunet.io.masks import label_counts, read_mask
 from volunet.io.names import composed
 from volunet.space.dataset_labels import labels_of_msd
-from volunet.space.labels import OF_CASES, Labels, labelled_from, read_labels
+from volunet.space.labels import Labels
+from volunet.space.labels_file import OF_CASES, labelled_from, read_labels
 from volunet.space.volume import Volume
 
 log = logging.getLogger(__name__)

@@ -7,24 +7,21 @@ the order of their values, and the ignore value, where there is one, comes last.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Collection, Iterable
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from volunet.config import Settings, build, read_values
-from volunet.errors import ConfigError, LabelError
+from volunet.config import Settings
+from volunet.errors import LabelError
 from volunet.space.picture import MOST_INDEX
 from volunet.space.sides import pair_by_names, says_side
 
 # Okabe and Ito's palette, told apart by colour-blind readers, with a brown for their black.
 PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#d55e00", "#cc79a7", "#f0e442", "#0072b2", "#a6761d")
 BACKGROUND, IGNORED, BLACK = "background", "ignore", "#000000"
-OF_CASES = frozenset({"channels", "labelled", "targets"})
-"""Keys of a labels.json that are about images and cases, not about labels."""
 COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 CHUNK = 1 << 20
 """Voxels that are looked up at a time."""
@@ -264,41 +261,3 @@ class Labels(Settings):
         kept = (value if only is None or value in only else 0 for value in known)
         table = np.fromiter(kept, dtype=self.dtype, count=len(known))
         return np.asarray(table[index])
-
-
-def labels_from(values: Mapping[str, Any], *, at: str) -> Labels:
-    """Labels from the table of a labels.json or of a recipe's [labels].
-
-    Args:
-        values: "labels" name to value, and optionally "colours", "pairs", "regions", "ignore",
-            "masks"; what is said of cases (`OF_CASES`) is left to the caller.
-
-    Raises:
-        ConfigError: a key, name or colour that is not known.
-    """
-    named = {k: v for k, v in values.items() if k not in OF_CASES}
-    if "labels" in named:
-        named["structures"] = named.pop("labels")
-    return build(Labels, named, at=at)
-
-
-def labelled_from(values: Mapping[str, Any], *, at: str) -> dict[str, tuple[str, ...]]:
-    """What was drawn in the cases in which not all was: case id to names, from a labels.json.
-
-    Raises:
-        ConfigError: its "labelled" is no table of lists of names.
-    """
-    said = values.get("labelled", {})
-    lists = list(said.values()) if isinstance(said, dict) else [None]
-    if any(not isinstance(n, list) or not all(isinstance(s, str) for s in n) for n in lists):
-        raise ConfigError(f'{at}: labelled is like {{"case_07": ["liver"]}}, got {said!r}.')
-    return {case_id: tuple(names) for case_id, names in said.items()}
-
-
-def read_labels(path: Path) -> Labels:
-    """The labels that a labels.json declares.
-
-    Raises:
-        ConfigError: the file cannot be read, or says something that labels do not know.
-    """
-    return labels_from(read_values(path), at=path.name)

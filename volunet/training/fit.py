@@ -115,13 +115,7 @@ def _train(
 ) -> Trained:
     """All steps that are left after `state`, and what they came to."""
     checkpoints, history = job.folder / "checkpoints", job.folder / "history.csv"
-    run = start_run(job)
-    if state is not None:
-        run.load_state_dict(state)
-    elif job.budget.seconds is not None:
-        say(OF_TIME)
-        if job.validation:
-            start_clock(job, run, say, should_stop)
+    run = _begin(job, state, say, should_stop)
     if job.processes.first:
         open_history(history, step=run.clock.step, measure=measure_of(job.plan))
 
@@ -149,6 +143,23 @@ def _train(
         last = score()
         handlers.save(run, checkpoints)
     return _give_away(run, last)
+
+
+def _begin(
+    job: Job,
+    state: dict[str, Any] | None,
+    say: Callable[[str], None],
+    should_stop: Callable[[], bool],
+) -> Run:
+    """A run as it was left, or a new one, whose clock knows what a validation takes."""
+    run = start_run(job)
+    if state is not None:
+        run.load_state_dict(state)
+    elif job.budget.seconds is not None:
+        say(OF_TIME)
+        if job.validation:
+            start_clock(job, run, say, should_stop)
+    return run
 
 
 def start_run(job: Job) -> Run:

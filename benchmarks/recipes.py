@@ -55,6 +55,7 @@ def optimiser(method: str, rate: str, *more: str) -> tuple[str, ...]:
 
 
 LINE, STAYS = f'{OPTIM}.decay="linear"', f'{OPTIM}.decay="none"'
+FALLS = f'{OPTIM}.decay="cosine"'
 DECAY = f"{OPTIM}.weight_decay=0.1"
 GROWTH, AUGMENTATION = "training.growth", "training.augmentation"
 MIRRORED = f"{AUGMENTATION}.mirror=[0]"
@@ -81,7 +82,7 @@ GROUPS = {
         Experiment("Muon, 0.01, batch 4", (*optimiser("muon", "0.01"), "plan.batch=4"), share=0.5),
     ),
     "rates": (
-        Experiment("Muon, the rate falls"),
+        Experiment("Muon, the rate falls", (FALLS,)),
         Experiment("Muon, the rate stays", (STAYS,)),
         Experiment("SGD, 0.01, linear", optimiser("sgd", "0.01", LINE)),
         Experiment("AdamW, 0.002", optimiser("adamw", "0.002")),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -99,6 +101,32 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     assert "a.bin was not written" in run.stdout
     assert "full. Free some space" in run.stdout
     assert names(tmp_path) == []
+
+
+def fail_to_sync_folders(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Syncing a folder fails as it does on some shares and on a broken disk."""
+    sync = os.fsync
+
+    def fail(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(number, os.strerror(number))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", fail)
+
+
+@pytest.mark.parametrize("name", ["EINVAL", "ENOTSUP", "EACCES", "EBADF"])
+def test_a_share_that_cannot_sync_a_folder_is_written_to(tmp_path: Path, name, monkeypatch) -> None:
+    fail_to_sync_folders(getattr(errno, name), monkeypatch)
+    write_text(tmp_path / "a.txt", "x")
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_file_that_has_its_name_is_never_called_not_written(tmp_path: Path, monkeypatch) -> None:
+    fail_to_sync_folders(errno.EIO, monkeypatch)
+    with pytest.raises(WriteError, match=r"a\.txt was written.*Input/output error.*Check the disk"):
+        write_text(tmp_path / "a.txt", "x")
+    assert names(tmp_path) == ["a.txt"]
 
 
 KILLED = """

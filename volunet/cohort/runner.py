@@ -198,6 +198,7 @@ def _do_all(scans: Sequence[Scan], work: Work, ledger: Ledger, watcher: Watcher)
     others = [scan for scan in scans if not work.attempts.lost(scan.case_id)]
 
     def settle(made: Made) -> None:
+        watcher.lock.refresh()  # before anything is written into a folder that is another's now
         record = keep(made, work)
         kept = record is made.found
         ledger.add(record, kept=kept)

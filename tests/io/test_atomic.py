@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import platform
 import signal
 import stat
 import subprocess
@@ -173,6 +175,17 @@ def test_sweeping_spares_the_living_the_foreign_and_the_others(tmp_path: Path) -
     assert kept == []
     assert [path.name.split(".")[-2][:6] for path in sweep(tmp_path)] == ["0ff1cd"]
     assert len(names(tmp_path)) == 3
+
+
+def test_a_machine_of_the_same_name_is_another_one(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        pass
+    name = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+    at_work = tmp_path / f".a.txt.{name}-{dead.pid}-01234567.part"
+    at_work.touch()
+    assert sweep(tmp_path) == []
+    os.utime(at_work, (0, 0))
+    assert sweep(tmp_path) == [at_work]
 
 
 def test_what_a_killed_process_left_goes_with_the_next_one_that_writes_there(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import platform
 import re
 import secrets
 import time
@@ -19,6 +18,7 @@ from functools import cache
 from pathlib import Path
 
 from volunet.errors import WriteError
+from volunet.io.processes import process_space
 
 PART = re.compile(r"\..*\.(?P<host>[0-9a-f]{6})-(?P<pid>\d+)-[0-9a-f]{8}\.part", re.DOTALL)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -84,8 +84,8 @@ def write_bytes(
 def sweep(folder: str | os.PathLike[str]) -> list[Path]:
     """Remove temporary files that dead processes left in `folder`, and tell which.
 
-    Those of other machines are removed once they are a day old, as their processes cannot be seen
-    from here.
+    Those of other machines and containers, and of this one before it was started anew, are removed
+    once they are a day old, as their processes cannot be seen from here.
     """
     removed = []
     for path in Path(folder).glob(".*.part"):
@@ -153,7 +153,7 @@ def _advice(error: OSError, path: Path) -> str:
 
 
 def _host() -> str:
-    return hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+    return hashlib.sha256(process_space().encode()).hexdigest()[:6]
 
 
 def _is_left_over(path: Path, host: str, pid: int) -> bool:

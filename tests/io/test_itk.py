@@ -204,6 +204,25 @@ def test_big_endian_voxels_are_turned(
     np.testing.assert_array_equal(voxels[0], VOXELS.reshape(4, 5, 6, order="F"))
 
 
+@pytest.mark.parametrize(
+    ("file", "header", "advice"),
+    [
+        ("a.nrrd.gz", NRRD, "Unpack it with gunzip."),
+        ("a.mha.gz", META, "Unpack it with gunzip."),
+        ("a.nrrd", NRRD, "Add .gz to its name and run gunzip on it."),
+    ],
+)
+def test_a_file_that_is_packed_as_a_whole_is_to_be_unpacked(
+    tmp_path: Path, file: str, header: bytes, advice: str
+) -> None:
+    path = keep(tmp_path, file, gzip.compress(header + VOXELS.tobytes()))
+    for look in (lambda: inspect(path, accept=["IO-NAME"]), lambda: read_header([path])):
+        with pytest.raises(Refused) as refused:
+            look()
+        (found,) = refused.value.findings
+        assert (found.code, found.advice) == ("IO-FORMAT", advice)
+
+
 def test_a_header_with_the_voxels_beside_it_is_read(tmp_path: Path) -> None:
     keep(tmp_path, "a.raw", VOXELS.tobytes())
     path = keep(tmp_path, "a.mhd", META.replace(b"LOCAL", b"a.raw"))

@@ -318,6 +318,32 @@ def test_parts_of_a_voxel_are_channels_where_asked(tmp_path: Path) -> None:
             inspect(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    ("kinds", "place"),
+    [("list domain domain domain", 0), ("domain domain domain list", 3)],
+)
+def test_channels_of_an_nrrd_come_first(tmp_path: Path, kinds: str, place: int) -> None:
+    directions = ["(1,0,0)", "(0,1,0)", "(0,0,3)"]
+    directions.insert(place, "none")
+    header = NRRD
+    for old, new in (
+        (b"dimension: 3", b"dimension: 4"),
+        (b"sizes: 4 5 6", b"sizes: 2 5 6 2"),
+        (b"domain domain domain", kinds.encode()),
+        (PLACE, f"space directions: {' '.join(directions)}\n".encode()),
+    ):
+        header = swap(old, new)(header)
+    path = keep(tmp_path, "a.nrrd", header + VOXELS.tobytes())
+    if place == 0:
+        assert inspect(path, channels_in_file=True).volume.voxels.shape == (2, 5, 6, 2)
+        return
+    for look in (inspect, lambda path, **more: read_header([path], **more)):
+        with pytest.raises(Refused, match="Axis 4 of 4 holds channels") as refused:
+            look(path, channels_in_file=True)
+        assert refused.value.findings[0].code == "IMG-AXES"
+        assert "on the first axis" in refused.value.findings[0].advice
+
+
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("ending", [".nrrd", ".mha"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64])

@@ -24,6 +24,7 @@ from volunet.io.itk_bytes import Lying
 from volunet.io.read import Reading, inspect, read, read_mask
 from volunet.io.scan import read_header
 from volunet.io.write import write
+from volunet.space.labels import Labels
 
 NRRD = b"""NRRD0004
 type: short
@@ -240,8 +241,19 @@ def test_a_file_that_does_not_say_where_it_lies_is_told(
     if file == "a.nrrd":
         kept = [each for each in kept if not each.startswith((b"space",))]
         kept.insert(3, b"spacings: 1 1 3\n")
-    reading = inspect(keep(tmp_path, file, b"".join(kept) + VOXELS.tobytes()))
-    assert [found.code for found in reading.findings] == ["GEO-NOFORM"]
+    path = keep(tmp_path, file, b"".join(kept) + VOXELS.tobytes())
+    reading = inspect(path)
+    (found,) = reading.findings
+    assert found.code == "GEO-NOFORM"
+    assert ("space directions" if file == "a.nrrd" else "TransformMatrix") in found.advice
+    assert "the sform" not in found.advice
+    assert (np.diag(reading.volume.grid.affine)[:2] == -1).all(), "the axes are not LPS"
+    sided = Labels(structures={"left lung": 1, "right lung": 2})
+    with pytest.raises(Refused) as refused:
+        read_mask(path, sided)
+    told = refused.value.findings[0].advice
+    assert "TransformMatrix in MHA, or space and space directions in NRRD" in told
+    assert "LPS in MHA and NRRD" in told
 
 
 @pytest.mark.parametrize(

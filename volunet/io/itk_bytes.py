@@ -34,6 +34,9 @@ SPACES |= {"left-anterior-superior", "las"}
 OF_PLACE = {"domain", "space", "time", "none", "???"}
 """Kinds of an NRRD's axes along which the scan lies; others are those of what a voxel holds."""
 
+PLACED = "Set the space to left-posterior-superior or another with sides, and space directions."
+"""Advice on an NRRD that does not tell where it lies."""
+
 MOST_AXES = 5
 """Axes that SimpleITK takes."""
 MOST_LETTERS = 500
@@ -133,7 +136,8 @@ def _check_nrrd(path: Path, header: TextHeader, inquiry: Inquiry) -> Lying:
     if "spacedirections" not in fields and len(known) < min(len(sizes), 3):
         _note_no_spacing(inquiry, "spacings or space directions")
     if "space" not in fields or "spacedirections" not in fields:
-        inquiry.note("GEO-NOFORM", "The header has no space and space directions.")
+        what = "The header has not both space and space directions; LPS is taken."
+        inquiry.note("GEO-NOFORM", what, advice=PLACED)
     elif (space := fields["space"].strip(' "').lower()) not in SPACES:
         _judge_space(space, inquiry)
     units = set(fields.get("spaceunits", "").replace('"', " ").split())
@@ -164,7 +168,8 @@ def _judge_space(space: str, inquiry: Inquiry) -> None:
     if space.endswith("-time") or space.endswith("t"):
         advice = "Save it with the space right-anterior-superior, without an axis of time."
         raise inquiry.refusal("IO-FORMAT", f"The NRRD space {space!r} is not read.", advice=advice)
-    inquiry.note("GEO-NOFORM", f"The space {space!r} names no sides; LPS is taken.")
+    what = f"The space {space!r} names no sides; LPS is taken."
+    inquiry.note("GEO-NOFORM", what, advice=PLACED)
 
 
 def _check_metaimage(path: Path, header: TextHeader, inquiry: Inquiry) -> Lying:
@@ -181,7 +186,8 @@ def _check_metaimage(path: Path, header: TextHeader, inquiry: Inquiry) -> Lying:
     if not all(np.isfinite(mm) and mm > 0 for mm in spacing):
         raise inquiry.refusal("GEO-SPACING", f"ElementSpacing is {spacing}.")
     if not {"transformmatrix", "rotation", "orientation"} & fields.keys():
-        inquiry.note("GEO-NOFORM", "The header has no TransformMatrix.")
+        what = "The header has no TransformMatrix; LPS is taken."
+        inquiry.note("GEO-NOFORM", what, advice="Set TransformMatrix.")
     name = fields.get("elementtype", "")
     dtype = _known(metaimage_type(name), name, inquiry)
     sizes = _counted(header.numbers("dimsize"), inquiry)

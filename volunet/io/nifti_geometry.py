@@ -58,7 +58,8 @@ def affine_of(header: Header, shape: tuple[int, int, int], inquiry: Inquiry) -> 
     elif qform is not None:
         affine = _checked(qform, "qform", inquiry)
     else:
-        inquiry.note("GEO-NOFORM", "Neither sform nor qform is set; LAS, centred, is assumed.")
+        what = "Neither sform nor qform is set; LAS, centred, is assumed."
+        inquiry.note("GEO-NOFORM", what, advice="Set the sform.")
         affine = np.array(header.get_base_affine(), dtype=np.float64)
     affine = judge_axes(_in_mm(affine, header, inquiry), shape, inquiry).astype(np.float32)
     judge_spacing(affine.astype(np.float64), shape, inquiry)

@@ -112,6 +112,8 @@ BAD: dict[str, tuple[str, str, Edit]] = {
     "NRRD without spacing": ("a.nrrd", "GEO-SPACING", swap(PLACE, b"")),
     "NRRD with spacings of NaN": ("a.nrrd", "GEO-SPACING", swap(PLACE, b"spacings: 1 nan 3\n")),
     "NRRD with negative spacings": ("a.nrrd", "GEO-SPACING", swap(PLACE, b"spacings: 1 -1 3\n")),
+    "NRRD at the end of the world": ("a.nrrd", "GEO-AFFINE", swap(b"(5,6,7)", b"(5,-1e7,7)")),
+    "MHA at the end of the world": ("a.mha", "GEO-AFFINE", swap(b"5 6 7", b"5 6 1e8")),
     "MHA with its voxels missing": ("a.mhd", "IO-MISSING", swap(b"LOCAL", b"b.raw")),
     "MHA with its voxels far away": ("a.mhd", "IO-FORMAT", swap(b"LOCAL", b"/etc/passwd")),
     "MHA that says zlib and is not": ("a.mha", "IO-CRC", swap(b"Data = False", b"Data = True")),

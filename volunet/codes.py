@@ -126,7 +126,9 @@ CODES: dict[str, Code] = {
         "Make them equal, or accept GEO-PIXDIM.",
     ),
     "GEO-NOFORM": Code(
-        "warn", "The file does not say where it lies; left and right are a guess.", "Set the sform."
+        "warn",
+        "The file does not say where it lies; left and right are a guess.",
+        "Set the sform; in MHA TransformMatrix, in NRRD space and space directions.",
     ),
     "GEO-QUATERN": Code(
         "refuse", "The quaternion is not a rotation.", "Set a valid sform or qform."

@@ -68,7 +68,7 @@ class OutOfTime(VolunetError, TimeoutError):  # noqa: N818 - the house's name
 
 
 class WriteError(VolunetError, OSError):
-    """A file that could not be written whole and read back; nothing is left under its name."""
+    """A file that could not be written whole and read back, or not brought to the disk."""
 
 
 class MissingExtra(VolunetError, ImportError):  # noqa: N818 - the house's name

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nibabel as nib
@@ -15,6 +16,7 @@ import pytest
 
 from tests.cohort.test_runner import predict, rows, statuses
 from tests.cohort.threshold import AFFINE, Aims, Threshold, write_scan, write_scans
+from volunet.cli.exits import Stop
 from volunet.cohort.attempts import NAME, TRIES, Attempts
 from volunet.cohort.journal import FORMAT
 from volunet.cohort.journal import NAME as JOURNAL
@@ -67,6 +69,45 @@ def test_a_scan_that_kills_the_process_does_not_keep_the_others_from_being_done(
     assert predict(scans, out, again, asked=asked).exit_code == 0
     assert len(again.calls) == 1
     assert not (out / NAME).exists()
+
+
+def run_long(scans: str, out: str) -> None:
+    """What a child does that can be asked to stop, with cases longer than anybody waits."""
+    model = Threshold(pause_s=60)
+    predict_cohort(find_scans(scans), model, Path(out), should_stop=Stop())
+
+
+def wait_for(word: str, count: int, path: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists() or path.read_text().count(word) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_kill_after_a_wish_to_stop_is_not_put_down_to_the_scan(tmp_path: Path):
+    scans, out = write_scans(tmp_path / "scans", 1), tmp_path / "out"
+    words = [sys.executable, "-c", RUN.replace("run", "run_long"), str(scans), str(out)]
+    for night in range(1, TRIES + 1):
+        with subprocess.Popen(words, cwd=Path(__file__).parents[2]) as process:
+            wait_for("attempt", night, out / NAME)
+            process.terminate()
+            wait_for("stopped", night, out / NAME)
+            process.kill()
+    assert not Attempts(out / NAME, {}).lost("scan_0")
+    assert predict(scans, out).exit_code == 0
+
+
+def test_a_case_that_is_begun_after_a_wish_to_stop_is_no_try_either(tmp_path: Path):
+    attempts = Attempts(tmp_path / NAME, {})
+    attempts.begin("a", "key")
+    with attempts.watching(lambda: True):
+        wait_for("stopped", 1, tmp_path / NAME)
+    attempts.begin("b", "key")
+    later = Attempts(tmp_path / NAME, {})
+    assert not later.lost("a")
+    assert not later.lost("b")
+    later.begin("a", "key")
+    assert Attempts(tmp_path / NAME, {}).lost("a")
 
 
 def test_a_run_that_ends_by_itself_leaves_no_attempts(tmp_path: Path):

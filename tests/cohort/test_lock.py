@@ -16,9 +16,9 @@ from tests.cohort.test_runner import predict
 from tests.cohort.threshold import write_scans
 from volunet.cohort.lock import NAME, PERMIT_S, STALE_S, TakenOver, locked, locked_in_turn
 from volunet.errors import ConfigError
+from volunet.io.processes import process_space
 
-DEAD = {"host": os.uname().nodename, "pid": os.getpid(), "born": "another boot:1"}
-DEAD["space"] = os.readlink("/proc/self/ns/pid")
+DEAD = {"host": os.uname().nodename, "pid": os.getpid(), "born": "1", "space": process_space()}
 HOLD = "import sys, pathlib; from volunet.cohort.lock import locked\n"
 HOLD += "with locked(pathlib.Path(sys.argv[1])): print('held', flush=True); input()"
 
@@ -69,7 +69,7 @@ def test_the_lock_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
 def test_a_process_that_was_given_the_same_id_does_not_count(tmp_path: Path) -> None:
     with locked(tmp_path):
         held = json.loads((tmp_path / NAME).read_text())
-    (tmp_path / NAME).write_text(json.dumps(held | {"born": "another boot:1"}))
+    (tmp_path / NAME).write_text(json.dumps(held | {"born": "1"}))
     with locked(tmp_path):
         pass
 
@@ -108,13 +108,26 @@ def test_waiting_ends_where_that_is_asked_for(tmp_path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-NEIGHBOUR = {"host": os.uname().nodename, "pid": os.getpid(), "born": "", "space": "pid:[1]"}
+BOOT = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+NEIGHBOUR = DEAD | {"space": process_space().replace("pid:", "other:")}
+CLONE = DEAD | {"space": process_space().replace(BOOT, BOOT[::-1])}
+OF_AN_EARLIER_VERSION = DEAD | {"born": f"{BOOT[::-1]}:1", "space": "pid:[4026531836]"}
 
 
 @pytest.mark.parametrize(
     "content",
-    ["", '{"host": "another", "pid": 1, "born": ""}', json.dumps(NEIGHBOUR)],
-    ids=["unreadable", "another machine", "another container with this process's id"],
+    [
+        "",
+        '{"host": "another", "pid": 1, "born": ""}',
+        *map(json.dumps, (NEIGHBOUR, CLONE, OF_AN_EARLIER_VERSION)),
+    ],
+    ids=[
+        "unreadable",
+        "another machine",
+        "another container with this process's id",
+        "another machine of this name",
+        "an earlier version's",
+    ],
 )
 def test_a_lock_whose_process_cannot_be_seen_is_stale_without_a_sign_of_life(
     tmp_path: Path, content: str

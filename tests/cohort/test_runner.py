@@ -18,6 +18,8 @@ import torch
 
 from tests.cohort.threshold import AFFINE, SHAPE, Aims, Threshold, write_scan, write_scans
 from tests.data.on_disk import META, pipe_at
+from volunet.cohort.lock import NAME as LOCK
+from volunet.cohort.lock import TakenOver
 from volunet.cohort.run_record import Asked
 from volunet.cohort.runner import Outcome, predict_cohort
 from volunet.data.cases import Scan
@@ -293,6 +295,19 @@ def test_an_interrupt_leaves_tables_of_what_is_done(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         predict(write_scans(tmp_path / "scans", 3), out, Threshold(before=interrupt))
     assert statuses(out) == {"scan_0": "ok", "scan_1": "", "scan_2": ""}
+
+
+def test_nothing_is_written_into_a_folder_that_another_process_took_over(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    def lose(call: int) -> None:
+        (out / LOCK).write_text("another's")
+        before.update((path.name, path.read_bytes()) for path in out.iterdir())
+
+    before: dict[str, bytes] = {}
+    with pytest.raises(TakenOver):
+        predict(write_scans(tmp_path / "scans", 1), out, Threshold(before=lose))
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
 def test_scans_are_never_overwritten(tmp_path: Path) -> None:

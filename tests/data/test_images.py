@@ -91,14 +91,21 @@ def test_grey_among_colours_is_told(tmp_path):
         read_images([tmp_path / "images" / "a.png"], channels=1)
 
 
-def test_pictures_beside_volumes_are_nobodys_scans(tmp_path):
+def test_pictures_named_after_a_volume_beside_are_nobodys_scans(tmp_path):
     write_image(tmp_path / "scan.nii.gz")
-    save(tmp_path / "view.png")
+    save(tmp_path / "scan_view.png")
     assert [scan.case_id for scan in find_scans(tmp_path)] == ["scan"]
     assert list(find_masks(tmp_path)) == ["scan"]
     (tmp_path / "scan.nii.gz").unlink()
-    assert [scan.case_id for scan in find_scans(tmp_path)] == ["view"]
-    assert list(find_masks(tmp_path)) == ["view"]
+    assert [scan.case_id for scan in find_scans(tmp_path)] == ["scan_view"]
+    assert list(find_masks(tmp_path)) == ["scan_view"]
+
+
+def test_a_set_of_pictures_stays_one_beside_a_stray_volume(tmp_path):
+    write_set(tmp_path)
+    for folder in ("images", "labels"):
+        write_image(tmp_path / folder / "atlas.nii.gz")
+    assert find_dataset(tmp_path).case_ids == ("a", "atlas", "b", "c", "d")
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,14 @@ def test_images_and_labels_with_equal_names_are_cases(tmp_path):
     assert dataset.findings == ()
 
 
+def test_a_picture_without_a_partner_among_volumes_is_left_out(tmp_path):
+    folders(tmp_path, ["a", "b"], ["a", "b"])
+    touch(tmp_path / "images" / "all.png")
+    dataset = find_dataset(tmp_path)
+    assert dataset.case_ids == ("a", "b")
+    assert [(f.code, f.file) for f in dataset.findings] == [("SET-NAME", "all.png")]
+
+
 def test_a_labels_json_names_channels_and_labels(tmp_path):
     folders(tmp_path, ["a"], ["a"])
     labels = {"right": 1, "left": 4}

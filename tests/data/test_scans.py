@@ -35,12 +35,19 @@ def test_side_files_are_no_inputs(tmp_path):
     assert ids(find_scans(tmp_path)) == ["a", "c"]
 
 
-@pytest.mark.parametrize("view", ["view.png", "view.tif", "view.TIFF", "view.bmp", "view.jpeg"])
-@pytest.mark.parametrize("place", ["", "images/", "images/views/", "views/"])
-def test_pictures_are_side_files_of_volumes_and_that_is_told(tmp_path, view, place, caplog):
-    named(tmp_path, "images/a.nii.gz", "images/b.nii.gz", f"{place}{view}")
+@pytest.mark.parametrize("view", ["a.png", "a_axial.tif", "b-1.TIFF", "b.top.bmp", "a 2.jpeg"])
+def test_pictures_named_after_a_volume_beside_are_side_files_and_that_is_told(
+    tmp_path, view, caplog
+):
+    named(tmp_path, "images/a.nii.gz", "images/b.nii.gz", f"images/{view}")
     assert ids(find_scans(tmp_path)) == ["images__a", "images__b"]
     assert f"passed over: 1, such as '{view}'." in caplog.text
+
+
+def test_a_stray_volume_takes_no_picture_away(tmp_path):
+    named(tmp_path, "1.png", "10.png", "atlas.nii.gz", "1/1.nii.gz", "1/10.png", "views/atlas.png")
+    found = ["1", "10", "1__1", "1__10", "atlas", "views__atlas"]
+    assert ids(find_scans(tmp_path)) == sorted(found)
 
 
 def test_what_is_no_scan_becomes_a_refused_entry(tmp_path):

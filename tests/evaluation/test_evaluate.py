@@ -134,6 +134,24 @@ def test_a_prediction_that_cannot_be_one_is_refused_and_not_missing(folders):
     assert alone.summary["cases"]["left_out"] == ["d", "g", "site__c"]
 
 
+def test_a_picture_among_predictions_of_volumes_is_passed_over_and_told(folders, caplog):
+    (folders[0] / "all.png").write_text("of all cases")
+    assert evaluate(*folders).missing == ("site__c",)
+    assert "passed over: 1, such as 'a.png'." in caplog.text
+    assert "passed over: 1, such as 'all.png'." in caplog.text
+
+
+def test_a_stray_volume_takes_no_picture_from_the_score(tmp_path):
+    for folder in ("predictions", "references"):
+        (tmp_path / folder / "more").mkdir(parents=True)
+        mask = sitk.GetImageFromArray(np.ones((9, 9), "u1"))
+        for name in ("a.png", "more/b.png"):
+            sitk.WriteImage(mask, str(tmp_path / folder / name))
+        save(tmp_path / folder / "atlas.nii.gz", ball(radius=3))
+    found = evaluate(tmp_path / "predictions", tmp_path / "references")
+    assert {score.case_id for score in found.scores} == {"a", "atlas", "more__b"}
+
+
 def test_a_reference_that_is_a_link_to_nothing_is_told_as_such(folders):
     (folders[1] / "a.nii").symlink_to(folders[1] / "gone.nii.gz")
     with pytest.raises(Refused, match="IO-MISSING"):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
+import platform
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -101,6 +105,32 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+def fail_to_sync_folders(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Syncing a folder fails as it does on some shares and on a broken disk."""
+    sync = os.fsync
+
+    def fail(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(number, os.strerror(number))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", fail)
+
+
+@pytest.mark.parametrize("name", ["EINVAL", "ENOTSUP", "EACCES", "EBADF"])
+def test_a_share_that_cannot_sync_a_folder_is_written_to(tmp_path: Path, name, monkeypatch) -> None:
+    fail_to_sync_folders(getattr(errno, name), monkeypatch)
+    write_text(tmp_path / "a.txt", "x")
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_file_that_has_its_name_is_never_called_not_written(tmp_path: Path, monkeypatch) -> None:
+    fail_to_sync_folders(errno.EIO, monkeypatch)
+    with pytest.raises(WriteError, match=r"a\.txt was written.*Input/output error.*Check the disk"):
+        write_text(tmp_path / "a.txt", "x")
+    assert names(tmp_path) == ["a.txt"]
+
+
 KILLED = """
 import itertools, sys
 from volunet.io.atomic import write_bytes
@@ -145,6 +175,17 @@ def test_sweeping_spares_the_living_the_foreign_and_the_others(tmp_path: Path) -
     assert kept == []
     assert [path.name.split(".")[-2][:6] for path in sweep(tmp_path)] == ["0ff1cd"]
     assert len(names(tmp_path)) == 3
+
+
+def test_a_machine_of_the_same_name_is_another_one(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        pass
+    name = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+    at_work = tmp_path / f".a.txt.{name}-{dead.pid}-01234567.part"
+    at_work.touch()
+    assert sweep(tmp_path) == []
+    os.utime(at_work, (0, 0))
+    assert sweep(tmp_path) == [at_work]
 
 
 def test_what_a_killed_process_left_goes_with_the_next_one_that_writes_there(

@@ -24,6 +24,7 @@ from volunet.io.itk_bytes import Lying
 from volunet.io.read import Reading, inspect, read, read_mask
 from volunet.io.scan import read_header
 from volunet.io.write import write
+from volunet.space.labels import Labels
 
 NRRD = b"""NRRD0004
 type: short
@@ -111,6 +112,8 @@ BAD: dict[str, tuple[str, str, Edit]] = {
     "NRRD without spacing": ("a.nrrd", "GEO-SPACING", swap(PLACE, b"")),
     "NRRD with spacings of NaN": ("a.nrrd", "GEO-SPACING", swap(PLACE, b"spacings: 1 nan 3\n")),
     "NRRD with negative spacings": ("a.nrrd", "GEO-SPACING", swap(PLACE, b"spacings: 1 -1 3\n")),
+    "NRRD at the end of the world": ("a.nrrd", "GEO-AFFINE", swap(b"(5,6,7)", b"(5,-1e7,7)")),
+    "MHA at the end of the world": ("a.mha", "GEO-AFFINE", swap(b"5 6 7", b"5 6 1e8")),
     "MHA with its voxels missing": ("a.mhd", "IO-MISSING", swap(b"LOCAL", b"b.raw")),
     "MHA with its voxels far away": ("a.mhd", "IO-FORMAT", swap(b"LOCAL", b"/etc/passwd")),
     "MHA that says zlib and is not": ("a.mha", "IO-CRC", swap(b"Data = False", b"Data = True")),
@@ -204,6 +207,25 @@ def test_big_endian_voxels_are_turned(
     np.testing.assert_array_equal(voxels[0], VOXELS.reshape(4, 5, 6, order="F"))
 
 
+@pytest.mark.parametrize(
+    ("file", "header", "advice"),
+    [
+        ("a.nrrd.gz", NRRD, "Unpack it with gunzip."),
+        ("a.mha.gz", META, "Unpack it with gunzip."),
+        ("a.nrrd", NRRD, "Add .gz to its name and run gunzip on it."),
+    ],
+)
+def test_a_file_that_is_packed_as_a_whole_is_to_be_unpacked(
+    tmp_path: Path, file: str, header: bytes, advice: str
+) -> None:
+    path = keep(tmp_path, file, gzip.compress(header + VOXELS.tobytes()))
+    for look in (lambda: inspect(path, accept=["IO-NAME"]), lambda: read_header([path])):
+        with pytest.raises(Refused) as refused:
+            look()
+        (found,) = refused.value.findings
+        assert (found.code, found.advice) == ("IO-FORMAT", advice)
+
+
 def test_a_header_with_the_voxels_beside_it_is_read(tmp_path: Path) -> None:
     keep(tmp_path, "a.raw", VOXELS.tobytes())
     path = keep(tmp_path, "a.mhd", META.replace(b"LOCAL", b"a.raw"))
@@ -221,8 +243,19 @@ def test_a_file_that_does_not_say_where_it_lies_is_told(
     if file == "a.nrrd":
         kept = [each for each in kept if not each.startswith((b"space",))]
         kept.insert(3, b"spacings: 1 1 3\n")
-    reading = inspect(keep(tmp_path, file, b"".join(kept) + VOXELS.tobytes()))
-    assert [found.code for found in reading.findings] == ["GEO-NOFORM"]
+    path = keep(tmp_path, file, b"".join(kept) + VOXELS.tobytes())
+    reading = inspect(path)
+    (found,) = reading.findings
+    assert found.code == "GEO-NOFORM"
+    assert ("space directions" if file == "a.nrrd" else "TransformMatrix") in found.advice
+    assert "the sform" not in found.advice
+    assert (np.diag(reading.volume.grid.affine)[:2] == -1).all(), "the axes are not LPS"
+    sided = Labels(structures={"left lung": 1, "right lung": 2})
+    with pytest.raises(Refused) as refused:
+        read_mask(path, sided)
+    told = refused.value.findings[0].advice
+    assert "TransformMatrix in MHA, or space and space directions in NRRD" in told
+    assert "LPS in MHA and NRRD" in told
 
 
 @pytest.mark.parametrize(
@@ -297,6 +330,32 @@ def test_parts_of_a_voxel_are_channels_where_asked(tmp_path: Path) -> None:
         np.testing.assert_array_equal(voxels, stored.transpose(3, 2, 1, 0))
         with pytest.raises(Refused, match="IMG-AXES"):
             inspect(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "place"),
+    [("list domain domain domain", 0), ("domain domain domain list", 3)],
+)
+def test_channels_of_an_nrrd_come_first(tmp_path: Path, kinds: str, place: int) -> None:
+    directions = ["(1,0,0)", "(0,1,0)", "(0,0,3)"]
+    directions.insert(place, "none")
+    header = NRRD
+    for old, new in (
+        (b"dimension: 3", b"dimension: 4"),
+        (b"sizes: 4 5 6", b"sizes: 2 5 6 2"),
+        (b"domain domain domain", kinds.encode()),
+        (PLACE, f"space directions: {' '.join(directions)}\n".encode()),
+    ):
+        header = swap(old, new)(header)
+    path = keep(tmp_path, "a.nrrd", header + VOXELS.tobytes())
+    if place == 0:
+        assert inspect(path, channels_in_file=True).volume.voxels.shape == (2, 5, 6, 2)
+        return
+    for look in (inspect, lambda path, **more: read_header([path], **more)):
+        with pytest.raises(Refused, match="Axis 4 of 4 holds channels") as refused:
+            look(path, channels_in_file=True)
+        assert refused.value.findings[0].code == "IMG-AXES"
+        assert "on the first axis" in refused.value.findings[0].advice
 
 
 @pytest.mark.parametrize("compressed", [False, True])

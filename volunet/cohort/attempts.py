@@ -3,7 +3,8 @@
 Want of memory ends a process without a word, and so does a crash in a library. What was begun and
 not finished stands in a file of one JSON line each, which is gone after a run that ended by itself.
 A case that was begun once and not finished is tried again after all others, and alone; after two
-such tries it is refused, until the command, the model or the files are others.
+such tries it is refused, until the command, the model or the files are others. Where the process
+was asked to stop, and killed as the case took longer than whoever asked would wait, that is no try.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import json
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from volunet.errors import WriteError
@@ -22,6 +23,8 @@ from volunet.io.atomic import write_text
 
 NAME = ".volunet.begun"
 TRIES = 2
+LOOK_S = 0.5
+"""Seconds between two looks whether the process is asked to stop."""
 
 
 class Attempts:
@@ -35,13 +38,16 @@ class Attempts:
     def __init__(self, path: Path, command: Mapping[str, object]) -> None:
         self._path, self._lock = path, threading.Lock()
         self._command = json.dumps({name: str(value) for name, value in sorted(command.items())})
-        self._begun: set[str] = set()
+        self._begun: dict[str, str] = {}
+        self._stopping = False
         self._lost = Counter[tuple[str, str]]()
         self._wrote: dict[str, set[str]] = {}
         for line in _lines(path):
             case_id, key, wrote = line.get("case"), line.get("attempt"), line.get("wrote")
             if isinstance(case_id, str) and isinstance(key, str):
                 self._lost[case_id, key] += 1
+            elif isinstance(stopped := line.get("stopped"), str):
+                self._lost[str(case_id), stopped] -= 1
             elif isinstance(case_id, str) and isinstance(wrote, str):
                 self._wrote.setdefault(case_id, set()).add(wrote)
             elif line.get("done"):
@@ -51,7 +57,7 @@ class Attempts:
 
     def lost(self, case_id: str) -> bool:
         """Whether a process ended while it was at work on the case."""
-        return any(case == case_id and tries for (case, _), tries in self._lost.items())
+        return any(case == case_id and tries > 0 for (case, _), tries in self._lost.items())
 
     def given_up(self, case_id: str, key: str) -> bool:
         """Whether that happened as often as it may, with the same files, model and command."""
@@ -64,8 +70,10 @@ class Attempts:
             OSError: the disk is full or refuses.
         """
         with self._lock:
-            self._write([{"case": case_id, "attempt": self._attempt(key)}], "a")
-            self._begun.add(case_id)
+            attempt = self._attempt(key)
+            stopped = [{"case": case_id, "stopped": attempt}] if self._stopping else []
+            self._write([{"case": case_id, "attempt": attempt}, *stopped], "a")
+            self._begun[case_id] = attempt
 
     def writes(self, case_id: str, sha256: str) -> None:
         """Writes down which mask is about to get its name, so that it is known for ours.
@@ -96,8 +104,37 @@ class Attempts:
                 for known in lost:
                     del self._lost[known]
                 self._write([{"case": case_id, "done": True}], "a")
-                self._begun.discard(case_id)
+                self._begun.pop(case_id, None)
                 self._wrote.pop(case_id, None)
+
+    @contextmanager
+    def watching(self, should_stop: Callable[[], bool]) -> Iterator[None]:
+        """Writes down within a second that the process is asked to stop.
+
+        A kill after that, which comes when a grace period is over, is not put down to a scan.
+        """
+        over = threading.Event()
+
+        def look() -> None:
+            while not over.wait(LOOK_S):
+                if should_stop():
+                    with suppress(OSError):  # a full disk: then the kill counts
+                        self._take_back()
+                    return
+
+        looks = threading.Thread(target=look, name="volunet-stop", daemon=True)
+        looks.start()
+        try:
+            yield
+        finally:
+            over.set()
+            looks.join()
+
+    def _take_back(self) -> None:
+        """Lets what is begun, or will be, count for no try."""
+        with self._lock:
+            self._stopping = True
+            self._write([{"case": c, "stopped": a} for c, a in self._begun.items()], "a")
 
     def close(self) -> None:
         """Forgets what was begun, as this process ends by itself; what was given up is kept."""

@@ -2,9 +2,10 @@
 
 The file is made with O_EXCL, which every file system has, network ones included. It outlives a
 process that was killed: then it is stale, and the next one takes over. A process of this machine is
-known by its id and the moment it was started, as ids are given again. Of other machines, and of
-other containers on this one, nothing can be seen: a process gives a sign of life twice a minute,
-and its lock is stale a quarter of an hour after the last one.
+known by its id and the moment it was started, as ids are given again. Of other machines, of other
+containers on this one, and of this one before it was started anew (which nothing tells from another
+machine of its name), nothing can be seen: a process gives a sign of life twice a minute, and its
+lock is stale a quarter of an hour after the last one.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from volunet.errors import ConfigError, Stopped
+from volunet.io.processes import process_space
 
 NAME = ".volunet.lock"
 SIGN_S, STALE_S = 30.0, 900.0
@@ -42,7 +44,7 @@ class Holder:
     """A process; `born` tells it from others of the same id, where the system says.
 
     Args:
-        space: that process ids are of, as each container has its own.
+        space: that process ids are of, as each machine, boot and container has its own.
     """
 
     host: str
@@ -53,7 +55,7 @@ class Holder:
     @property
     def is_near(self) -> bool:
         """Whether this process sees whether that one lives."""
-        return os.name == "posix" and (self.host, self.space) == (platform.node(), _space())
+        return os.name == "posix" and self.space == process_space()
 
 
 class Lock:
@@ -179,7 +181,7 @@ def _create(path: Path) -> bool:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
         return False
-    me = Holder(platform.node(), os.getpid(), _born(os.getpid()), _space())
+    me = Holder(platform.node(), os.getpid(), _born(os.getpid()), process_space())
     try:
         os.write(handle, json.dumps(asdict(me)).encode())
     except OSError:
@@ -245,24 +247,15 @@ def _is_stale(holder: Holder | None, age_s: float) -> bool:
     return _born(holder.pid) != holder.born
 
 
-def _space() -> str:
-    """What tells the process ids of one container from those of another; "" where nothing does."""
-    try:
-        return os.readlink("/proc/self/ns/pid")
-    except OSError:
-        return ""
-
-
 def _born(pid: int) -> str:
     """A mark of the process's start; "" where the system has none, or the process is a zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return ""
     # After the name in brackets, which may hold anything: field 3, the state, and 22, the start.
     fields = stat.rpartition(")")[2].split()
-    return "" if fields[0] in "ZX" else f"{boot}:{fields[19]}"
+    return "" if fields[0] in "ZX" else fields[19]
 
 
 def _in_use(path: Path, holder: Holder | None) -> InUseError:

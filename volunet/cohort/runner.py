@@ -97,7 +97,8 @@ def predict_cohort(
         accept: codes of refusals to waive.
         report: called with each finished case, those kept from an earlier run included, and how
             many of how many are done, from the thread that writes masks.
-        should_stop: asked before each case; the case at work is always finished.
+        should_stop: asked before each case, and from another thread while one takes long; the
+            case at work is always finished.
         asked: what else the tables and the run record tell.
 
     Raises:
@@ -125,7 +126,7 @@ def predict_cohort(
         attempts = Attempts(out / BEGUN, asked.arguments)
         work = Work(model, out, frozenset(accept), journal, inputs, attempts)
         ledger = Ledger(journal, inputs, run, model.plan.targets, sums_of=work.sums_of)
-        with _ended(attempts):
+        with _ended(attempts), attempts.watching(should_stop):
             _keep_books(scans, work, ledger, Watcher(lock, report, should_stop))
         records = tuple(ledger.finished[scan.case_id] for scan in scans)
         left = [r for r in journal.records.values() if r.is_ok and r.case_id not in inputs]
@@ -197,6 +198,7 @@ def _do_all(scans: Sequence[Scan], work: Work, ledger: Ledger, watcher: Watcher)
     others = [scan for scan in scans if not work.attempts.lost(scan.case_id)]
 
     def settle(made: Made) -> None:
+        watcher.lock.refresh()  # before anything is written into a folder that is another's now
         record = keep(made, work)
         kept = record is made.found
         ledger.add(record, kept=kept)

@@ -49,9 +49,9 @@ def pair_folders(
             findings += find_clashes((case_id, composed(p.name)) for p in pair)
         else:
             files[case_id][channel] = path
-    findings += _unpaired(alone, "image", partner, partner_ids.values())
+    findings += _unpaired(image_ids, alone, ("image", partner), partner_ids.values())
     missing = [path for path, case_id in partner_ids.items() if case_id not in files]
-    findings += _unpaired(missing, partner, "image", image_ids.values())
+    findings += _unpaired(partner_ids, missing, (partner, "image"), image_ids.values())
     wrong = find_gaps(files, channels, whole=set(image_ids.values()))
     path_of = {case_id: path for path, case_id in partner_ids.items()}
     cases = [
@@ -144,11 +144,22 @@ def _place(name: str, known: set[str]) -> tuple[str | None, int]:
 
 
 def _unpaired(
-    files: Iterable[Path], what: str, partner: str, known: Iterable[str]
+    named: Iterable[Path], alone: Collection[Path], called: tuple[str, str], known: Iterable[str]
 ) -> list[Finding]:
-    names = list(known)
-    findings = []
-    for place, path in enumerate(files):
+    """A refusal for each file without a partner; a warning for pictures where volumes have them.
+
+    Args:
+        named: all files of the folder.
+        alone: those without a partner.
+        called: what they are, and what a partner is.
+        known: names of partners.
+    """
+    (what, partner), names = called, list(known)
+    paired = set(named).difference(alone)
+    of_volumes = bool(paired) and not any(map(is_picture, paired))
+    findings = [left_out(path) for path in alone if of_volumes and is_picture(path)]
+    lost = [path for path in alone if not (of_volumes and is_picture(path))]
+    for place, path in enumerate(lost):
         shown = composed(path.name)
         message = f"The {what} {shown!r} has no {partner} of its name."
         hints = names if place < MOST_HINTS else ()

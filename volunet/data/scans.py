@@ -1,6 +1,7 @@
 """Find the scans that are to be segmented: one entry for every input, none lost without a word.
 
-Side files (text, tables) and hidden files are no inputs, nor are pictures beside volumes.
+Side files (text, tables) and hidden files are no inputs, nor are pictures that are called as a
+volume beside them.
 """
 
 from __future__ import annotations
@@ -110,7 +111,7 @@ def _from_folder(root: Path, channels: int | None) -> list[Scan]:
             folders.setdefault(path.parent, []).append(path)
     if views := [path for path in files_of_all if path not in named and is_picture(path)]:
         told = f"{len(views)}, such as {composed(views[0].name)!r}"
-        log.warning("Pictures beside volumes are views of them and passed over: %s.", told)
+        log.warning("Pictures named after a volume beside them are passed over: %s.", told)
     scans = [
         _refused(id_below(root, place), place, finding("IO-FAULT", "The folder cannot be listed."))
         for place in unlisted

@@ -1,21 +1,24 @@
 """Which prediction belongs to which reference: files of two folders, matched by case id.
 
 A case id is a file's path below its folder without the suffix, with `__` for each folder in it, as
-`predict` names its files. Those that are no scans (tables), hidden ones and pictures beside volumes
-are passed by; unless what is no view is all that there is for a reference, so that its case is
-refused and not told as missing.
+`predict` names its files. Those that are no scans (tables), hidden ones and pictures that are views
+of volumes are passed by; unless what is no view is all that there is for a reference, so that its
+case is refused and not told as missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from volunet.errors import ConfigError
 from volunet.findings import Refused, finding
 from volunet.io.listing import list_files
-from volunet.io.names import id_below, is_picture, named_as_scans, stem, suffix
+from volunet.io.names import composed, id_below, is_picture, named_as_scans, stem, suffix
+
+log = logging.getLogger(__name__)
 
 MASK_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".png", ".tif", ".tiff", ".bmp")
 VALUE_SUFFIXES = (*MASK_SUFFIXES, ".jpg", ".jpeg")
@@ -75,6 +78,7 @@ def _pair(predictions: Path, references: Path, suffixes: Sequence[str]) -> list[
     if not right:
         message = f"There is no file to score in {references}; known are {', '.join(suffixes)}."
         raise Refused([finding("SET-EMPTY", message, advice="Give the folder of references.")])
+    predicted = _without_views(predicted, right)
     if strangers := sorted(predicted.keys() - right.keys()):
         raise ConfigError(
             f"{len(strangers)} of {len(predicted)} predictions have no reference: "
@@ -84,6 +88,27 @@ def _pair(predictions: Path, references: Path, suffixes: Sequence[str]) -> list[
     lost = {case_id: path for case_id, path in right.items() if case_id not in predicted}
     found = _find_unusable(predictions, lost) | dict(predicted)
     return [Pair(case_id, right[case_id], found.get(case_id)) for case_id in sorted(right)]
+
+
+def _without_views(predicted: Mapping[str, Path], right: Mapping[str, Path]) -> dict[str, Path]:
+    """The predictions without pictures, unless the reference is one too.
+
+    A picture without a reference stays, to be complained of, where any reference is a picture.
+    """
+    none_drawn = not any(map(is_picture, right.values()))
+    views = {
+        case_id: path
+        for case_id, path in predicted.items()
+        if is_picture(path) and (not is_picture(right[case_id]) if case_id in right else none_drawn)
+    }
+    _tell_passed(views.values())
+    return {case_id: path for case_id, path in predicted.items() if case_id not in views}
+
+
+def _tell_passed(views: Collection[Path]) -> None:
+    if views:
+        told = f"{len(views)}, such as {composed(min(views).name)!r}"
+        log.warning("Pictures that are views of volumes are passed over: %s.", told)
 
 
 def _find_unusable(folder: Path, lost: Mapping[str, Path]) -> dict[str, Path]:
@@ -108,7 +133,9 @@ def _find(folder: Path, suffixes: Sequence[str]) -> Mapping[str, Path]:
         raise ConfigError(f"{folder} is not a folder. Give a folder that holds one file a case.")
     found: dict[str, Path] = {}
     files = [path for path in list_files(folder) if _is_named(path, suffixes)]
-    for path in named_as_scans(files):
+    named = named_as_scans(files)
+    _tell_passed(set(files).difference(named))
+    for path in named:
         case_id = id_below(folder, path)
         if case_id in found:
             message = f"{path.name} and {found[case_id].name} are both case {case_id}."

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from volunet.errors import ConfigError
 from volunet.findings import Finding, Refused, Severity, finding
+from volunet.io.masks import PLACE_ADVICE
 from volunet.space.box import Box
 from volunet.space.grid import Grid
 from volunet.space.volume import Volume
@@ -37,9 +38,8 @@ class Place:
         """
         if mask.sides_guessed:
             message = "The region of interest lies at a place that its file does not tell."
-            advice = "Set the sform, or accept GEO-NOFORM to take the axes for LAS, centred."
-            refused = finding("GEO-NOFORM", message, severity=Severity.REFUSE, advice=advice)
-            raise Refused([refused])
+            severity, advice = Severity.REFUSE, PLACE_ADVICE
+            raise Refused([finding("GEO-NOFORM", message, severity=severity, advice=advice)])
         box = Box.around(mask.voxels[0] != 0)
         if box is None:
             raise ConfigError("The mask of the region of interest is empty; mark what is wanted.")

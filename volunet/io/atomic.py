@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import platform
 import re
 import secrets
 import time
@@ -19,9 +18,12 @@ from functools import cache
 from pathlib import Path
 
 from volunet.errors import WriteError
+from volunet.io.processes import process_space
 
 PART = re.compile(r"\..*\.(?P<host>[0-9a-f]{6})-(?P<pid>\d+)-[0-9a-f]{8}\.part", re.DOTALL)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EBADF)
+"""What a share says that cannot bring a folder to the disk, and a folder that may not be read."""
 DAY_S = 24 * 3600.0
 
 
@@ -52,7 +54,8 @@ def write_bytes(
 
     Raises:
         WriteError: the disk is full or refuses, or `verify` raised it. The temporary file is
-            removed, and what lay under `path` before still does.
+            removed, and what lay under `path` before still does; unless the disk fails once the
+            file has its name, which is then told.
     """
     path = Path(path)
     _sweep_once(path.parent)
@@ -62,21 +65,27 @@ def write_bytes(
         if verify is not None:
             verify(part)
         os.replace(part, path)
-        _sync_folder(path.parent)
     except OSError as error:
         if isinstance(error, WriteError):
             raise
         raise WriteError(f"{path.name} was not written: {_advice(error, path)}") from error
     finally:
         part.unlink(missing_ok=True)
+    try:
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise WriteError(
+            f"{path.name} was written, and may be gone after a power cut: its folder could not be "
+            f"brought to the disk ({error.strerror or error}). Check the disk and run it again."
+        ) from error
     return path
 
 
 def sweep(folder: str | os.PathLike[str]) -> list[Path]:
     """Remove temporary files that dead processes left in `folder`, and tell which.
 
-    Those of other machines are removed once they are a day old, as their processes cannot be seen
-    from here.
+    Those of other machines and containers, and of this one before it was started anew, are removed
+    once they are a day old, as their processes cannot be seen from here.
     """
     removed = []
     for path in Path(folder).glob(".*.part"):
@@ -117,14 +126,18 @@ def _fill(part: Path, chunks: Iterable[bytes]) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Put the new name itself on the disk, where the system can open folders."""
+    """Put the new name itself on the disk, where the system and the file system can."""
     if os.name != "posix":
         return
-    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise
 
 
 def _advice(error: OSError, path: Path) -> str:
@@ -140,7 +153,7 @@ def _advice(error: OSError, path: Path) -> str:
 
 
 def _host() -> str:
-    return hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+    return hashlib.sha256(process_space().encode()).hexdigest()[:6]
 
 
 def _is_left_over(path: Path, host: str, pid: int) -> bool:

@@ -15,11 +15,18 @@ from volunet.io.inquiry import Inquiry
 Affine = NDArray[np.float64]
 Shape = tuple[int, int, int]
 
+FARTHEST_MM = 1e7
+"""An entry of an affine from here on is no millimetre of a patient's."""
 ROUNDING_RAD = 1e-4
 SNAP_DEGREES = 0.5
 ODD_SPACING_MM = (0.01, 20.0)
 ODD_ANISOTROPY = 10.0
 THIN_VOX = 4
+
+
+def in_reach(affine: Affine) -> bool:
+    """Whether all entries are numbers, and near enough to be millimetres."""
+    return bool((np.abs(affine) < FARTHEST_MM).all())
 
 
 def spans(affine: Affine) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813 - its usual name
 from isal import isal_zlib
 
-from volunet.io.geometry import Affine, judge_axes, judge_spacing, spans
+from volunet.io.geometry import Affine, in_reach, judge_axes, judge_spacing, spans
 from volunet.io.header import Header
 from volunet.io.inquiry import Inquiry
 from volunet.io.itk_bytes import Lying, locate_voxels, read_text_header, sum_voxels
@@ -20,6 +20,10 @@ from volunet.io.itk_headers import from_lps
 from volunet.space.grid import Grid, Shape
 from volunet.space.volume import Volume
 
+VALID = (
+    "Set a valid TransformMatrix, Offset and ElementSpacing in MHA, or valid space directions and "
+    "space origin in NRRD."
+)
 READERS = {"NRRD": "NrrdImageIO", "MetaImage": "MetaImageIO"}
 
 
@@ -108,8 +112,12 @@ def _affine(image: sitk.Image | sitk.ImageFileReader, shape: Shape, inquiry: Inq
     directions[:own, :own] = np.reshape(image.GetDirection(), (axes, axes))[:own, :own]
     spacing[:own], origin[:own] = image.GetSpacing()[:own], image.GetOrigin()[:own]
     affine = from_lps(directions, spacing, origin)
-    if not np.isfinite(affine).all() or not spans(affine):
-        raise inquiry.refusal("GEO-AFFINE", "Its directions do not span three axes.")
+    if not in_reach(affine):
+        message = "Its origin or directions hold entries that are no millimetres."
+        raise inquiry.refusal("GEO-AFFINE", message, advice=VALID)
+    if not spans(affine):
+        message = "Its directions do not span three axes."
+        raise inquiry.refusal("GEO-AFFINE", message, advice=VALID)
     affine = judge_axes(affine, shape, inquiry)
     judge_spacing(affine, shape, inquiry)
     return affine

@@ -6,6 +6,7 @@ They are counted against the header and to the end of packed data, as SimpleITK 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -29,6 +30,12 @@ from volunet.io.nifti_bytes import Stream
 SPACES = {"left-posterior-superior", "lps", "right-anterior-superior", "ras"}
 SPACES |= {"left-anterior-superior", "las"}
 """Spaces of NRRD that SimpleITK brings to LPS; any other it takes for LPS as it is."""
+
+OF_PLACE = {"domain", "space", "time", "none", "???"}
+"""Kinds of an NRRD's axes along which the scan lies; others are those of what a voxel holds."""
+
+PLACED = "Set the space to left-posterior-superior or another with sides, and space directions."
+"""Advice on an NRRD that does not tell where it lies."""
 
 MOST_AXES = 5
 """Axes that SimpleITK takes."""
@@ -124,17 +131,32 @@ def _check_nrrd(path: Path, header: TextHeader, inquiry: Inquiry) -> Lying:
         )
     dtype = _known(nrrd_type(fields.get("type", "")), fields.get("type", ""), inquiry)
     sizes = _counted(header.numbers("sizes"), inquiry)
+    _judge_kinds(fields.get("kinds", "").lower().split(), sizes, inquiry)
     known = [mm for mm in header.numbers("spacings") if np.isfinite(mm) and mm > 0]
     if "spacedirections" not in fields and len(known) < min(len(sizes), 3):
         _note_no_spacing(inquiry, "spacings or space directions")
     if "space" not in fields or "spacedirections" not in fields:
-        inquiry.note("GEO-NOFORM", "The header has no space and space directions.")
+        what = "The header has not both space and space directions; LPS is taken."
+        inquiry.note("GEO-NOFORM", what, advice=PLACED)
     elif (space := fields["space"].strip(' "').lower()) not in SPACES:
         _judge_space(space, inquiry)
     units = set(fields.get("spaceunits", "").replace('"', " ").split())
     if units - {"mm", "millimeter", "millimetre", "none"}:
         inquiry.note("GEO-UNITS-ODD", f"The space units are {', '.join(sorted(units))}, not mm.")
     return Lying(path, header.length, sizes, dtype, packed=fields["encoding"] != "raw")
+
+
+def _judge_kinds(kinds: Sequence[str], sizes: Sequence[int], inquiry: Inquiry) -> None:
+    """Refuses channels on another axis than the first, which SimpleITK sorts anew.
+
+    Raises:
+        Refused: there are some.
+    """
+    for place, (kind, size) in enumerate(zip(kinds, sizes, strict=False)):
+        if place and size > 1 and kind not in OF_PLACE:
+            message = f"Axis {place + 1} of {len(sizes)} holds channels (its kind is {kind!r})."
+            advice = "Store channels on the first axis, or as one file each."
+            raise inquiry.refusal("IMG-AXES", message, advice=advice)
 
 
 def _judge_space(space: str, inquiry: Inquiry) -> None:
@@ -146,7 +168,8 @@ def _judge_space(space: str, inquiry: Inquiry) -> None:
     if space.endswith("-time") or space.endswith("t"):
         advice = "Save it with the space right-anterior-superior, without an axis of time."
         raise inquiry.refusal("IO-FORMAT", f"The NRRD space {space!r} is not read.", advice=advice)
-    inquiry.note("GEO-NOFORM", f"The space {space!r} names no sides; LPS is taken.")
+    what = f"The space {space!r} names no sides; LPS is taken."
+    inquiry.note("GEO-NOFORM", what, advice=PLACED)
 
 
 def _check_metaimage(path: Path, header: TextHeader, inquiry: Inquiry) -> Lying:
@@ -163,7 +186,8 @@ def _check_metaimage(path: Path, header: TextHeader, inquiry: Inquiry) -> Lying:
     if not all(np.isfinite(mm) and mm > 0 for mm in spacing):
         raise inquiry.refusal("GEO-SPACING", f"ElementSpacing is {spacing}.")
     if not {"transformmatrix", "rotation", "orientation"} & fields.keys():
-        inquiry.note("GEO-NOFORM", "The header has no TransformMatrix.")
+        what = "The header has no TransformMatrix; LPS is taken."
+        inquiry.note("GEO-NOFORM", what, advice="Set TransformMatrix.")
     name = fields.get("elementtype", "")
     dtype = _known(metaimage_type(name), name, inquiry)
     sizes = _counted(header.numbers("dimsize"), inquiry)

@@ -28,7 +28,11 @@ TINY_VOX = 10
 COUNTED = 1 << 16
 """Values below this are counted in a table, which is far faster than sorting the voxels."""
 SIDES = "The labels tell left from right, and the file does not."
-SIDES_ADVICE = "Set the sform, or accept GEO-NOFORM to take the axes for LAS."
+PLACE_ADVICE = (
+    "Set the sform in NIfTI, TransformMatrix in MHA, or space and space directions in NRRD; or "
+    "accept GEO-NOFORM to take the axes for LAS, centred, in NIfTI, and for LPS in MHA and NRRD."
+)
+"""What to do with a file that does not tell where it lies."""
 PART = 1 << 20
 """Voxels counted at once, since counting takes eight bytes for each."""
 
@@ -145,7 +149,7 @@ def _unknown(unknown: dict[int, int], labels: Labels | None, inquiry: Inquiry) -
 def _refuse_guessed_sides(inquiry: Inquiry) -> None:
     """Left and right must be known where labels tell them apart."""
     if inquiry.has("GEO-NOFORM"):
-        inquiry.note("GEO-NOFORM", SIDES, severity=Severity.REFUSE, advice=SIDES_ADVICE)
+        inquiry.note("GEO-NOFORM", SIDES, severity=Severity.REFUSE, advice=PLACE_ADVICE)
 
 
 def refuse_guessed_sides(found: Iterable[Finding], accept: Collection[str]) -> None:
@@ -160,4 +164,4 @@ def refuse_guessed_sides(found: Iterable[Finding], accept: Collection[str]) -> N
 
 def guessed_sides() -> Finding:
     """A refusal of a scan in which left and right are a guess, and that needs them."""
-    return finding("GEO-NOFORM", SIDES, severity=Severity.REFUSE, advice=SIDES_ADVICE)
+    return finding("GEO-NOFORM", SIDES, severity=Severity.REFUSE, advice=PLACE_ADVICE)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from pathlib import Path
 
 PICTURES = (".png", ".tiff", ".tif", ".jpeg", ".jpg", ".bmp")
@@ -36,12 +36,21 @@ def is_picture(path: str | os.PathLike[str]) -> bool:
 
 
 def named_as_scans(paths: Iterable[Path]) -> list[Path]:
-    """The files that are named as scans; pictures only where there is nothing else.
+    """The files that are named as scans, without pictures that are views of a volume.
 
-    Beside volumes pictures are what somebody made of them, such as a view for a report.
+    A view is what somebody made of a volume for a report: it lies beside that one, and is called
+    as it is, with or without more words: "a.png" and "a_axial.png" beside "a.nii.gz".
     """
     named = [path for path in paths if suffix(path)]
-    return [path for path in named if not is_picture(path)] or named
+    volumes = {(path.parent, stem(path)) for path in named if not is_picture(path)}
+    return [path for path in named if not (is_picture(path) and _is_view(path, volumes))]
+
+
+def _is_view(picture: Path, volumes: Set[tuple[Path, str]]) -> bool:
+    """Whether a picture's name is that of a volume in its folder, up to the end of a word."""
+    name = stem(picture)
+    ends = (n for n in range(1, len(name) + 1) if not name[n : n + 1].isalnum())
+    return any((picture.parent, name[:end]) in volumes for end in ends)
 
 
 def composed(name: str) -> str:

@@ -10,13 +10,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from volunet.io.geometry import Affine, displacement, judge_axes, judge_spacing, spans
+from volunet.io.geometry import Affine, displacement, in_reach, judge_axes, judge_spacing, spans
 from volunet.io.inquiry import QUIET, Inquiry
 from volunet.io.nifti_header import Header
 
 UNITS_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 UNIT_NAMES = {1: "metres", 3: "micrometres"}
-FARTHEST_MM = 1e7
 PLAUSIBLE_MM = (0.05, 20.0)
 SAME_VOX = 0.02
 """Voxels by which sform and qform may differ, besides the noise of the quaternion."""
@@ -58,7 +57,8 @@ def affine_of(header: Header, shape: tuple[int, int, int], inquiry: Inquiry) -> 
     elif qform is not None:
         affine = _checked(qform, "qform", inquiry)
     else:
-        inquiry.note("GEO-NOFORM", "Neither sform nor qform is set; LAS, centred, is assumed.")
+        what = "Neither sform nor qform is set; LAS, centred, is assumed."
+        inquiry.note("GEO-NOFORM", what, advice="Set the sform.")
         affine = np.array(header.get_base_affine(), dtype=np.float64)
     affine = judge_axes(_in_mm(affine, header, inquiry), shape, inquiry).astype(np.float32)
     judge_spacing(affine.astype(np.float64), shape, inquiry)
@@ -66,15 +66,11 @@ def affine_of(header: Header, shape: tuple[int, int, int], inquiry: Inquiry) -> 
 
 
 def _checked(affine: Affine, name: str, inquiry: Inquiry) -> Affine:
-    if not _sane(affine):
+    if not in_reach(affine):
         raise inquiry.refusal("GEO-AFFINE", f"The {name} holds entries that are no millimetres.")
     if not spans(affine):
         raise inquiry.refusal("GEO-AFFINE", f"The {name} does not span three axes.")
     return affine
-
-
-def _sane(affine: Affine) -> bool:
-    return bool((np.abs(affine) < FARTHEST_MM).all())
 
 
 def _shorten(header: Header) -> None:
@@ -98,7 +94,7 @@ def _qform(header: Header, inquiry: Inquiry, *, spare: bool) -> Affine | None:
         affine = np.array(sound.get_qform(), dtype=np.float64)
     except ValueError:
         affine = np.full((4, 4), np.nan)
-    if _sane(affine):
+    if in_reach(affine):
         return affine
     b, c, d = (float(header[f"quatern_{part}"]) for part in "bcd")
     message = f"The qform's quaternion ({b:.4g}, {c:.4g}, {d:.4g}) or offset is not valid."

@@ -242,12 +242,13 @@ def _kind(stream: Stream, path: Path, inquiry: Inquiry) -> str:
             raise inquiry.refusal("IO-FORMAT", what, advice=DICOM_ADVICE)
         what = "none of the formats volunet knows" if kind == "unknown" else kind
         raise inquiry.refusal("IO-FORMAT", f"This is {what}, not {wanted or 'a scan'}.")
-    packed = "gzip-packed " if stream.packed else ""
-    if kind.startswith("NIfTI"):
-        right = wanted in ENDINGS[kind] and (wanted == ".nii.gz") == stream.packed
-    else:
-        right = wanted in ENDINGS[kind] and not stream.packed
-    if not right:
+    if stream.packed and not kind.startswith("NIfTI"):
+        what = f"This is {kind} that is packed as a whole, header and all."
+        named = path.name.lower().endswith(".gz")
+        advice = "Unpack it with gunzip." if named else "Add .gz to its name and run gunzip on it."
+        raise inquiry.refusal("IO-FORMAT", what, advice=advice)
+    if wanted not in ENDINGS[kind] or (wanted == ".nii.gz") != stream.packed:
+        packed = "gzip-packed " if stream.packed else ""
         _note_name(f"{packed}{kind}", wanted, inquiry, hidden=stream.packed)
     return kind
 

@@ -14,7 +14,16 @@ import pytest
 
 from tests.cohort.test_runner import predict
 from tests.cohort.threshold import write_scans
-from volunet.cohort.lock import NAME, PERMIT_S, STALE_S, TakenOver, locked, locked_in_turn
+from volunet.cohort.lock import (
+    NAME,
+    PERMIT_S,
+    RESTART_S,
+    STALE_S,
+    TakenOver,
+    is_held,
+    locked,
+    locked_in_turn,
+)
 from volunet.errors import ConfigError
 from volunet.io.processes import process_space
 
@@ -112,6 +121,15 @@ BOOT = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 NEIGHBOUR = DEAD | {"space": process_space().replace("pid:", "other:")}
 CLONE = DEAD | {"space": process_space().replace(BOOT, BOOT[::-1])}
 OF_AN_EARLIER_VERSION = DEAD | {"born": f"{BOOT[::-1]}:1", "space": "pid:[4026531836]"}
+
+
+def test_after_a_restart_the_lock_of_this_machine_is_free_sooner(tmp_path: Path) -> None:
+    recent = time.time() - RESTART_S
+    for held, age, free in ((CLONE, 60, True), (CLONE, -60, False), (NEIGHBOUR, 60, False)):
+        (tmp_path / NAME).write_text(json.dumps(held))
+        os.utime(tmp_path / NAME, (recent - age, recent - age))
+        assert is_held(tmp_path) is not free
+    assert not is_held(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ process that was killed: then it is stale, and the next one takes over. A proces
 known by its id and the moment it was started, as ids are given again. Of other machines, of other
 containers on this one, and of this one before it was started anew (which nothing tells from another
 machine of its name), nothing can be seen: a process gives a sign of life twice a minute, and its
-lock is stale a quarter of an hour after the last one.
+lock is stale a quarter of an hour after the last one, or three minutes where it is of a machine of
+this name.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from volunet.errors import ConfigError, Stopped
-from volunet.io.processes import process_space
+from volunet.io.processes import is_of_another_start, process_space
 
 NAME = ".volunet.lock"
 SIGN_S, STALE_S = 30.0, 900.0
 """Seconds between signs of life, and after the last one until a lock is stale."""
+RESTART_S = 180.0
+"""The second where the machine may have been started anew: one of its name that lives tells so."""
 PERMIT_S = 60.0
 WAIT_S = 1.0
 """Seconds between two looks whether a folder is free."""
@@ -237,7 +240,8 @@ def _parse(text: str) -> Holder | None:
 
 def _is_stale(holder: Holder | None, age_s: float) -> bool:
     if holder is None or not holder.is_near:
-        return age_s > STALE_S
+        restarted = holder is not None and is_of_another_start(holder.space)
+        return age_s > (RESTART_S if restarted else STALE_S)
     try:
         os.kill(holder.pid, 0)
     except ProcessLookupError:

@@ -16,6 +16,13 @@ def process_space() -> str:
     return f"{platform.node()} {_boot()} {_container()}"
 
 
+def is_of_another_start(space: str) -> bool:
+    """Whether process ids are of this machine before it was started anew, or of one of its name."""
+    theirs, ours = space.split(" "), process_space().split(" ")
+    alike = len(theirs) == len(ours) and (theirs[0], theirs[2]) == (ours[0], ours[2])
+    return alike and "" not in (theirs[1], ours[1]) and theirs[1] != ours[1]
+
+
 def _boot() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

@@ -173,7 +173,7 @@ def _way(engines: Sequence[Engine | str], effort: Effort, tried: bool) -> Way:
     for engine in engines:
         if isinstance(engine, AutoEngine):
             trial = trial or (tried and engine.needs_trial)
-            possible |= {str(REFERENCE)} if engine.needs_trial and not tried else {*engine.possible}
+            possible |= {engine.untried} if engine.needs_trial and not tried else {*engine.possible}
         else:  # one of a caller's own is taken for torch
             possible.add(str(engine) if str(engine) in MAPS else str(REFERENCE))
         on_gpu = on_gpu or getattr(engine, "device", torch.device("cpu")).type == "cuda"

@@ -50,7 +50,7 @@ def plan(
         from volunet.api.planning import open_dataset, plan_for
         from volunet.config import to_json
         from volunet.io.atomic import write_text
-        from volunet.planning.machine import GB, find_device, read_bytes, training_dtype
+        from volunet.planning.machine import find_device, read_bytes, training_dtype
 
         wanted, waived = read_recipe(recipe, change), accept or ()
         limit = None if max_memory is None else read_bytes(max_memory)
@@ -67,8 +67,6 @@ def plan(
         if output is not None:
             write_text(output, to_json(planned.plan))
             speaker.say(f"The plan is in {output}.")
-        if limit is not None and not fits:
-            speaker.complain(f"The largest scan cannot be segmented in {limit / GB:g} GB.")
         if planned.survey.refused or not fits:
             raise typer.Exit(SOME_NOT_OK)
 
@@ -90,15 +88,13 @@ def tell_plan(
     Returns:
         Whether the largest scan can be segmented within the limit, if there is one.
     """
-    from volunet.planning.machine import GB
-    from volunet.planning.memory import cost_of, training_bytes
-    from volunet.training.losses.choose import count_bytes
+    from volunet.planning.memory import cost_of
 
-    made, loss_bytes = planned.plan, count_bytes(recipe.training.loss)
+    made = planned.plan
     speaker.give(made.model_dump(mode="json"))
     cost = cost_of(made)
     work = 2 * 3 * cost.multiply_adds * made.batch / 1e9
-    segmenting, fits = _segmenting(made, planned.survey.fingerprint, limit)
+    segmenting, fits = _segmenting(speaker, made, planned.survey.fingerprint, limit)
     rows = [
         ("channels", ", ".join(made.channels)),
         _aims(made),
@@ -114,11 +110,7 @@ def tell_plan(
         ("weights", f"{cost.parameters / 1e6:.2f} million"),
         ("budget", f"{recipe.budget} of training and validation"),
         ("work of a training step", f"{work:.0f} GFLOP"),
-        (
-            "peak memory of training steps",
-            f"about {training_bytes(made, half=half, loss_bytes=loss_bytes) / GB:.1f} GB"
-            + ", feature maps computed again" * made.recompute,
-        ),
+        ("peak memory of training steps", _training(made, recipe, half)),
         *segmenting,
     ]
     speaker.table("plan", ("what", "value"), rows)
@@ -147,8 +139,19 @@ def _aims(made: Plan) -> tuple[str, str]:
     return "targets", ", ".join(told)
 
 
+def _training(made: Plan, recipe: Recipe, half: bool) -> str:
+    """The peak memory of training steps."""
+    from volunet.planning.machine import GB
+    from volunet.planning.memory import training_bytes
+    from volunet.training.losses.choose import count_bytes
+
+    loss_bytes = count_bytes(recipe.training.loss)
+    told = f"about {training_bytes(made, half=half, loss_bytes=loss_bytes) / GB:.1f} GB"
+    return told + ", feature maps computed again" * made.recompute
+
+
 def _segmenting(
-    made: Plan, fingerprint: Fingerprint, limit: float | None
+    speaker: Speaker, made: Plan, fingerprint: Fingerprint, limit: float | None
 ) -> tuple[list[tuple[str, str]], bool]:
     """The peak memory of segmenting the largest scan, and whether it keeps a limit that is set."""
     from volunet.findings import Refused
@@ -167,6 +170,9 @@ def _segmenting(
             leaner = most is not None or seen.effort != effort
             told = f"about {seen.demand.total / GB:.1f} GB{f', {seen}' * leaner}"
         except Refused as refused:
-            told, fits = str(refused), fits and most is None
+            told = str(refused)
+            if most is not None:
+                fits = False
+                speaker.complain(f"The largest scan cannot be segmented in {most / GB:g} GB.")
         rows.append((what if most is None else f"the same in {most / GB:g} GB", told))
     return rows, fits

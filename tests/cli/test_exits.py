@@ -134,6 +134,15 @@ def test_plan_gives_its_findings_as_json_before_the_plan(pairs, tmp_path):
     assert plan["patch"]
 
 
+def test_plan_tells_scripts_that_the_largest_scan_does_not_fit_a_limit(pairs, tmp_path):
+    words = ("plan", pairs, "-r", SMOKE, "-d", "cpu", "--json", "-o", tmp_path / "plan.json")
+    for limit, code in (("100MB", 3), ("100GB", 0)):
+        done = volunet(*words, "--max-memory", limit, home=tmp_path)
+        assert done.returncode == code, done.stderr
+        assert ("cannot be segmented in 0.1 GB" in done.stderr) == (code == 3)
+        assert lines_of(done)[-1] == json.loads((tmp_path / "plan.json").read_text())
+
+
 def test_the_list_of_verbs_cuts_no_summary(tmp_path):
     listed = volunet("--help", home=tmp_path, COLUMNS="80").stdout.splitlines()
     for command in app.registered_commands:

@@ -20,6 +20,7 @@ from volunet.findings import Refused
 from volunet.io.header import Header
 from volunet.io.scan import inspect
 from volunet.io.write import write
+from volunet.space.box import Box
 from volunet.space.grid import Grid
 from volunet.space.volume import Volume
 
@@ -114,6 +115,16 @@ def test_a_scan_that_is_refused_does_not_keep_others_from_overlapping(scans):
     model, outlook = look_ahead(find_scans(scans), raw.within(limit))
     assert (outlook.refused, outlook.overlaps, model.overlaps) == (1, True, True)
     assert "1 scan will be refused" in str(outlook)
+
+
+def test_a_scan_beside_the_region_that_is_asked_for_is_not_refused_for_want_of_memory(scans):
+    ball = inspect(scans / "a.nii.gz").volume
+    away = ball.grid.crop(Box((900, 900, 900), (901, 901, 901)))
+    write(Volume(np.full((1, 1, 1, 1), 1, np.uint8), away), scans.parent / "place.nii.gz")
+    model = segmenter().only(inspect(scans.parent / "place.nii.gz").volume)
+    _, outlook = look_ahead(find_scans(scans), model)
+    assert (outlook.refused, outlook.peak_bytes) == (0, 0)
+    assert "memory" not in str(outlook)
 
 
 @pytest.mark.parametrize("name", ["c.nii", "c.nii.gz"])

@@ -159,6 +159,18 @@ def test_a_scan_whose_intensities_are_not_those_of_training_is_looked_at_everywh
     assert result.how["crop"] is None
 
 
+def test_a_ct_with_its_rescale_twice_is_looked_at_everywhere():
+    scan = ct(body=((20, 20, 30), 20))
+    scan.voxels[0, 18:22] = np.where(scan.voxels[0, 18:22] == 40, -100, -1000)
+    scan.voxels[0, 20, 20, 28:32] = 500
+    twice = scan.with_voxels(scan.voxels - 1024)
+    less = segmenter(plan_of(CT), CT_SET, LESS, Bright(0))
+    assert less(scan).how["crop"] is not None
+    result = less(twice)
+    assert "OOD-INTENSITY" in {f.code for f in result.findings}
+    assert (result.how["crop"], result.how["windows_skipped"]) == (None, 0)
+
+
 def test_the_level_lies_half_way_from_air_to_the_dark_end_of_the_foreground():
     dark = CT_SET.foreground_quantile(0, 0.05)
     assert air_level(plan_of(CT), CT_SET, 0) == (-1000 + dark) / 2

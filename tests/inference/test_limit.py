@@ -13,9 +13,14 @@ from tests.planning.drawing import plan_for
 from volunet.findings import Refused, Severity
 from volunet.inference.effort import Effort
 from volunet.inference.limit import STRIPS, USABLE, Room, _options, foresee
+from volunet.inference.place import Place
+from volunet.inference.segmenter import Segmenter
 from volunet.io.header import Header
+from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.foresight import Way, inference_demand
+from volunet.planning.intensity import Intensity
 from volunet.planning.machine import host_memory_bytes
+from volunet.space.box import Box
 from volunet.space.grid import Grid
 from volunet.space.labels import Labels
 
@@ -125,6 +130,52 @@ def test_a_scan_that_no_way_brings_into_the_machine_is_refused_with_what_it_woul
     assert seen(1.01e9 * found.numbers["needed_gb"], scan=grown_past(40.0))
 
 
+def within(scan: Header, share: float, limit: float | None = None) -> Segmenter:
+    """A model that is asked for the first part of a scan alone, in so much of its second axis."""
+    model = Segmenter(
+        (lambda windows: windows,), PLAN, Fingerprint(cases={}), "model", Effort(), max_memory=limit
+    )
+    i, j, k = scan.grid.shape
+    ends = np.array([(0, 0, 0), (i, max(share * j, 1), k)]) - 0.5
+    corners = np.stack(np.meshgrid(*ends.T, indexing="ij"), axis=-1).reshape(-1, 3)
+    return model.only(Place(scan.grid.to_world(corners)))
+
+
+def test_a_region_that_is_most_of_a_large_scan_is_looked_at_in_a_leaner_way_too():
+    scan = grown_past(1.0)
+    most = within(scan, 0.99).foresee(scan)
+    assert most.effort != Effort()
+    assert most.demand.total <= USABLE * host_memory_bytes()
+    assert within(scan, 0.05).foresee(scan).effort == Effort()
+
+
+@pytest.mark.parametrize("limit", [5e9, 7e9])
+def test_of_a_small_region_what_it_takes_itself_is_held_against_the_limit(limit):
+    small, large = (within(SCAN, share, limit).foresee(SCAN) for share in (0.1, 1.0))
+    assert small.effort == Effort()
+    assert large.effort != Effort()
+    assert max(small.demand.total, large.demand.total) <= limit
+    assert small.demand.scan == large.demand.scan == SCAN.nbytes
+
+
+def test_where_images_are_scaled_by_all_they_hold_the_whole_image_counts_for_a_region():
+    by_image, by_set = (
+        replace(within(SCAN, 0.1), plan=PLAN.model_copy(update={"intensities": (intensity,)}))
+        for intensity in (
+            Intensity(scheme="image"),
+            Intensity(scheme="set", low=0, high=1, mean=0, sd=1),
+        )
+    )
+    assert by_image.foresee(SCAN).demand.image > 4 * by_set.foresee(SCAN).demand.image
+    assert by_image.foresee(SCAN).demand.sums == by_set.foresee(SCAN).demand.sums
+
+
+def test_a_region_beside_a_scan_is_told_by_its_header():
+    beside = Header(SCAN.grid.crop(Box((0, 600, 0), (10, 610, 10))), 1, np.dtype("i2"))
+    with pytest.raises(Refused, match="ROI-OUTSIDE"):
+        within(SCAN, 0.5).foresee(beside)
+
+
 def test_what_other_scans_take_is_not_counted_in_what_a_refused_one_needs():
     with pytest.raises(Refused) as alone:
         seen(1e9)
@@ -144,7 +195,8 @@ def test_a_gpu_that_may_not_have_the_memory_is_tried():
 def test_a_small_scan_has_no_more_strips_than_columns():
     thin = Header(Grid((90, 2, 90), np.diag([0.8, 0.8, 0.8, 1.0])), 1, np.dtype("i2"))
     plan = plan_for(patch=(32, 4, 32), strides=((2, 2, 2), (2, 1, 2)), spacing=(0.8, 0.8, 0.8))
-    assert {option.strips for option in _options(plan, thin, Effort())} == {1, 2}
+    options = _options(plan, plan.grid_for(thin.grid), Effort())
+    assert {option.strips for option in options} == {1, 2}
     least = foresee(plan, thin, ["torch fp32"], Effort(), limit=inf).demand.total
     with pytest.raises(Refused):
         foresee(plan, thin, ["torch fp32"], Effort(), limit=0.5 * least)

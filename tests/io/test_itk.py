@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -224,6 +225,18 @@ def test_a_file_that_is_packed_as_a_whole_is_to_be_unpacked(
             look()
         (found,) = refused.value.findings
         assert (found.code, found.advice) == ("IO-FORMAT", advice)
+
+
+def test_big_endian_voxels_are_turned_in_place(tmp_path: Path) -> None:
+    header = META.replace(b"MSB = False", b"MSB = True").replace(b"4 5 6", b"160 160 160")
+    voxels = (np.arange(160**3) % 3000).astype(">i2")
+    path = keep(tmp_path, "a.mha", header + voxels.tobytes())
+    np.testing.assert_array_equal(inspect(path).volume.voxels.ravel(order="F"), voxels)
+    tracemalloc.start()
+    inspect(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.5 * voxels.nbytes  # what SimpleITK holds is counted, and not traced
 
 
 def test_a_header_with_the_voxels_beside_it_is_read(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.io.scans import volume_of
 from volunet.findings import Refused
 from volunet.io.names import suffix
 from volunet.io.read import SUFFIXES, inspect, read, read_channels, stem
+from volunet.io.scan import read_header
 from volunet.io.sniff import DICOM_ADVICE
 from volunet.io.write import write
 
@@ -36,6 +38,22 @@ def test_scaled_values_are_those_of_nibabel_in_float32(
     voxels = inspect(path).volume.voxels
     assert voxels.dtype == np.float32
     np.testing.assert_allclose(voxels[0], nibabel.load(path).get_fdata(), rtol=1e-6)
+
+
+def test_scaled_channels_of_a_file_are_read_in_no_more_memory_than_its_header_says(
+    tmp_path: Path,
+) -> None:
+    voxels = voxels_of("int16", (64, 60, 32, 3))
+    change = setting(scl_slope=0.3, scl_inter=-1024.7)
+    path = keep(tmp_path, "scan.nii", raw_of(voxels, change))
+    most = read_header([path], channels_in_file=True).reading_bytes
+    tracemalloc.start()
+    seen = inspect(path, channels_in_file=True).volume.voxels
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    wanted = nibabel.load(path).get_fdata().astype(np.float32)
+    np.testing.assert_array_equal(seen, np.moveaxis(wanted, -1, 0))
+    assert peak < most + 500_000  # a slice in float64, and a chunk of the file
 
 
 @pytest.mark.parametrize("name", ["a few NaN", "a few infinities", "one -infinity"])

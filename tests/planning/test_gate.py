@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.planning.drawing import LABELS, case_facts, plan_for
-from volunet.findings import Severity
+from volunet.findings import Finding, Severity
 from volunet.planning.fingerprint import Fingerprint, take_facts
 from volunet.planning.gate import judge
 from volunet.planning.intensity import Intensity
@@ -155,3 +155,88 @@ def test_a_scan_that_is_not_in_the_units_of_an_imported_model_is_told(window, vo
     assert {f.code for f in judge(volume, imported, fingerprint)} == found
     other = own.model_copy(update={"intensities": (NnunetIntensity(scheme="zscore"),)})
     assert "OOD-INTENSITY" not in {f.code for f in judge(volume, other, fingerprint)}
+
+
+TISSUES = {
+    "air": (-1000, 10),
+    "lung": (-850, 50),
+    "fat": (-100, 20),
+    "soft": (40, 20),
+    "spongy": (300, 100),
+    "dense": (1000, 150),
+    "metal": (3071, 0),
+    "padding": (-3024, 0),
+}
+
+
+def made_of(**percent: int) -> Volume:
+    """A CT of so much of each tissue, in a grid of 20 x 20 x 100 voxels."""
+    rng, per = np.random.default_rng(2), 40_000 // sum(percent.values())
+    parts = [rng.normal(*TISSUES[name], n * per) for name, n in percent.items()]
+    voxels = np.resize(np.concatenate(parts), (1, 20, 20, 100)).astype(np.float32)
+    return Volume(voxels, Grid((20, 20, 100), np.diag([1.0, 1.0, 0.3, 1.0])))
+
+
+BODY = {"fat": 20, "soft": 60, "spongy": 13, "dense": 7}
+SCANS = {
+    "head": made_of(air=100, **BODY),
+    "tight": made_of(**BODY),
+    "wide": made_of(air=1900, **BODY),
+    "chest": made_of(lung=40, air=60, **BODY),
+    "round, padded": made_of(padding=60, air=100, **BODY),
+    "tight, padded": made_of(padding=30, **BODY),
+    "metal": made_of(air=400, metal=2, **BODY),
+    "soft alone": made_of(fat=30, soft=64, spongy=6),
+    "spine": made_of(fat=10, soft=30, spongy=50, dense=10),
+}
+
+
+def known_from(*names: str, offset: int = 0) -> Fingerprint:
+    """The facts of some of these scans, what is no air labelled."""
+    cases = {}
+    for name in names:
+        image = SCANS[name].with_voxels(SCANS[name].voxels + np.float32(offset))
+        inside = image.with_voxels(image.voxels > offset - 500)
+        cases[name] = take_facts(image, inside, LABELS)
+    return Fingerprint(cases=cases)
+
+
+def odd_intensities(volume: Volume, known: Fingerprint, **window: float) -> list[Finding]:
+    plan = plan_for(channels=("CT",), intensities=(Intensity(scheme="set", **window),))
+    return [f for f in judge(volume, plan, known) if f.code == "OOD-INTENSITY"]
+
+
+@pytest.mark.parametrize("trained_on", [("head",), ("tight", "spine"), ("round, padded", "wide")])
+@pytest.mark.parametrize("name", SCANS)
+@pytest.mark.parametrize(
+    ("offset", "told"), [(0, ""), (1024, "1024 HU too high"), (-1024, "1024 HU too low")]
+)
+def test_a_ct_without_its_rescale_or_with_it_twice_is_told_and_no_other(
+    name, trained_on, offset, told
+):
+    shifted = SCANS[name].with_voxels(SCANS[name].voxels + np.float32(offset))
+    found = odd_intensities(shifted, known_from(*trained_on), **LUNG)
+    assert len(found) == bool(offset)
+    for one in found:
+        assert told in one.message
+        assert one.severity is Severity.WARN
+        assert one.numbers == {"channel": "CT", "offset_hu": offset}
+
+
+@pytest.mark.parametrize("offset", [1024, -1024])
+def test_a_model_of_scans_that_lie_off_takes_such_scans_for_ordinary(offset):
+    known = known_from("wide", "soft alone", offset=offset)
+    scan = SCANS["head"].with_voxels(SCANS["head"].voxels + np.float32(offset))
+    assert odd_intensities(scan, known, **LUNG) == []
+
+
+def test_of_a_scan_that_lies_off_an_imported_model_tells_what_its_structures_do():
+    low, high = (SCANS["head"].voxels + np.float32(offset) for offset in (-1024, 1024))
+    for window, voxels, told in (
+        (LUNG, low, 1),
+        (LIVER, low, 1),
+        (LUNG, high, 1),
+        (BRAIN, high, 0),  # it may be of other numbers than HU
+    ):
+        scan = SCANS["head"].with_voxels(voxels)
+        assert len(odd_intensities(scan, Fingerprint(cases={}), **window)) == told

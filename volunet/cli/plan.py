@@ -63,11 +63,11 @@ def plan(
         planned = plan_for(opened, opened.cases, wanted, device=device, accept=waived, counted=told)
         tell_findings(speaker, (*opened.findings, *planned.survey.findings))
         half = training_dtype(find_device(device)).itemsize == 2
-        tell_plan(speaker, planned, wanted, half=half, limit=limit)
+        fits = tell_plan(speaker, planned, wanted, half=half, limit=limit)
         if output is not None:
             write_text(output, to_json(planned.plan))
             speaker.say(f"The plan is in {output}.")
-        if planned.survey.refused:
+        if planned.survey.refused or not fits:
             raise typer.Exit(SOME_NOT_OK)
 
 
@@ -78,21 +78,23 @@ def tell_plan(
     *,
     half: bool,
     limit: float | None = None,
-) -> None:
+) -> bool:
     """A plan and what it will take.
 
     Args:
         half: feature maps are trained in a type of two bytes.
         limit: bytes that segmenting may take.
-    """
-    from volunet.planning.machine import GB
-    from volunet.planning.memory import cost_of, training_bytes
-    from volunet.training.losses.choose import count_bytes
 
-    made, loss_bytes = planned.plan, count_bytes(recipe.training.loss)
+    Returns:
+        Whether the largest scan can be segmented within the limit, if there is one.
+    """
+    from volunet.planning.memory import cost_of
+
+    made = planned.plan
     speaker.give(made.model_dump(mode="json"))
     cost = cost_of(made)
     work = 2 * 3 * cost.multiply_adds * made.batch / 1e9
+    segmenting, fits = _segmenting(speaker, made, planned.survey.fingerprint, limit)
     rows = [
         ("channels", ", ".join(made.channels)),
         _aims(made),
@@ -108,14 +110,11 @@ def tell_plan(
         ("weights", f"{cost.parameters / 1e6:.2f} million"),
         ("budget", f"{recipe.budget} of training and validation"),
         ("work of a training step", f"{work:.0f} GFLOP"),
-        (
-            "peak memory of training steps",
-            f"about {training_bytes(made, half=half, loss_bytes=loss_bytes) / GB:.1f} GB"
-            + ", feature maps computed again" * made.recompute,
-        ),
-        *_segmenting(made, planned.survey.fingerprint, limit),
+        ("peak memory of training steps", _training(made, recipe, half)),
+        *segmenting,
     ]
     speaker.table("plan", ("what", "value"), rows)
+    return fits
 
 
 def _spacing(made: Plan) -> str:
@@ -140,8 +139,21 @@ def _aims(made: Plan) -> tuple[str, str]:
     return "targets", ", ".join(told)
 
 
-def _segmenting(made: Plan, fingerprint: Fingerprint, limit: float | None) -> list[tuple[str, str]]:
-    """The peak memory of segmenting the largest scan of a dataset, with and without a limit."""
+def _training(made: Plan, recipe: Recipe, half: bool) -> str:
+    """The peak memory of training steps."""
+    from volunet.planning.machine import GB
+    from volunet.planning.memory import training_bytes
+    from volunet.training.losses.choose import count_bytes
+
+    loss_bytes = count_bytes(recipe.training.loss)
+    told = f"about {training_bytes(made, half=half, loss_bytes=loss_bytes) / GB:.1f} GB"
+    return told + ", feature maps computed again" * made.recompute
+
+
+def _segmenting(
+    speaker: Speaker, made: Plan, fingerprint: Fingerprint, limit: float | None
+) -> tuple[list[tuple[str, str]], bool]:
+    """The peak memory of segmenting the largest scan, and whether it keeps a limit that is set."""
     from volunet.findings import Refused
     from volunet.inference.effort import Effort
     from volunet.inference.engines.torch_engine import name_of
@@ -150,7 +162,7 @@ def _segmenting(made: Plan, fingerprint: Fingerprint, limit: float | None) -> li
 
     engine = f"torch {name_of(choose_dtype('cpu'))}"
     largest = fingerprint.largest(len(made.channels))
-    rows, effort = [], Effort(overlap=made.overlap)
+    rows, effort, fits = [], Effort(overlap=made.overlap), True
     for most in dict.fromkeys((None, limit)):
         what = f"peak memory of segmenting {' x '.join(map(str, largest.grid.shape))}"
         try:
@@ -159,5 +171,8 @@ def _segmenting(made: Plan, fingerprint: Fingerprint, limit: float | None) -> li
             told = f"about {seen.demand.total / GB:.1f} GB{f', {seen}' * leaner}"
         except Refused as refused:
             told = str(refused)
+            if most is not None:
+                fits = False
+                speaker.complain(f"The largest scan cannot be segmented in {most / GB:g} GB.")
         rows.append((what if most is None else f"the same in {most / GB:g} GB", told))
-    return rows
+    return rows, fits

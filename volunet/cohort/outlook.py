@@ -69,7 +69,7 @@ def look_ahead(
     """
     headers = _headers(scans, model, accept)
     alone = _foresee_all(headers, model)
-    read = [header for case_id, header in headers.items() if alone[case_id] is not None]
+    read = [header for case_id, header in headers.items() if alone.get(case_id)]
     if len(read) < 2:
         return model, _outlook(headers, alone, overlaps=True)
     both = replace(model, beside=_beside(read, model))
@@ -107,13 +107,14 @@ def _headers(scans: Sequence[Scan], model: Segmenter, accept: Collection[str]) -
 
 
 def _foresee_all(headers: Mapping[str, Header], model: Segmenter) -> dict[str, Foreseen | None]:
-    """How each scan will be looked at; None where it will be refused."""
+    """How each scan will be looked at; None where it will be refused for want of memory."""
     foreseen: dict[str, Foreseen | None] = {}
     for case_id, header in headers.items():
         try:
             foreseen[case_id] = model.foresee(header)
-        except Refused:
-            foreseen[case_id] = None
+        except Refused as refused:
+            if any(found.code == "RES-MEMORY" for found in refused.findings):
+                foreseen[case_id] = None
     return foreseen
 
 

@@ -26,6 +26,7 @@ from volunet.io.header import Header
 from volunet.planning.any_plan import AnyPlan
 from volunet.planning.foresight import MAPS, Demand, Way, inference_demand
 from volunet.planning.machine import GB, host_memory_bytes
+from volunet.space.grid import Grid
 
 STRIPS = (1, 2, 3, 4, 6, 8, 12, 16)
 HALF_COST = 1.35
@@ -102,7 +103,7 @@ def foresee(
     *,
     limit: float | None = None,
     beside: float = 0.0,
-    hurried: bool = False,
+    how: Way | None = None,
 ) -> Foreseen:
     """How a scan will be looked at: as hard as `effort` says, within the limit.
 
@@ -112,15 +113,15 @@ def foresee(
         limit: bytes that the process may hold in memory, and on a GPU; None for what the machine
             has.
         beside: bytes that other scans take meanwhile.
-        hurried: there is a deadline, which takes more maps of labels.
+        how: scans are segmented otherwise than all of them and in any time.
 
     Raises:
         Refused: not even the leanest way fits (RES-MEMORY).
     """
-    room, found = Room.of(limit, engines), []
+    room, found, how = Room.of(limit, engines), list[Foreseen](), how or Way()
     for tried in (True, False) if all(map(_may_go_untried, engines)) else (True,):
-        for option in chain([effort], _options(plan, scan, effort)):
-            way = replace(_way(engines, option, tried), hurried=hurried)
+        for option in chain([effort], _options(plan, how.part or plan.grid_for(scan.grid), effort)):
+            way = _way(engines, option, tried, how)
             foreseen = Foreseen(option, inference_demand(plan, scan, way, beside=beside), tried)
             if room.filled(foreseen.demand) <= 1:
                 return foreseen
@@ -138,9 +139,13 @@ def _may_go_untried(engine: Engine | str) -> bool:
     return not isinstance(engine, AutoEngine) or engine.may_go_untried
 
 
-def _options(plan: AnyPlan, scan: Header, effort: Effort) -> Iterator[Effort]:
-    """All ways to look so hard, the cheapest in time first, made when the first is asked for."""
-    shape = plan.grid_for(scan.grid).shape
+def _options(plan: AnyPlan, grid: Grid, effort: Effort) -> Iterator[Effort]:
+    """All ways to look so hard, the cheapest in time first, made when the first is asked for.
+
+    Args:
+        grid: of what is looked at.
+    """
+    shape = grid.shape
     padded = tuple(map(max, shape, plan.patch))
     starts = Tiling.regular(padded, plan.patch, effort.overlap).starts[1]
     fixed = effort.accumulator.itemsize == 2 or plan.targets is not None
@@ -167,17 +172,18 @@ def _looks(starts: Sequence[int], patch: int, length: int, strips: int) -> int:
     )
 
 
-def _way(engines: Sequence[Engine | str], effort: Effort, tried: bool) -> Way:
+def _way(engines: Sequence[Engine | str], effort: Effort, tried: bool, how: Way) -> Way:
     possible: set[str] = set()
     trial, on_gpu = False, False
     for engine in engines:
         if isinstance(engine, AutoEngine):
             trial = trial or (tried and engine.needs_trial)
-            possible |= {str(REFERENCE)} if engine.needs_trial and not tried else {*engine.possible}
+            possible |= {engine.untried} if engine.needs_trial and not tried else {*engine.possible}
         else:  # one of a caller's own is taken for torch
             possible.add(str(engine) if str(engine) in MAPS else str(REFERENCE))
         on_gpu = on_gpu or getattr(engine, "device", torch.device("cpu")).type == "cuda"
-    return Way(
+    return replace(
+        how,
         engines=tuple(sorted(possible)),
         tried=trial,
         accumulator=effort.accumulator.itemsize,

@@ -31,13 +31,14 @@ from volunet.inference.limit import Foreseen, foresee
 from volunet.inference.place import Place
 from volunet.inference.postprocess import UNTIDIED, Tidy, tidy_labels
 from volunet.inference.roi import Roi, Structures
-from volunet.inference.view import View, view_scan
+from volunet.inference.view import View, grid_around, view_scan
 from volunet.io.header import Header
 from volunet.io.scan import read_header
 from volunet.planning.any_plan import AnyPlan
 from volunet.planning.fingerprint import Fingerprint
+from volunet.planning.foresight import Way
 from volunet.planning.gate import judge
-from volunet.planning.machine import GB, host_memory_bytes
+from volunet.planning.machine import GB
 from volunet.planning.plan import Plan
 from volunet.space.grid import Grid
 from volunet.space.volume import Volume
@@ -163,30 +164,27 @@ class Segmenter:
         """How a scan will be looked at, and the peak memory of that.
 
         Raises:
-            Refused: it would pass `max_memory`, or the machine's, in any way (RES-MEMORY).
+            Refused: it would pass `max_memory`, or the machine's, in any way (RES-MEMORY); or the
+                place that is asked for is not in it (ROI-OUTSIDE).
         """
-        limit = self.max_memory
-        if (
-            limit is None
-            and isinstance(self.roi, Place)
-            and scan.reading_bytes < host_memory_bytes()
-        ):
-            limit = inf  # a box takes less than the scan that is counted
+        part = None
+        if isinstance(self.roi, Place):
+            part = grid_around(self.roi, self.plan, self.plan.grid_for(scan.grid))
         return foresee(
             self.plan,
             scan,
             self.engines,
             self.effort,
-            limit=limit,
+            limit=self.max_memory,
             beside=self.beside,
-            hurried=self.limit_s is not None,
+            how=Way(hurried=self.limit_s is not None, part=part),
         )
 
     def admit(self, images: Sequence[Path], *, accept: Collection[str] = ()) -> None:
         """Refuses a scan that would pass `max_memory`, or the machine's, by its header alone.
 
         Raises:
-            Refused: it would, or its header cannot be read.
+            Refused: it would, or its header cannot be read, or the place asked for is not in it.
         """
         several = len(self.plan.channels) > 1
         self.foresee(read_header(images, accept=accept, channels_in_file=several))

@@ -18,6 +18,7 @@ from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.plan import Plan
 from volunet.planning.targets import Scale
 from volunet.space.box import Box
+from volunet.space.grid import Grid
 from volunet.space.volume import Volume
 
 
@@ -106,7 +107,7 @@ def view_scan(
     del body  # a map as large as the scan may be
     box = Box.whole(grid.shape)
     if place is not None:
-        box = with_margin(place.on(grid), plan.patch, grid.shape)
+        box = _box_around(place, plan, grid)
     elif cells is not None and effort.crop and prepared is None:
         box = cells.box(margin_vox(grid)) or box
     box = at_least(box, plan.patch, grid.shape)
@@ -123,6 +124,20 @@ def view_scan(
     reach = _reach_in(box, labelled, (first, second, third), grid.shape)
     windows = Windows(cells, box.start) if cells is not None and effort.skip_air else None
     return View(seen, reach, box, grid.shape, windows, scales)
+
+
+def grid_around(place: Place, plan: AnyPlan, grid: Grid) -> Grid:
+    """The part of a prepared scan's grid that a network sees for the labels of a place.
+
+    Raises:
+        Refused: the place is not in the scan.
+    """
+    box = at_least(_box_around(place, plan, grid), plan.patch, grid.shape)
+    return grid.crop(_seen_around(box, plan, grid.shape))
+
+
+def _box_around(place: Place, plan: AnyPlan, grid: Grid) -> Box:
+    return with_margin(place.on(grid), plan.patch, grid.shape)
 
 
 def _seen_around(labelled: Box, plan: AnyPlan, shape: tuple[int, ...]) -> Box:

@@ -7,10 +7,12 @@ SimpleITK's axes run (k, j, i) in LPS+ mm; here they are turned to (i, j, k) in 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk  # noqa: N813 - its usual name
 from isal import isal_zlib
+from numpy.typing import NDArray
 
 from volunet.io.geometry import Affine, in_reach, judge_axes, judge_spacing, spans
 from volunet.io.header import Header
@@ -46,7 +48,7 @@ def open_itk(path: Path, kind: str, inquiry: Inquiry, *, channels_in_file: bool)
         what = str(error).strip().splitlines()[-1]
         raise inquiry.refusal("IO-FORMAT", f"SimpleITK cannot make sense of it: {what}") from error
     stored = sitk.GetArrayFromImage(image)
-    if isal_zlib.crc32(stored.byteswap() if header.big_endian else stored) != crc:
+    if _crc32(stored, big_endian=header.big_endian) != crc:
         raise inquiry.refusal("IO-FAULT", "SimpleITK read other voxels than the file holds.")
     if stored.dtype.kind == "c":
         raise inquiry.refusal("IMG-COMPLEX", f"The voxels are {stored.dtype} numbers.")
@@ -58,6 +60,16 @@ def open_itk(path: Path, kind: str, inquiry: Inquiry, *, channels_in_file: bool)
     if parts > 1:
         return Volume(stored.reshape(k, j, i, channels).transpose(3, 2, 1, 0), grid)
     return Volume(stored.reshape(channels, k, j, i).transpose(0, 3, 2, 1), grid)
+
+
+def _crc32(voxels: NDArray[Any], *, big_endian: bool) -> int:
+    """The CRC-32 of voxels as they lie in a file; they are turned in place, and back."""
+    if big_endian:
+        voxels.byteswap(inplace=True)
+    crc = isal_zlib.crc32(voxels)
+    if big_endian:
+        voxels.byteswap(inplace=True)
+    return crc
 
 
 def open_itk_header(path: Path, kind: str, inquiry: Inquiry, *, channels_in_file: bool) -> Header:

@@ -74,14 +74,16 @@ def _native(stored: NDArray[Any]) -> NDArray[Any]:
 def _scaled(
     stored: NDArray[Any], scale: tuple[float, float], inquiry: Inquiry
 ) -> NDArray[np.float32]:
-    """slope * stored + intercept, worked out in float64 and kept in float32."""
+    """slope * stored + intercept, worked out in float64, slice by slice, and kept in float32."""
     slope, inter = scale
     scaled = np.empty(stored.shape, dtype=np.float32, order="F")
-    for k in range(stored.shape[-1]):
-        plane = stored[..., k].astype(np.float64) * slope + inter
+    slices = (*stored.shape[:2], -1)
+    from_slices, to_slices = (array.reshape(slices, order="F") for array in (stored, scaled))
+    for k in range(from_slices.shape[-1]):
+        plane = from_slices[..., k].astype(np.float64) * slope + inter
         if (np.abs(plane[np.isfinite(plane)]) > FLOAT32_MAX).any():
             raise inquiry.refusal(
                 "IMG-RANGE", f"Scaled by {slope:g} and {inter:g}, values pass {FLOAT32_MAX:.2g}."
             )
-        scaled[..., k] = plane
+        to_slices[..., k] = plane
     return scaled

@@ -138,9 +138,14 @@ class Fingerprint(Settings):
 
     def image_range(self, channel: int) -> tuple[float, float]:
         """The lowest and highest of the cases' 0.5 % and 99.5 % quantiles over all voxels."""
-        low, high = SHARES.index(0.005), SHARES.index(0.995)
+        low, high = self.image_ends(channel).T
+        return float(low.min()), float(high.max())
+
+    def image_ends(self, channel: int) -> NDArray[np.float64]:
+        """The 0.5 % and 99.5 % quantiles over all voxels of each case, (cases, 2)."""
+        ends = SHARES.index(0.005), SHARES.index(0.995)
         seen = [case.channels[channel].image for case in self.cases.values()]
-        return min(q[low] for q in seen), max(q[high] for q in seen)
+        return np.array([[image[end] for end in ends] for image in seen], dtype=np.float64)
 
     def _foreground(self, channel: int) -> list[ChannelFacts]:
         facts = [case.channels[channel] for case in self.cases.values()]

@@ -61,6 +61,7 @@ class Way:
         looks: at each window, by each network.
         on_gpu: the network and the sums are on a GPU.
         hurried: there is a deadline: labels are made anew beside those of the first look.
+        part: of the prepared scan, which alone is looked at; None for all of it.
     """
 
     engines: tuple[str, ...] = (REFERENCE,)
@@ -72,6 +73,7 @@ class Way:
     looks: int = 1
     on_gpu: bool = False
     hurried: bool = False
+    part: Grid | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +121,10 @@ def inference_demand(
         beside: bytes that other scans take meanwhile.
     """
     way = way or Way()
-    grid = plan.grid_for(scan.grid)
-    image = _image_bytes(plan, grid)
+    whole = plan.grid_for(scan.grid)
+    grid = way.part or whole
+    image = _image_bytes(plan, grid if _prepares_parts(plan) else whole)
+    image += CELL_BYTES * cells_in(whole)
     of_index = 1 if plan.network["out_channels"] <= 256 else 4
     labels = float(prod(scan.grid.shape) * max(of_index, plan.labels.dtype.itemsize))
     tidied = 2
@@ -134,7 +138,7 @@ def inference_demand(
     # In turn: reading, looking for the body, preparing, trying engines, looking, tidying.
     steps = [
         (scan.reading_bytes - scan.nbytes, 0.0, 0.0, 0.0),
-        (_body_bytes(scan.grid, grid), 0.0, 0.0, 0.0),
+        (_body_bytes(scan.grid, whole), 0.0, 0.0, 0.0),
         (_preparing_bytes(plan, scan, image), 0.0, 0.0, 0.0),
         (image, 0.0, trial, 0.0),
         (image, labels * (1 + way.hurried) + slab, network, sums),
@@ -154,13 +158,18 @@ def inference_demand(
 
 
 def _image_bytes(plan: AnyPlan, grid: Grid) -> float:
-    """The scan as the network wants it, and where in it there is anything to find."""
+    """The scan as the network wants it."""
     padded = tuple(map(max, grid.shape, plan.patch))
     voxels = prod(grid.shape) + (padded != grid.shape) * prod(padded)
     if plan.unpadded is not None:  # the scan once more, mirrored around itself
         around = zip(padded, plan.margin, plan.unpadded.step, strict=True)
         voxels += prod(n + 2 * m + step for n, m, step in around)
-    return 4.0 * len(plan.channels) * voxels + CELL_BYTES * cells_in(grid)
+    return 4.0 * len(plan.channels) * voxels
+
+
+def _prepares_parts(plan: AnyPlan) -> bool:
+    """Whether a part of a scan is prepared alone, as where nothing is taken of the whole image."""
+    return isinstance(plan, Plan) and all(i.scheme == "set" for i in plan.intensities)
 
 
 def _body_bytes(scan: Grid, grid: Grid) -> float:

@@ -12,12 +12,15 @@ from volunet.findings import Finding, finding
 from volunet.io.masks import guessed_sides
 from volunet.planning.any_plan import AnyPlan
 from volunet.planning.fingerprint import Fingerprint
+from volunet.planning.hounsfield import DARK_HU, LEAST_HU, find_offset
 from volunet.space.volume import Volume
 
 SLACK = 1.5
 """A spacing or extent may leave the training range by this factor before it is worth a warning."""
 MOST = (0.005, 0.995)
 """Quantiles between which an image's intensities are compared."""
+SLACK_HU = 400.0
+"""By how much the bright end of a CT may lie below those of training, as where air is most."""
 SPREAD = 6.0
 """Standard deviations between those quantiles of a structure, and some more."""
 NEAR_0 = 100.0
@@ -81,16 +84,38 @@ def _judge_intensities(scan: Volume, plan: AnyPlan, fingerprint: Fingerprint) ->
         intensity = plan.intensities[channel]
         if intensity.scheme != "set":
             continue
-        low, high = fingerprint.image_range(channel)
+        ends = fingerprint.image_ends(channel)
+        dark, bright = np.median(ends, axis=0).tolist()
+        if offset := find_offset(voxels[channel], dark, bright):
+            found.append(_off(name, offset))
+            continue
+        trained = ends[:, 0].min(), ends[:, 1].max()
         seen = np.quantile(voxels[channel], MOST)
+        in_hu = dark < DARK_HU < bright  # where what is less than air is padding
+        low, high, first, last = np.maximum((*trained, *seen), LEAST_HU if in_hu else -np.inf)
         reach = high - low
-        if seen[0] < low - reach / 2 or seen[1] > high + reach / 2 or seen[1] - seen[0] < reach / 8:
+        too_low = first < low - reach / 2
+        if in_hu:  # how much air a scan shows is no matter
+            too_low = last < min(ends[:, 1].min() - SLACK_HU, DARK_HU)
+        if too_low or last > high + reach / 2 or last - first < reach / 8:
             message = (
                 f"{name} runs from {seen[0]:.4g} to {seen[1]:.4g} (99 % of the voxels); "
-                f"the model saw {low:.4g} to {high:.4g}."
+                f"the model saw {trained[0]:.4g} to {trained[1]:.4g}."
             )
             found.append(finding("OOD-INTENSITY", message, channel=name))
     return found
+
+
+def _off(name: str, offset: int) -> Finding:
+    """A CT that lies so many HU too high, or too low."""
+    where, bulk = ("high", "dense bone") if offset > 0 else ("low", "air")
+    how = "without its rescale" if offset > 0 else "with its rescale twice"
+    message = (
+        f"{name} seems to lie {abs(offset)} HU too {where}, as {how}: its soft tissue is where "
+        f"{bulk} should be."
+    )
+    advice = "Apply the scanner's rescale (slope and intercept) exactly once."
+    return finding("OOD-INTENSITY", message, advice=advice, channel=name, offset_hu=offset)
 
 
 def _judge_units(scan: Volume, plan: AnyPlan) -> list[Finding]:
@@ -98,7 +123,8 @@ def _judge_units(scan: Volume, plan: AnyPlan) -> list[Finding]:
 
     Where images are not known, what they are clipped to is, and the spread of the structures. A
     scan is wider than those, as it also shows air and bone; it is told only where it is an eighth
-    as wide, has nothing of what they are clipped to, or keeps near 0 where they do not.
+    as wide, has nothing of what they are clipped to, keeps near 0 where they do not, or lies 1024
+    HU off them.
     """
     found, voxels = [], _lattice(scan)
     for channel, name in enumerate(plan.channels):
@@ -106,6 +132,9 @@ def _judge_units(scan: Volume, plan: AnyPlan) -> list[Finding]:
         if told.scheme not in ("set", "ct") or None in (told.low, told.high, told.sd):
             continue
         low, high, sd = (float(x) for x in (told.low, told.high, told.sd))  # type: ignore[arg-type]
+        if offset := find_offset(voxels[channel], low, high):
+            found.append(_off(plan.channels[channel], offset))
+            continue
         first, last = np.quantile(voxels[channel], MOST)
         narrow = last - first < min(high - low, SPREAD * sd) / 8
         near_0 = max(-first, last) < NEAR_0 and (low < -2 * NEAR_0 or high > 3 * NEAR_0)

@@ -496,6 +496,82 @@ def test_half_precision_set_aside_on_a_scan_without_a_structure_is_tried_again(s
     assert bench.choose(alone, lambda _: windows, seen="scan").seen == "scan"
 
 
+class Fine(nn.Module):
+    """A structure that only bright scans show, drawn so finely that bfloat16 loses it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.look = nn.Conv3d(1, 1, 1)
+        nn.init.ones_(self.look.weight)
+        nn.init.zeros_(self.look.bias)
+
+    def forward(self, x):
+        seen = self.look(x)
+        drawn = seen + (seen > 6) * 100 * torch.cos(3000 * seen)
+        return torch.cat([torch.full_like(seen, 5), drawn], dim=1)
+
+
+def on_dark_scans(cache: Path, monkeypatch) -> tuple[AutoEngine, list[str]]:
+    """An engine that takes bfloat16 where it agrees, and may not keep anything."""
+    monkeypatch.setattr(auto, "SMALL", 1e9)
+    network = replace(blobs(), module=Fine(), identity="")
+    engine, said = engine_of(network, cache)
+    engine._candidates = (Candidate("torch", "bf16"), REFERENCE)
+    return engine, said
+
+
+def test_half_precision_chosen_on_a_scan_without_a_structure_is_tried_on_the_next_ones(
+    tmp_path, scan, monkeypatch
+):
+    engine, said = on_dark_scans(tmp_path, monkeypatch)
+    assert engine.settle(scan).seen == "bare"
+    assert str(engine) == engine.untried == "torch bf16"
+    assert engine.needs_trial  # which takes memory
+    assert set(engine.possible) == {"torch bf16", "torch fp32"}
+    engine.settle_untried()
+    assert str(engine) == "torch bf16"
+    choice = engine.settle(10 * scan)
+    assert (str(choice.winner), choice.seen) == ("torch fp32", "scan")
+    assert engine.settle(scan) is choice
+    assert engine.possible == ("torch fp32",)
+    assert not engine.needs_trial
+    assert len(said) == 2
+
+
+def test_after_three_scans_without_a_structure_the_choice_is_kept(tmp_path, scan, monkeypatch):
+    engine, said = on_dark_scans(tmp_path, monkeypatch)
+    for _ in range(5):
+        assert engine.settle(scan).seen == "bare"
+    assert len(said) == auto.MOST_BARE
+    assert not engine.needs_trial
+
+
+def test_an_engine_that_a_scan_without_a_structure_chose_runs_on_where_memory_is_short(
+    tmp_path, scan, monkeypatch
+):
+    engine, _ = on_dark_scans(tmp_path, monkeypatch)
+    engine._candidates = (Candidate("torch", "bf16"), Candidate("openvino", "fp32"))
+    engine.settle(scan)
+    plan = plan_for(patch=PATCH, labels=Labels(structures={str(n): n for n in range(1, 100)}))
+    header = Header(Grid((64, 64, 64), np.eye(4)), 1, np.dtype("i2"))
+    least = foresee(plan, header, ["torch bf16"], Effort(strips=16)).demand.total
+    found = foresee(plan, header, [engine], Effort(), limit=1.01 * least)
+    assert not found.tried
+    assert found.demand.total <= 1.01 * least
+    assert foresee(plan, header, [engine], Effort()).tried
+
+
+def test_an_ensemble_chooses_anew_together_once_a_scan_shows_a_structure(
+    tmp_path, scan, monkeypatch
+):
+    (first, said), (second, told) = (on_dark_scans(tmp_path, monkeypatch) for _ in range(2))
+    for image, winner in ((scan, "torch bf16"), (10 * scan, "torch fp32"), (scan, "torch fp32")):
+        first.settle(image)
+        second.settle(image, like=first)
+        assert str(first) == str(second) == winner
+    assert len(said) == len(told) == 2
+
+
 @pytest.mark.skipif("bf16" in precisions(), reason="this CPU has bfloat16")
 def test_a_precision_that_no_engine_has_here_is_a_mistake_of_the_command(tmp_path):
     for engine in ("auto", "openvino"):

@@ -7,40 +7,38 @@ the one that was tried is not used: the engines are tried again.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from volunet.config import build as build_settings
-from volunet.config import to_json
-from volunet.errors import ConfigError, ModelError
+from volunet.errors import ModelError
 from volunet.inference.engines.candidates import (
     REFERENCE,
     Candidate,
     build,
-    describe,
+    check_able,
     list_candidates,
     narrow,
-    versions,
     why_not,
 )
 from volunet.inference.engines.choose import Bench, Choice, Evidence, row_of
 from volunet.inference.engines.engine import Engine, Network
+from volunet.inference.engines.kept import Kept
 from volunet.inference.engines.trial import cut_windows, make_windows
 from volunet.inference.engines.work import multiply_adds
-from volunet.io.user_cache import cache_folder, keep, recall
+from volunet.io.user_cache import cache_folder
 
 SMALL = 2.5e9
 """Multiply-adds of a window below which converting a network takes longer than it saves."""
+
+MOST_BARE = 3
+"""Scans without a structure that engines are tried on; a choice on the last of them is kept."""
 
 
 class AutoEngine:
@@ -74,14 +72,15 @@ class AutoEngine:
         self._all = list_candidates(device)
         self._asked = engine, precision
         self._candidates = narrow(self._all, engine, precision, device)
-        _check_able(self._candidates, device)
-        self._cache = cache or cache_folder("engines")
+        check_able(self._candidates, device)
+        self._kept = Kept(network, device, self._asked, cache or cache_folder("engines"))
         self._tell = tell or (lambda text: None)
         self._engine: Engine | None = None
         self._stand_in: Engine | None = None
         self._failure: str | None = None
         self._has_looked = self._narrowed = False
         self._choice: Choice | None = None
+        self._bare = 0
         self._lock = threading.RLock()
 
     def __str__(self) -> str:
@@ -95,9 +94,9 @@ class AutoEngine:
 
     @property
     def possible(self) -> tuple[str, ...]:
-        """The engine that was chosen, now or on another day; before that, all that may be."""
+        """The engine that was chosen, now or on another day; all that may be, until it is kept."""
         self._remember()
-        if self._engine is not None:
+        if not self._is_open:
             return (str(self._engine),)
         able = [c for c in self._candidates if c.engine == "torch" or not self._is_small]
         return tuple(str(c) for c in able if not why_not(c, self.device))
@@ -107,12 +106,23 @@ class AutoEngine:
         """Whether it has to be found out which engine agrees with torch in float32."""
         self._remember()
         alone = len(self._candidates) == 1 and self._candidates[0].engine == "torch"
-        return self._engine is None and not alone
+        return self._is_open and not alone
 
     @property
     def may_go_untried(self) -> bool:
-        """Whether torch in float32 is among what was asked for: it agrees with itself."""
-        return REFERENCE in self._candidates
+        """Whether one was chosen, or torch in float32 was asked for: it agrees with itself."""
+        return self._engine is not None or REFERENCE in self._candidates
+
+    @property
+    def untried(self) -> str:
+        """What runs a scan that leaves no memory to try engines."""
+        return str(self._engine or REFERENCE)
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether nothing was chosen, or on too little: noise, or a few scans of no structure."""
+        seen = "" if self._choice is None else self._choice.seen
+        return seen in ("", "noise") or (seen == "bare" and self._bare < MOST_BARE)
 
     def _remember(self) -> None:
         """Makes the choice of another day, where there is one."""
@@ -157,9 +167,10 @@ class AutoEngine:
         """
         self._stand_in, every = None, self._candidates
         images = None if image is None else torch.from_numpy(image)[None]
-        if like is None or self._choice is not None or self._failure is not None:
+        done = self._choice is not None and (images is None or not self._is_open)
+        if like is None or done or self._failure is not None:
             return self._settle_on(images)
-        winner = like.settle(image).winner
+        winner = (like._choice or like.settle(image)).winner
         few = tuple(c for c in every if c in (winner, REFERENCE)) or every
         self._candidates, self._narrowed = few, len(few) < len(every)
         try:
@@ -179,8 +190,7 @@ class AutoEngine:
         with self._lock:
             if self._failure is not None:
                 raise ModelError(self._failure)
-            on_noise = self._choice is not None and self._choice.seen == "noise"
-            if self._choice is None or (on_noise and images is not None):
+            if self._choice is None or (self._is_open and images is not None):
                 bench = Bench(self._network, self.device)
                 try:
                     self._settled(*self._decide(bench, images))
@@ -193,6 +203,7 @@ class AutoEngine:
 
     def _settled(self, choice: Choice, engine: Engine) -> None:
         self._choice, self._engine = choice, engine
+        self._bare += choice.seen == "bare"
         self._tell(str(choice))
 
     @cached_property
@@ -212,10 +223,11 @@ class AutoEngine:
         if self._is_small:
             choice = self._choose_small(bench, images)
         else:
-            self._tell("Trying engines for this model, once on this machine.")
+            again = self._bare and "again, as the scan that was seen shows no structure"
+            self._tell(f"Trying engines for this model, {again or 'once on this machine'}.")
             choice = self._try(bench, self._candidates, images)
             if not bench.hindered and not (self._narrowed and choice.winner == REFERENCE):
-                self._keep(choice, bench.content(choice.winner))
+                self._kept.keep(choice, bench.content(choice.winner))
         return choice, bench.build(choice.winner)
 
     def _choose_small(self, bench: Bench, images: Tensor | None) -> Choice:
@@ -245,50 +257,14 @@ class AutoEngine:
 
     def _recall(self, scan_at_hand: bool) -> tuple[Choice, Engine] | None:
         """A choice made earlier, if its network is still the one that was tried."""
-        said = recall(self._cache, self._key("choice")) if self._network.identity else None
-        if said is None:
+        choice = self._kept.choice()
+        if choice is None or (choice.seen != "scan" and scan_at_hand):
             return None
-        try:
-            choice = build_settings(Choice, json.loads(said), at="the engine's choice")
-            winner = choice.winner
-        except (ConfigError, ValueError, IndexError):
+        content, winner = self._kept.content(choice), choice.winner
+        if content is None:
             return None
-        if choice.seen != "scan" and scan_at_hand:
-            return None
-        content = b""
-        if choice.sha256:
-            content = recall(self._cache, self._key(winner.engine)) or b""
-            if hashlib.sha256(content).hexdigest() != choice.sha256:
-                return None
         try:
             return choice, build(winner, self._network, self.device, content)
         except Exception as error:  # an engine that broke since is tried again, and set aside then
             self._tell(f"{winner} does not start any more ({error}): engines are tried again.")
             return None
-
-    def _keep(self, choice: Choice, content: bytes) -> None:
-        if not self._network.identity:
-            return
-        if content:
-            keep(self._cache, self._key(choice.winner.engine), content)
-        keep(self._cache, self._key("choice"), to_json(choice).encode())
-
-    def _key(self, what: str) -> dict[str, Any]:
-        return {
-            "format": 3,
-            "what": what,
-            "model": self._network.identity,
-            "patch": list(self._network.patch),
-            "device": describe(self.device),
-            "threads": torch.get_num_threads(),
-            "versions": dict(versions()),
-            "asked": list(self._asked),
-        }
-
-
-def _check_able(candidates: tuple[Candidate, ...], device: torch.device) -> None:
-    """Raises ConfigError where none of the engines can run here; torch always can."""
-    reasons = {c: why_not(c, device) for c in candidates if c.engine != "torch"}
-    if len(reasons) == len(candidates) and all(reasons.values()):
-        told = "; ".join(f"{candidate}: {reason}" for candidate, reason in reasons.items())
-        raise ConfigError(f"{told}. Leave engine and precision out, or choose others.")

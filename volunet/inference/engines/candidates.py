@@ -63,6 +63,18 @@ def why_not(candidate: Candidate, device: torch.device) -> str:
     return ""
 
 
+def check_able(candidates: tuple[Candidate, ...], device: torch.device) -> None:
+    """Nothing, where one of the candidates can run here; torch always can.
+
+    Raises:
+        ConfigError: none can.
+    """
+    reasons = {c: why_not(c, device) for c in candidates if c.engine != "torch"}
+    if len(reasons) == len(candidates) and all(reasons.values()):
+        told = "; ".join(f"{candidate}: {reason}" for candidate, reason in reasons.items())
+        raise ConfigError(f"{told}. Leave engine and precision out, or choose others.")
+
+
 def convert(engine: EngineName, network: Network) -> bytes:
     """The network as the engine reads it; nothing for torch.
 

@@ -67,7 +67,7 @@ def test_a_budget_in_seconds_ends_in_time_with_its_rate_decayed(tmp_path):
 def test_of_a_budget_with_one_validation_no_more_is_kept_back_than_that_takes(tmp_path):
     done = fit(job(tmp_path, seconds=5.0, validations=1))
     assert done.seconds == pytest.approx(5.0, rel=0.1)
-    assert done.steps * done.step_s > 0.93 * 5.0  # a tenth was kept back for some milliseconds
+    assert done.steps * done.step_s > 0.91 * 5.0  # a tenth was kept back for some milliseconds
 
 
 def test_what_comes_before_the_first_step_of_a_budget_in_time_is_announced_and_kept(tmp_path):

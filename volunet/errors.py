@@ -67,6 +67,10 @@ class OutOfTime(VolunetError, TimeoutError):  # noqa: N818 - the house's name
     """A deadline that is too near for any answer."""
 
 
+class TakenOver(Stopped):
+    """Another process works in the folder now; nothing more may be written there."""
+
+
 class WriteError(VolunetError, OSError):
     """A file that could not be written whole and read back, or not brought to the disk."""
 

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -14,9 +15,9 @@ import volunet as vn
 from tests.api.held_out import write_case
 from volunet.api.asked import Wanted, Watch
 from volunet.api.crossval import cross_validate
-from volunet.cohort.lock import NAME, TakenOver
+from volunet.cohort.lock import NAME, locked
 from volunet.data.splits import Split
-from volunet.errors import ConfigError, Stopped
+from volunet.errors import ConfigError, Stopped, TakenOver
 from volunet.findings import Refused
 from volunet.packaging.model_file import read_model_file
 from volunet.recipe import Recipe
@@ -151,6 +152,19 @@ def test_folds_that_are_trained_apart_make_the_same_model(dataset, wanted, tmp_p
     assert train(tmp_path / "apart", 1).validated is None
 
 
+def test_all_folds_are_trained_but_the_one_that_another_process_trains(dataset, wanted, tmp_path):
+    said = list[str]()
+    with locked(tmp_path / "cv" / "fold_1"):
+        done = cross_validate(
+            dataset, tmp_path / "cv", RECIPE, folds=2, wanted=wanted, watch=Watch(say=said.append)
+        )
+        asked = replace(wanted, fold=1)
+        with pytest.raises(ConfigError, match="at work on fold_1"):
+            cross_validate(dataset, tmp_path / "cv", RECIPE, folds=2, wanted=asked)
+    assert (done.missing, done.model) == ((1,), tmp_path / "cv" / "fold_0" / "model")
+    assert any("left to whoever trains it. Another volunet" in text for text in said)
+
+
 def test_a_fold_goes_on_without_the_model_that_it_started_from(dataset, wanted, tmp_path):
     asked = holding_out_case_1(wanted, tmp_path)
     vn.train(dataset, tmp_path / "first", RECIPE, wanted=asked)
@@ -187,31 +201,40 @@ def test_another_command_is_told_that_a_fold_is_being_trained(dataset, wanted, t
     assert "started with other values of recipe.budget" in str(told[0])
 
 
-def test_who_lost_the_folder_to_another_process_writes_nothing_more(dataset, wanted, tmp_path):
-    asked = holding_out_case_1(wanted, tmp_path)
-    lock, history = tmp_path / "run" / NAME, tmp_path / "run" / "history.csv"
-    kept = list[set[str]]()
+@pytest.mark.parametrize("question", [2, 5])  # after a step, and after a case that is scored
+def test_who_lost_the_folder_to_another_process_writes_nothing_more(
+    dataset, wanted, tmp_path, question, monkeypatch
+):
+    run, asked, kept = tmp_path / "run", list[None](), dict[Path, bytes]()
+    often = RECIPE.training.model_copy(update={"validations": 2})
+    recipe = RECIPE.model_copy(update={"budget": "8steps", "training": often})
+    monkeypatch.setattr("volunet.cohort.lock.SIGN_S", 0.0)
+
+    def contents() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
     def should_stop() -> bool:
-        if history.exists() and not kept:
-            lock.write_text('{"host": "another", "pid": 1, "born": ""}')
-            kept.append({path.name for path in (tmp_path / "run").rglob("*")})
+        asked.append(None)
+        if len(asked) == question - 1:
+            (run / NAME).write_text('{"host": "another", "pid": 1, "born": ""}')
+            kept.update(contents())
         return False
 
-    long = RECIPE.model_copy(update={"budget": "100000steps"})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("volunet.cohort.lock.SIGN_S", 0.05)
-        with pytest.raises(TakenOver, match="Another volunet has taken run over"):
-            vn.train(
-                dataset, tmp_path / "run", long, wanted=asked, watch=Watch(should_stop=should_stop)
-            )
-    assert {path.name for path in (tmp_path / "run").rglob("*")} == kept[0]
-    assert "another" in lock.read_text()
+    with pytest.raises(TakenOver, match="Another volunet has taken run over"):
+        vn.train(
+            dataset,
+            run,
+            recipe,
+            wanted=holding_out_case_1(wanted, tmp_path),
+            watch=Watch(should_stop=should_stop),
+        )
+    assert len(asked) == question - 1
+    assert contents() == kept
 
 
 @pytest.mark.parametrize("fold", [-1, 2])
 def test_a_fold_that_there_is_not_is_told(dataset, wanted, tmp_path, fold):
-    with pytest.raises(ConfigError, match=f"0 to 1, and none is {fold}"):
+    with pytest.raises(ConfigError, match=f"folds are 0, 1; none is {fold}"):
         cross_validate(dataset, tmp_path, RECIPE, folds=2, wanted=replace(wanted, fold=fold))
 
 
@@ -250,6 +273,12 @@ def test_folds_of_a_column_may_have_any_numbers(dataset, wanted, tmp_path):
     cross_validate(dataset / "table.csv", tmp_path / "cv", RECIPE, folds=2, wanted=wanted)
     splits = json.loads((tmp_path / "cv" / "splits.json").read_text())
     assert splits[0]["validation"] == ["case_0", "case_2", "case_4"]
+    again = replace(wanted, fold=7)
+    apart = cross_validate(dataset / "table.csv", tmp_path / "7", RECIPE, folds=2, wanted=again)
+    assert apart.missing == (0,)
+    assert set(rows_of(apart.runs[0].folder / "validation" / "metrics.csv")) == {
+        f"case_{n}" for n in (1, 3, 5)
+    }
     assert set(rows_of(tmp_path / "cv" / "validation" / "metrics.csv")) == {
         f"case_{n}" for n in range(CASES)
     }

@@ -141,7 +141,7 @@ def test_what_a_network_that_estimates_must_have_is_not_asked_of_one_of_structur
 
 def test_a_seed_below_0_is_told_before_hours_of_work():
     with pytest.raises(ConfigError, match="from 0 on, and -1 is below"):
-        check_start(Recipe.default(), Wanted(seed=-1), PLAN)
+        Wanted(seed=-1)
 
 
 def test_two_starts_at_once_are_refused(folder):

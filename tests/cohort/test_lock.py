@@ -19,12 +19,11 @@ from volunet.cohort.lock import (
     PERMIT_S,
     RESTART_S,
     STALE_S,
-    TakenOver,
     is_held,
     locked,
     locked_in_turn,
 )
-from volunet.errors import ConfigError
+from volunet.errors import ConfigError, TakenOver
 from volunet.io.processes import process_space
 
 DEAD = {"host": os.uname().nodename, "pid": os.getpid(), "born": "1", "space": process_space()}
@@ -103,6 +102,17 @@ def test_who_waits_for_a_folder_is_told_for_whom_and_has_it_next(tmp_path, monke
         assert json.loads((tmp_path / NAME).read_text())["pid"] == os.getpid()
     assert len(told) == 3
     assert f"process {other.pid} on" in told[0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_that_somebody_cleared_away_is_made_again(tmp_path) -> None:
+    with locked(tmp_path) as lock:
+        held = lock.path.read_text()
+        lock.path.unlink()
+        lock.refresh()
+        assert lock.path.read_text() == held
+        with pytest.raises(ConfigError), locked(tmp_path):
+            pass
     assert not list(tmp_path.iterdir())
 
 

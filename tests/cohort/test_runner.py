@@ -19,12 +19,11 @@ import torch
 from tests.cohort.threshold import AFFINE, SHAPE, Aims, Threshold, write_scan, write_scans
 from tests.data.on_disk import META, pipe_at
 from volunet.cohort.lock import NAME as LOCK
-from volunet.cohort.lock import TakenOver
 from volunet.cohort.run_record import Asked
 from volunet.cohort.runner import Outcome, predict_cohort
 from volunet.data.cases import Scan
 from volunet.data.scans import find_scans
-from volunet.errors import ConfigError, Stopped
+from volunet.errors import ConfigError, Stopped, TakenOver
 from volunet.findings import Refused
 from volunet.io.masks import read_mask
 

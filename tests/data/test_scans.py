@@ -44,6 +44,17 @@ def test_pictures_named_after_a_volume_beside_are_side_files_and_that_is_told(
     assert f"passed over: 1, such as '{view}'." in caplog.text
 
 
+def test_pictures_beside_volumes_by_channel_change_no_name(tmp_path, caplog):
+    named(tmp_path, "c1_0000.nii.gz", "c1_0001.nii.gz", "c2_0000.nii.gz", "c2_0001.nii.gz")
+    named(
+        tmp_path, "c1.png", "c2_top.png", "montage.png", "overview.png", "key.png", "x.png", "y.png"
+    )
+    found = find_scans(tmp_path, channels=2)
+    assert {"c1", "c2"} < {*ids(found)}
+    assert [len(scan.images) for scan in found if scan.case_id in ("c1", "c2")] == [2, 2]
+    assert "passed over: 2, such as 'c1.png'." in caplog.text
+
+
 def test_a_stray_volume_takes_no_picture_away(tmp_path):
     named(tmp_path, "1.png", "10.png", "atlas.nii.gz", "1/1.nii.gz", "1/10.png", "views/atlas.png")
     found = ["1", "10", "1__1", "1__10", "atlas", "views__atlas"]

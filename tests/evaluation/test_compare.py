@@ -87,6 +87,13 @@ def test_regions_enter_no_mean_over_structures():
     assert of(found, "both", "dice").first == 0.9
 
 
+def test_means_over_other_rows_are_not_compared():
+    parts = (table([0.5]), table([0.7], "spleen"), table([0.9], "both"))
+    whole, other = united(*parts, apart=["both"]), united(*parts, apart=["liver", "spleen"])
+    with pytest.raises(ConfigError, match="Evaluate both again"):
+        compare_metrics(whole, other)
+
+
 def test_surface_dice_at_other_tolerances_is_not_compared():
     one, other = (Metrics(table([0.5]).rows, tolerance_mm=mm) for mm in (1.0, 2.0))
     with pytest.raises(ConfigError, match="1 mm on one side and 2 mm"):

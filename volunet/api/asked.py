@@ -9,7 +9,7 @@ from pathlib import Path
 from volunet.api.planning import Counted, quiet
 from volunet.cohort.lock import Lock
 from volunet.data.splits import Split
-from volunet.errors import Stopped
+from volunet.errors import ConfigError, Stopped
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.plan import Plan
 from volunet.training.handlers import Progress
@@ -81,3 +81,8 @@ class Wanted:
     start: Path | None = None
     encoder_weights: Path | None = None
     track: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError where the seed is none."""
+        if self.seed < 0:
+            raise ConfigError(f"A seed is a whole number from 0 on, and {self.seed} is below.")

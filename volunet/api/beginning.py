@@ -63,8 +63,6 @@ def check_start(recipe: Recipe, wanted: Wanted, plan: Plan) -> None:
         ConfigError: it does not, or a setting is about weights that are not given.
     """
     told = recipe.training.model_dump(exclude_defaults=True).keys()
-    if wanted.seed < 0:
-        raise ConfigError(f"A seed is a whole number from 0 on, and {wanted.seed} is below.")
     if wanted.encoder_weights is not None and wanted.start is not None:
         raise ConfigError(
             "--from and --encoder-weights both say what the encoder begins with. Give one of them."

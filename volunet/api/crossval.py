@@ -23,10 +23,10 @@ from volunet.api.starting import Starting
 from volunet.api.training import TrainedRun, once, train
 from volunet.api.uniting import gather, unite
 from volunet.api.validation import Validated
-from volunet.cohort.lock import locked_in_turn
+from volunet.cohort.lock import InUseError, locked_in_turn
 from volunet.data.cases import Dataset
 from volunet.data.content import sums_of_images
-from volunet.data.splits import Split, find_leaks, find_unused, fold_splits
+from volunet.data.splits import Split, find_leaks, find_unused, fold_numbers, fold_splits
 from volunet.errors import ConfigError, Stopped
 from volunet.findings import Finding, as_data, refuse_if_needed
 from volunet.inference.calibration import Calibration, merge_calibrations
@@ -44,7 +44,7 @@ class CrossValidated:
 
     Args:
         folder: of the whole; the ensemble lies in its `model/`.
-        runs: one a fold; the one that was trained, where others are still missing.
+        runs: one a fold; the one that was trained last, where others are still missing.
         validated: scores of every held-out case by the fold that did not see it, or of that one
             fold's; None where all had ended before.
         findings: about the cases; refused cases were left out.
@@ -117,18 +117,27 @@ def cross_validate(
         )
     recipe, wanted, watch = recipe or Recipe.default(), wanted or Wanted(), watch or Watch()
     check_trackers(wanted.track)
-    if wanted.fold is not None and not 0 <= wanted.fold < folds:
-        raise ConfigError(f"Of {folds} folds there is 0 to {folds - 1}, and none is {wanted.fold}.")
-    asked = range(folds) if wanted.fold is None else (wanted.fold,)
+    opened = open_dataset(dataset, recipe, accept=wanted.accept, counted=watch.counted)
+    splits, asked = _splits(opened, folds, wanted), _asked(opened, folds, wanted)
     run = RunFolder(Path(folder), folds=[_place(Path(folder), fold) for fold in asked])
     waits = _waiting(watch)
-    with locked_in_turn(run.path, waits):
-        shared = _plan_folds(run, dataset, recipe, folds, wanted, watch)
+    with locked_in_turn(run.path, waits) as lock:
+        shared = _plan_folds(run, opened, splits, recipe, wanted, watch.while_held(lock))
     if shared is None:
         return CrossValidated(run.path, findings=run.findings)
-    trained = _train_folds(run, dataset, shared, recipe, wanted, watch)
-    with locked_in_turn(run.path, waits):
-        return _end(run, shared, trained, recipe, wanted, watch)
+    trained = _train_folds(run, dataset, shared, asked, recipe, wanted, watch)
+    with locked_in_turn(run.path, waits) as lock:
+        return _end(run, shared, trained, recipe, wanted, watch.while_held(lock))
+
+
+def _asked(dataset: Dataset, folds: int, wanted: Wanted) -> tuple[int, ...]:
+    """The places of the folds to train, of which one is called by its number."""
+    numbers = fold_numbers(dataset.cases, folds, path=wanted.splits)
+    if wanted.fold is None:
+        return tuple(range(folds))
+    if wanted.fold not in numbers:
+        raise ConfigError(f"The folds are {', '.join(map(str, numbers))}; none is {wanted.fold}.")
+    return (numbers.index(wanted.fold),)
 
 
 def _waiting(watch: Watch) -> Callable[[str], None]:
@@ -156,15 +165,13 @@ def _splits(dataset: Dataset, folds: int, wanted: Wanted) -> tuple[Split, ...]:
 
 def _plan_folds(
     run: RunFolder,
-    dataset: Path | str,
+    opened: Dataset,
+    splits: tuple[Split, ...],
     recipe: Recipe,
-    folds: int,
     wanted: Wanted,
     watch: Watch,
 ) -> Shared | None:
     """What all folds share, looked through before the first is trained; None where all ended."""
-    opened = open_dataset(dataset, recipe, accept=wanted.accept, counted=watch.counted)
-    splits = _splits(opened, folds, wanted)
     unused = find_unused(opened.cases, splits)
     everyone = {name for split in splits for name in (*split.train, *split.validation)}
     together = Split(train=tuple(sorted(everyone)), validation=())
@@ -178,13 +185,14 @@ def _plan_folds(
         return None
     if before is None:
         _refuse_learnt(opened, splits, asked["images"], wanted)
-    plan, fingerprint, found = plan_run(run, opened, together, made_from, recipe, wanted, watch)
+    plan, fingerprint, _ = plan_run(run, opened, together, made_from, recipe, wanted, watch)
     made_from["plan"] = plan.model_dump(mode="json")
     run.check_unchanged(made_from)
-    twins = refuse_twins_of_all(opened, splits, plan, wanted, watch)
-    run.write_splits(json.dumps(made_from["folds"], indent=2))
-    run.write_record({"status": "running", "made_from": made_from})
-    return Shared(opened, splits, plan, fingerprint, (*unused, *unreadable, *found, *twins))
+    if run.record.get("made_from") != json.loads(json.dumps(made_from)):  # else it was done before
+        run.keep_found(refuse_twins_of_all(opened, splits, plan, wanted, watch))
+        run.write_splits(json.dumps(made_from["folds"], indent=2))
+        run.write_record({"status": "running", "made_from": made_from})
+    return Shared(opened, splits, plan, fingerprint, (*unused, *unreadable, *run.surveyed))
 
 
 def _refuse_learnt(
@@ -201,18 +209,27 @@ def _train_folds(
     run: RunFolder,
     dataset: Path | str,
     shared: Shared,
+    asked: Sequence[int],
     recipe: Recipe,
     wanted: Wanted,
     watch: Watch,
 ) -> dict[int, TrainedRun]:
-    """A run a fold, one after another, each with its share of the budget; or that of one."""
+    """A run a fold, one after another, each with its share of the budget.
+
+    Raises:
+        InUseError: other processes train all that are asked for.
+    """
     each, runs = recipe.shared_among(len(shared.splits)), dict[int, TrainedRun]()
-    planned = (shared.plan, shared.fingerprint)
-    for fold, split in enumerate(shared.splits):
-        if wanted.fold in (None, fold):
-            watch.say(f"Fold {fold} of {len(shared.splits)}: {each.time}.")
-            alone = replace(wanted, split=split, planned=planned)  # one that began checks it
-            runs[fold] = train(dataset, _place(run.path, fold), each, wanted=alone, watch=watch)
+    alone = replace(wanted, planned=(shared.plan, shared.fingerprint))
+    for fold in asked:
+        watch.say(f"Fold {fold} of {len(shared.splits)}: {each.time}.")
+        mine = replace(alone, split=shared.splits[fold])  # one that began checks it
+        try:
+            runs[fold] = train(dataset, _place(run.path, fold), each, wanted=mine, watch=watch)
+        except InUseError as use:
+            if not runs and fold == asked[-1]:
+                raise
+            watch.say(f"It is left to whoever trains it. {use}")
     return runs
 
 
@@ -234,16 +251,15 @@ def _end(
     }
     runs = tuple(each for each in ended.values() if each is not None)
     if missing := tuple(fold for fold, each in ended.items() if each is None):
-        (one,) = trained.values()
+        *_, last = trained.values()
         left = ", ".join(map(str, missing))
         watch.say(f"Still to be trained: fold {left}. The last to end makes one model of them all.")
-        return CrossValidated(
-            run.path, (one,), one.validated, one.findings, one.calibration, missing
-        )
+        known = (last.validated, last.findings, last.calibration)
+        return CrossValidated(run.path, (last,), *known, missing)
     unite(run, runs, shared.plan, shared.fingerprint, recipe, wanted.seed)
     validated = gather(run, runs, shared.splits, shared.dataset, recipe, wanted, watch)
-    known = [read_model_file(done.model).calibration for done in runs]
-    calibration = merge_calibrations([c for c in known if c is not None], networks=len(runs))
+    each_own = [read_model_file(done.model).calibration for done in runs]
+    calibration = merge_calibrations([c for c in each_own if c is not None], networks=len(runs))
     amend_model(run.path, calibration=calibration)
     told = (shared.findings, validated.findings, *(done.findings for done in runs))
     seen = once([finding for some in told for finding in some])

@@ -40,7 +40,7 @@ class RunFolder:
 
     def __init__(self, path: Path, *, writes: bool = True, folds: Sequence[Path] = ()) -> None:
         path.mkdir(parents=True, exist_ok=True)
-        self.path, self.writes, self._trained = path, writes, folds or (path,)
+        self.path, self.writes, self._folders = path, writes, folds or (path,)
 
     @property
     def record(self) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class RunFolder:
     @cached_property
     def goes_on(self) -> bool:
         """Whether its weights are in checkpoints, whatever it started from."""
-        return all(can_go_on(part / "checkpoints") for part in self._trained)
+        return all(can_go_on(part / "checkpoints") for part in self._folders)
 
     @property
     def made_from(self) -> Mapping[str, Any] | None:

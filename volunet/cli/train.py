@@ -179,6 +179,8 @@ def tell_run(speaker: Speaker, run: TrainedRun | CrossValidated, trained: Traine
         trained: what its steps came to, where they were taken now.
     """
     result: dict[str, Any] = {"model": str(run.model)}
+    if missing := getattr(run, "missing", ()):
+        result["missing_folds"] = list(missing)
     if run.findings:
         tell_findings(speaker, run.findings)
     if trained is not None:

@@ -11,6 +11,7 @@ this name.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -21,7 +22,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from volunet.errors import ConfigError, Stopped
+from volunet.errors import ConfigError, TakenOver
 from volunet.io.processes import is_of_another_start, process_space
 
 NAME = ".volunet.lock"
@@ -36,10 +37,6 @@ WAIT_S = 1.0
 
 class InUseError(ConfigError):
     """Another process works in the folder."""
-
-
-class TakenOver(Stopped):
-    """Another process works in the folder now; nothing more may be written there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +72,13 @@ class Lock:
     def refresh(self) -> None:
         """Gives a sign of life, for machines that cannot see this process.
 
+        A lock that somebody cleared away is made again.
+
         Raises:
             TakenOver: another process has taken the lock over, as this one was halted for too long.
         """
         try:
-            ours = self._is_ours()
+            ours = self._is_ours() or self._made_again()
             if ours:
                 self.path.touch()
         except OSError:  # a network that is away for a moment; the next sign will do
@@ -113,6 +112,15 @@ class Lock:
             return self.path.read_text(encoding="utf-8") == self._text
         except FileNotFoundError:
             return False
+
+    def _made_again(self) -> bool:
+        """Whether there was none."""
+        try:
+            with self.path.open("x", encoding="utf-8") as file:
+                file.write(self._text)
+        except FileExistsError:
+            return False
+        return True
 
     def _live(self) -> None:
         while not self._over.wait(SIGN_S):
@@ -170,12 +178,8 @@ def locked_in_turn(folder: Path, waits: Callable[[str], None]) -> Iterator[Lock]
 
 def is_held(folder: Path) -> bool:
     """Whether a process works on a folder, as far as can be seen."""
-    path = folder / NAME
-    try:
-        text, age_s = path.read_text(encoding="utf-8"), time.time() - path.stat().st_mtime
-    except FileNotFoundError:
-        return False
-    return not _is_stale(_parse(text), age_s)
+    found = _read(folder / NAME)
+    return found is not None and not _is_stale(_parse(found[0]), found[1])
 
 
 def _create(path: Path) -> bool:
@@ -195,17 +199,25 @@ def _create(path: Path) -> bool:
     return True
 
 
+def _read(path: Path) -> tuple[str, float] | None:
+    """What a lock says, and seconds since its last sign of life; None where it is gone."""
+    try:
+        return path.read_text(encoding="utf-8"), time.time() - path.stat().st_mtime
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ESTALE):
+            return None
+        raise
+
+
 def _remove_stale(path: Path) -> None:
     """Takes a dead process's lock away.
 
     Raises:
         ConfigError: its process lives, as far as can be seen.
     """
-    try:
-        text, age_s = path.read_text(encoding="utf-8"), time.time() - path.stat().st_mtime
-    except FileNotFoundError:
+    if (found := _read(path)) is None:
         return
-    holder = _parse(text)
+    (text, age_s), holder = found, _parse(found[0])
     if not _is_stale(holder, age_s):
         raise _in_use(path, holder)
     # Of several that see the stale lock, only the one that makes this file may remove it, so that

@@ -33,11 +33,11 @@ from volunet.cohort.case import (
 )
 from volunet.cohort.journal import NAME, CaseRecord, Journal
 from volunet.cohort.ledger import Ledger
-from volunet.cohort.lock import Lock, TakenOver, locked
+from volunet.cohort.lock import Lock, locked
 from volunet.cohort.protocol import Model
 from volunet.cohort.run_record import Asked, RunRecord
 from volunet.data.cases import Scan, find_clashes
-from volunet.errors import ConfigError, Stopped, WriteError
+from volunet.errors import ConfigError, Stopped, TakenOver, WriteError
 from volunet.findings import Refused
 from volunet.io.names import composed
 

@@ -186,7 +186,9 @@ def _kind(path: Path) -> str:
 def _group(root: Path, files: list[Path], channels: int | None) -> list[Scan]:
     """The scans of one folder: each file, or the channels of each case in nnU-Net's naming."""
     plain, files_of, twice = _by_channel(root, files)
-    by_channel = _is_by_channel(len(plain), files_of, channels)
+    only_pictures = all(map(is_picture, files))
+    others = sum(only_pictures or not is_picture(path) for path in plain)
+    by_channel = _is_by_channel(others, files_of, channels)
     numbered = any(max(found) > 0 for found in files_of.values())
     if not by_channel or (numbered and _are_in_colours(files, channels)):
         return [Scan(case_id=id_below(root, path), images=(path,)) for path in files]

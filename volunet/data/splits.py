@@ -101,17 +101,10 @@ def fold_splits(
             twice.
         DatasetError, Refused: as `split_cases` and `read_splits` have it.
     """
-    own = sorted({case.fold for case in cases if case.fold is not None})
+    numbers = fold_numbers(cases, folds, path=path)
     if path is not None:
-        known, where = len(_listed(path)), path.name
+        splits = tuple(read_splits(path, cases, number) for number in numbers)
     else:
-        known, where = len(own) or folds, "the dataset"
-    if known != folds or folds < 2:
-        raise ConfigError(f"{where} has {known} folds, and {folds} were asked for; at least 2.")
-    if path is not None:
-        splits = tuple(read_splits(path, cases, number) for number in range(folds))
-    else:
-        numbers = own or range(folds)
         parts = max(numbers) + 1  # a column may skip numbers
         splits = tuple(split_cases(cases, fold=n, folds=parts, seed=seed) for n in numbers)
     held_out = [case_id for split in splits for case_id in split.validation]
@@ -120,6 +113,22 @@ def fold_splits(
             f"More than one fold holds out {twice[:5]}. Let each case be held out once."
         )
     return splits
+
+
+def fold_numbers(cases: Sequence[Case], folds: int, *, path: Path | None = None) -> tuple[int, ...]:
+    """What the folds of a cross-validation are called, ascending: from 0, or as a column has it.
+
+    Raises:
+        ConfigError: the file, or the cases' own folds, are not so many.
+    """
+    own = sorted({case.fold for case in cases if case.fold is not None})
+    if path is not None:
+        known, where = len(_listed(path)), path.name
+    else:
+        known, where = len(own) or folds, "the dataset"
+    if known != folds or folds < 2:
+        raise ConfigError(f"{where} has {known} folds, and {folds} were asked for; at least 2.")
+    return tuple(own if own and path is None else range(folds))
 
 
 def find_unused(cases: Iterable[Case], splits: Sequence[Split]) -> list[Finding]:

@@ -172,6 +172,11 @@ def _refuse_unlike(first: Metrics, second: Metrics) -> None:
             f"{len(alone)} cases: {', '.join(alone[:TOLD])}. Evaluate the same cases on both "
             f"sides, with the same {first.kind}s."
         )
+    if first.apart != second.apart:
+        raise ConfigError(
+            f"Means of the first side leave out {sorted(first.apart)}, and of the second "
+            f"{sorted(second.apart)}: one was evaluated by an earlier version. Evaluate both again."
+        )
     if first.tolerance_mm != second.tolerance_mm and not (
         isnan(first.tolerance_mm) and isnan(second.tolerance_mm)
     ):

@@ -6,10 +6,13 @@ Ids are in Unicode's composed form (NFC), so that one name typed on two systems 
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections.abc import Iterable, Set
 from pathlib import Path
 
+NUMBERED = re.compile(r"_\d{4}$")
+"""The end of a name that says a channel, as nnU-Net has it."""
 PICTURES = (".png", ".tiff", ".tif", ".jpeg", ".jpg", ".bmp")
 """Endings of plain pictures."""
 PNG_CHANNELS = (1, 3)
@@ -39,10 +42,16 @@ def named_as_scans(paths: Iterable[Path]) -> list[Path]:
     """The files that are named as scans, without pictures that are views of a volume.
 
     A view is what somebody made of a volume for a report: it lies beside that one, and is called
-    as it is, with or without more words: "a.png" and "a_axial.png" beside "a.nii.gz".
+    as it is, with or without more words: "a.png" and "a_axial.png" beside "a.nii.gz", or beside
+    "a_0000.nii.gz", which is a channel of it.
     """
     named = [path for path in paths if suffix(path)]
-    volumes = {(path.parent, stem(path)) for path in named if not is_picture(path)}
+    volumes = {
+        (path.parent, name)
+        for path in named
+        if not is_picture(path)
+        for name in (stem(path), NUMBERED.sub("", stem(path)))
+    }
     return [path for path in named if not (is_picture(path) and _is_view(path, volumes))]
 
 

@@ -39,9 +39,10 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     path = folder / f"step_{step:09d}_{digest}.pt"
     write_bytes(path, content)
     others = [old for old in find_checkpoints(folder) if old != path]
-    earlier = [old for old in others if not old.name.startswith(f"step_{step:09d}_")]
-    for old in {*others} - {*earlier[:1]}:
-        old.unlink(missing_ok=True)
+    before = next((old for old in others if old.name < f"step_{step:09d}_"), None)
+    for old in others:
+        if old != before:
+            old.unlink(missing_ok=True)
     return path
 
 

@@ -136,6 +136,8 @@ def _train(
         trainer.run(run.batches(), max_epochs=1)
     handlers.write_line(run, history, report)
     handlers.save(run, checkpoints)
+    if run.now.lost is not None:
+        raise run.now.lost
     if run.clock.progress < 1:
         raise Stopped(f"Stopped after {run.clock.step} steps; the same command goes on.")
     last = last_score(job, run)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ignite.engine import Engine, Events
 
-from volunet.errors import Stopped
+from volunet.errors import Stopped, TakenOver
 from volunet.training.budget import Budget
 from volunet.training.checkpoint import save_checkpoint
 from volunet.training.history import Row, append_row
@@ -47,7 +47,11 @@ def count(trainer: Engine, run: Run, should_stop: Callable[[], bool]) -> None:
 
     def after_step() -> None:
         run.note_step(trainer.state.output)
-        run.now.agree(wish=should_stop())
+        try:
+            wish = should_stop()
+        except TakenOver as lost:  # told in the end, as others may wait for this process
+            run.now.lost, wish = lost, True
+        run.now.agree(wish=wish)
 
     trainer.add_event_handler(Events.ITERATION_COMPLETED, after_step)
 
@@ -73,7 +77,7 @@ def write_line(run: Run, history: Path, report: Report, *, score: Score | None =
         return
     loss, norm = read or (None, None)
     mean, cases = (None, None) if score is None else (score.mean, score.cases)
-    if not run.now.processes.first:
+    if not run.now.writes:
         return
     row = Row(run.clock.step, run.clock.spent_s, loss, run.rate, norm, mean, cases)
     append_row(history, row)
@@ -107,8 +111,9 @@ def validate_now_and_then(
         started = run.now()
         try:
             validate()
-        except Stopped:  # not through the trainer, which would tell of a fault
+        except Stopped as stopped:  # not through the trainer, which would tell of a fault
             run.now.stop = True
+            run.now.lost = stopped if isinstance(stopped, TakenOver) else run.now.lost
             return
         run.now.agree(wish=run.now.stop)
         took = run.now() - started
@@ -136,7 +141,7 @@ def keep_newest(trainer: Engine, run: Run, folder: Path) -> None:
 def save(run: Run, folder: Path) -> None:
     """Writes a checkpoint, which all processes make and the first one keeps."""
     state = run.state_dict()
-    if run.now.processes.first:
+    if run.now.writes:
         save_checkpoint(folder, run.clock.step, state)
 
 

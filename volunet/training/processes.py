@@ -19,7 +19,7 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.distributed.nn.functional import all_reduce
 
-from volunet.errors import ConfigError, FirstFailed
+from volunet.errors import ConfigError, FirstFailed, TakenOver
 from volunet.training.slurm import told_by_srun
 
 T = TypeVar("T")
@@ -120,11 +120,22 @@ class SharedTime:
     """The time in seconds, from any origin, and a wish to stop, that all processes know alike.
 
     Where there are several, both stand still until they are agreed on again.
+
+    Attributes:
+        lost: says that the run's folder is another process's by now. All stop then, and this one
+            writes nothing more.
     """
+
+    lost: TakenOver | None = None
 
     def __init__(self, processes: Processes) -> None:
         self.processes = processes
         self.agree(wish=False)
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.processes.first and self.lost is None
 
     def __call__(self) -> float:
         return self._seconds if self.processes.several else time.monotonic()

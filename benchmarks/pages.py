@@ -265,6 +265,7 @@ TABLES: tuple[tuple[str, str, str, Table], ...] = (
     ("budget", "training", "budget", budget.table),
     ("recipes_hippocampus", "training", "recipes hippocampus", recipes.table),
     ("recipes_sarcoma_pet", "training", "recipes sarcoma", recipes.table),
+    ("recipes_rates_hippocampus", "training", "recipes rates", recipes.table),
     ("recipes_augmentation_hippocampus", "training", "recipes mirrored", recipes.table),
     ("recipes_augmentation_forty", "training", "recipes forty", recipes.table),
     ("recipes_few_hippocampus_0", "training", "recipes few 0", recipes.table),

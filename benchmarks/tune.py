@@ -26,7 +26,8 @@ from volunet.data.drawn import drawn_classes
 from volunet.data.layouts import find_dataset
 from volunet.data.read_case import read_case
 from volunet.data.sampler import cut_patches, draw_patches
-from volunet.packaging.model_file import find_model, load_weights, read_model_file, save_model
+from volunet.packaging.model_file import load_weights, read_model_file, save_model
+from volunet.packaging.model_place import find_model
 from volunet.planning.machine import choose_dtype
 from volunet.training.losses.loss import Loss
 from volunet.training.optim import Optimisation, make_optimizer, rate_at, set_rate

@@ -20,7 +20,8 @@ from scipy import ndimage
 
 from volunet.io.read import read
 from volunet.io.write import write
-from volunet.packaging.model_file import find_model, load_weights, read_model_file, save_model
+from volunet.packaging.model_file import load_weights, read_model_file, save_model
+from volunet.packaging.model_place import find_model
 from volunet.planning.plan import Plan
 from volunet.space.box import Box
 from volunet.space.grid import Grid

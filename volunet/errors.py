@@ -67,6 +67,18 @@ class OutOfTime(VolunetError, TimeoutError):  # noqa: N818 - the house's name
     """A deadline that is too near for any answer."""
 
 
+class InUseError(ConfigError):
+    """Another process works in the folder.
+
+    Attributes:
+        who: says which, and where, and no more.
+    """
+
+    def __init__(self, who: str, advice: str) -> None:
+        super().__init__(f"{who}. {advice}")
+        self.who = who
+
+
 class TakenOver(Stopped):
     """Another process works in the folder now; nothing more may be written there."""
 

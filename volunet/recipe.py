@@ -106,7 +106,9 @@ class Recipe(Settings):
             ConfigError: the file cannot be read, or says something that recipes do not know.
         """
         path = Path(path)
-        return build(cls, override(read_values(path), changes), at=path.name)
+        values, changes = read_values(path), tuple(changes)
+        build(cls, values, at=path.name)  # what is wrong with it is not put down to the changes
+        return build(cls, override(values, changes), at=f"{path.name} as changed")
 
     @classmethod
     def default(cls, *, changes: Iterable[str] = ()) -> Recipe:

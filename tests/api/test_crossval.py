@@ -159,10 +159,10 @@ def test_all_folds_are_trained_but_the_one_that_another_process_trains(dataset, 
             dataset, tmp_path / "cv", RECIPE, folds=2, wanted=wanted, watch=Watch(say=said.append)
         )
         asked = replace(wanted, fold=1)
-        with pytest.raises(ConfigError, match="at work on fold_1"):
+        with pytest.raises(ConfigError, match=r"at work on .*fold_1"):
             cross_validate(dataset, tmp_path / "cv", RECIPE, folds=2, wanted=asked)
     assert (done.missing, done.model) == ((1,), tmp_path / "cv" / "fold_0" / "model")
-    assert any("left to whoever trains it. Another volunet" in text for text in said)
+    assert any("left to whoever trains it: Another volunet" in text for text in said)
 
 
 def test_a_fold_goes_on_without_the_model_that_it_started_from(dataset, wanted, tmp_path):
@@ -275,7 +275,7 @@ def test_folds_of_a_column_may_have_any_numbers(dataset, wanted, tmp_path):
     assert splits[0]["validation"] == ["case_0", "case_2", "case_4"]
     again = replace(wanted, fold=7)
     apart = cross_validate(dataset / "table.csv", tmp_path / "7", RECIPE, folds=2, wanted=again)
-    assert apart.missing == (0,)
+    assert (apart.missing, apart.runs[0].folder.name) == ((1,), "fold_7")
     assert set(rows_of(apart.runs[0].folder / "validation" / "metrics.csv")) == {
         f"case_{n}" for n in (1, 3, 5)
     }

@@ -205,7 +205,7 @@ def test_folds_of_the_cases_or_of_a_file_must_be_as_many_as_were_asked_for(tmp_p
     assert [s.validation for s in fold_splits(cases, 2, path=path)] == [("c2",), ("c0", "c1")]
     with pytest.raises(ConfigError, match=r"splits_final\.json has 2 folds, and 3"):
         fold_splits(cases, 3, path=path)
-    with pytest.raises(ConfigError, match="at least 2"):
+    with pytest.raises(ConfigError, match="two folds or more, and 1 were"):
         fold_splits(cases, 1)
 
 

@@ -23,11 +23,11 @@ from volunet.api.starting import Starting
 from volunet.api.training import TrainedRun, once, train
 from volunet.api.uniting import gather, unite
 from volunet.api.validation import Validated
-from volunet.cohort.lock import InUseError, locked_in_turn
+from volunet.cohort.lock import locked_in_turn
 from volunet.data.cases import Dataset
 from volunet.data.content import sums_of_images
 from volunet.data.splits import Split, find_leaks, find_unused, fold_numbers, fold_splits
-from volunet.errors import ConfigError, Stopped
+from volunet.errors import ConfigError, InUseError, Stopped
 from volunet.findings import Finding, as_data, refuse_if_needed
 from volunet.inference.calibration import Calibration, merge_calibrations
 from volunet.packaging.model_file import amend_model, read_model_file
@@ -70,7 +70,7 @@ class Shared:
     """What all folds are trained with, and what was found about their cases."""
 
     dataset: Dataset
-    splits: tuple[Split, ...]
+    splits: dict[int, Split]
     plan: Plan
     fingerprint: Fingerprint
     findings: tuple[Finding, ...]
@@ -118,7 +118,8 @@ def cross_validate(
     recipe, wanted, watch = recipe or Recipe.default(), wanted or Wanted(), watch or Watch()
     check_trackers(wanted.track)
     opened = open_dataset(dataset, recipe, accept=wanted.accept, counted=watch.counted)
-    splits, asked = _splits(opened, folds, wanted), _asked(opened, folds, wanted)
+    splits = _splits(opened, folds, wanted)
+    asked = _asked(tuple(splits), wanted)
     run = RunFolder(Path(folder), folds=[_place(Path(folder), fold) for fold in asked])
     waits = _waiting(watch)
     with locked_in_turn(run.path, waits) as lock:
@@ -130,14 +131,13 @@ def cross_validate(
         return _end(run, shared, trained, recipe, wanted, watch.while_held(lock))
 
 
-def _asked(dataset: Dataset, folds: int, wanted: Wanted) -> tuple[int, ...]:
-    """The places of the folds to train, of which one is called by its number."""
-    numbers = fold_numbers(dataset.cases, folds, path=wanted.splits)
+def _asked(numbers: tuple[int, ...], wanted: Wanted) -> tuple[int, ...]:
+    """The numbers of the folds to train."""
     if wanted.fold is None:
-        return tuple(range(folds))
+        return numbers
     if wanted.fold not in numbers:
         raise ConfigError(f"The folds are {', '.join(map(str, numbers))}; none is {wanted.fold}.")
-    return (numbers.index(wanted.fold),)
+    return (wanted.fold,)
 
 
 def _waiting(watch: Watch) -> Callable[[str], None]:
@@ -147,31 +147,32 @@ def _waiting(watch: Watch) -> Callable[[str], None]:
     def waits(why: str) -> None:
         if why not in said:
             said.add(why)
-            watch.say(f"Waiting, as folds begin and end one at a time. {why}")
+            watch.say(f"Waiting, as folds begin and end one at a time: {why}.")
         if watch.should_stop():
             raise Stopped("Stopped while waiting for another fold; the same command goes on.")
 
     return waits
 
 
-def _splits(dataset: Dataset, folds: int, wanted: Wanted) -> tuple[Split, ...]:
-    """The folds, looked through for images on both sides before hours are spent on the first."""
+def _splits(dataset: Dataset, folds: int, wanted: Wanted) -> dict[int, Split]:
+    """The folds by number, looked through for images on both sides before any is trained."""
     splits = fold_splits(dataset.cases, folds, path=wanted.splits, seed=wanted.seed)
     contents = sums_of_images(dataset.cases)
     for split in splits:
         refuse_if_needed(find_leaks(split, dataset.cases, contents), wanted.accept)
-    return splits
+    return dict(zip(fold_numbers(dataset.cases, folds, path=wanted.splits), splits, strict=True))
 
 
 def _plan_folds(
     run: RunFolder,
     opened: Dataset,
-    splits: tuple[Split, ...],
+    numbered: dict[int, Split],
     recipe: Recipe,
     wanted: Wanted,
     watch: Watch,
 ) -> Shared | None:
     """What all folds share, looked through before the first is trained; None where all ended."""
+    splits = tuple(numbered.values())
     unused = find_unused(opened.cases, splits)
     everyone = {name for split in splits for name in (*split.train, *split.validation)}
     together = Split(train=tuple(sorted(everyone)), validation=())
@@ -192,7 +193,7 @@ def _plan_folds(
         run.keep_found(refuse_twins_of_all(opened, splits, plan, wanted, watch))
         run.write_splits(json.dumps(made_from["folds"], indent=2))
         run.write_record({"status": "running", "made_from": made_from})
-    return Shared(opened, splits, plan, fingerprint, (*unused, *unreadable, *run.surveyed))
+    return Shared(opened, numbered, plan, fingerprint, (*unused, *unreadable, *run.surveyed))
 
 
 def _refuse_learnt(
@@ -222,14 +223,14 @@ def _train_folds(
     each, runs = recipe.shared_among(len(shared.splits)), dict[int, TrainedRun]()
     alone = replace(wanted, planned=(shared.plan, shared.fingerprint))
     for fold in asked:
-        watch.say(f"Fold {fold} of {len(shared.splits)}: {each.time}.")
+        watch.say(f"Fold {fold} of {', '.join(map(str, shared.splits))}: {each.time}.")
         mine = replace(alone, split=shared.splits[fold])  # one that began checks it
         try:
             runs[fold] = train(dataset, _place(run.path, fold), each, wanted=mine, watch=watch)
         except InUseError as use:
             if not runs and fold == asked[-1]:
                 raise
-            watch.say(f"It is left to whoever trains it. {use}")
+            watch.say(f"It is left to whoever trains it: {use.who}.")
     return runs
 
 
@@ -247,7 +248,7 @@ def _end(
     each = recipe.shared_among(len(shared.splits))
     ended = {
         fold: trained.get(fold) or _ended(_place(run.path, fold), shared.made_from(split, each))
-        for fold, split in enumerate(shared.splits)
+        for fold, split in shared.splits.items()
     }
     runs = tuple(each for each in ended.values() if each is not None)
     if missing := tuple(fold for fold, each in ended.items() if each is None):
@@ -257,7 +258,8 @@ def _end(
         known = (last.validated, last.findings, last.calibration)
         return CrossValidated(run.path, (last,), *known, missing)
     unite(run, runs, shared.plan, shared.fingerprint, recipe, wanted.seed)
-    validated = gather(run, runs, shared.splits, shared.dataset, recipe, wanted, watch)
+    splits = tuple(shared.splits.values())
+    validated = gather(run, runs, splits, shared.dataset, recipe, wanted, watch)
     each_own = [read_model_file(done.model).calibration for done in runs]
     calibration = merge_calibrations([c for c in each_own if c is not None], networks=len(runs))
     amend_model(run.path, calibration=calibration)

@@ -56,6 +56,8 @@ def _seconds(deadline: str) -> float:
 def _place_of(roi: Sequence[str], segment: Segmenter, accept: Collection[str]) -> Place | None:
     """Around the mask in the one file that is named; a structure of the same name comes first."""
     labels, path = segment.plan.labels, Path(roi[0])
+    if len(roi) > 1 and (files := [name for name in roi if Path(name).is_file()]):
+        raise ConfigError(f"{files[0]} is a mask, which is given alone. Give it, or names.")
     if len(roi) > 1 or roi[0] in (*labels.names, *labels.regions):
         return None
     if not path.is_file():

@@ -14,7 +14,8 @@ from volunet.errors import ConfigError
 from volunet.models.families import family_of, read_options
 from volunet.models.layer_settings import LayerSettings
 from volunet.models.spec import SHAPING
-from volunet.packaging.model_file import ModelFile, find_model, load_weights, read_model_file
+from volunet.packaging.model_file import ModelFile, load_weights, read_model_file
+from volunet.packaging.model_place import find_model
 from volunet.planning.from_nnunet import head_names, plan_fields, turn_weights
 from volunet.planning.make import check_wanted
 from volunet.planning.nnunet_plan import NnunetPlan

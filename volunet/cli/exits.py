@@ -16,7 +16,7 @@ from types import FrameType
 import typer
 
 from volunet.cli.speaker import Speaker
-from volunet.errors import Stopped, TrainingDiverged, VolunetError, WriteError
+from volunet.errors import InUseError, Stopped, TrainingDiverged, VolunetError, WriteError
 from volunet.findings import Refused
 
 FAULT, USAGE, SOME_NOT_OK, NONE_OK, CAN_GO_ON = 1, 2, 3, 4, 75
@@ -56,7 +56,7 @@ def exits(speaker: Speaker) -> Iterator[None]:
 
 def code_of(error: Exception) -> int:
     """The exit code that an error stands for."""
-    if isinstance(error, Stopped):
+    if isinstance(error, Stopped | InUseError):
         return CAN_GO_ON
     if isinstance(error, Refused):
         codes = {found.code for found in error.findings if found.refuses}

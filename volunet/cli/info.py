@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from volunet.findings import Finding
     from volunet.inference.calibration import Calibration
     from volunet.packaging.model_file import Training
+    from volunet.planning.any_plan import AnyPlan
 
 Row = tuple[str, str]
 
@@ -39,6 +40,7 @@ def info(
     with exits(speaker):
         from volunet.data.layouts import is_dataset
         from volunet.errors import ConfigError
+        from volunet.packaging.model_place import find_model, is_unfinished
 
         is_model = any((place / "model.json").is_file() for place in (path, path / "model"))
         if device is not None and not engines:
@@ -53,6 +55,8 @@ def info(
             _tell_dataset(speaker, path)
         elif path.is_file():
             _tell_scan(speaker, path)
+        elif is_unfinished(path):
+            find_model(path)  # says how far it is
         else:
             _tell_folder(speaker, path)
 
@@ -64,7 +68,8 @@ def _tell(speaker: Speaker, title: str, facts: dict[str, Any]) -> None:
 
 
 def _model(path: Path) -> dict[str, Any]:
-    from volunet.packaging.model_file import find_model, load_weights, read_model_file
+    from volunet.packaging.model_file import load_weights, read_model_file
+    from volunet.packaging.model_place import find_model
     from volunet.planning.plan import Plan
 
     model = read_model_file(path)
@@ -74,10 +79,11 @@ def _model(path: Path) -> dict[str, Any]:
         "name": model.name,
         "channels": list(plan.channels),
         **(
-            {"labels": plan.labels.structures}
+            {"labels": plan.labels.structures, "learnt": list(_learnt(plan))}
             if plan.targets is None
             else {"targets": list(plan.targets.names), "finer": list(plan.targets.finer)}
         ),
+        "networks": len(model.weights),
         "spacing_mm": list(plan.spacing),
         "patch": list(plan.patch),
         "family": plan.family if isinstance(plan, Plan) else "nnunet, imported",
@@ -96,6 +102,14 @@ def _model(path: Path) -> dict[str, Any]:
         "intended_use": model.intended_use or "not stated",
         "versions": model.versions,
     }
+
+
+def _learnt(plan: AnyPlan) -> tuple[str, ...]:
+    """What the network tells apart: structures, or regions that may overlap."""
+    from volunet.planning.plan import Plan
+
+    learns_regions = bool(plan.regions if isinstance(plan, Plan) else plan.order)
+    return tuple(plan.labels.regions) if learns_regions else plan.labels.names
 
 
 def _scored_on(training: Training) -> str:
@@ -181,6 +195,7 @@ def _tell_dataset(speaker: Speaker, path: Path) -> None:
     from volunet.data.layouts import find_dataset
 
     dataset = find_dataset(path)
+    regions = dataset.labels.regions if dataset.labels else {}
     facts = {
         "layout": dataset.layout,
         "cases": len(dataset.cases),
@@ -191,6 +206,7 @@ def _tell_dataset(speaker: Speaker, path: Path) -> None:
             if dataset.targets
             else {"labels": dataset.labels.structures if dataset.labels else "not declared"}
         ),
+        **({"regions": regions} if regions else {}),
         "first": list(dataset.case_ids[:5]),
     }
     _tell(speaker, path.name, facts)

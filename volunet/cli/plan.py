@@ -130,7 +130,12 @@ def _network(made: Plan) -> str:
 def _aims(made: Plan) -> tuple[str, str]:
     """What the network tells: structures, or targets and how they are come by."""
     if made.targets is None:
-        return "labels", ", ".join(f"{v} {n}" for n, v in made.labels.structures.items())
+        named = ", ".join(f"{v} {n}" for n, v in made.labels.structures.items())
+        if made.regions:
+            named += f"; learnt as regions: {', '.join(made.labels.regions)}"
+        elif made.labels.learns_regions:
+            named += "; plan.regions = true would learn the regions that they declare"
+        return "labels", named
     told = [", ".join(made.targets.names)]
     told += ["as what is to be added to the image"] * made.corrects
     told += [f"on {' x '.join(map(str, made.targets.finer))} as many voxels"] * (

@@ -22,7 +22,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from volunet.errors import ConfigError, TakenOver
+from volunet.errors import ConfigError, InUseError, TakenOver
 from volunet.io.processes import is_of_another_start, process_space
 
 NAME = ".volunet.lock"
@@ -33,10 +33,6 @@ RESTART_S = 180.0
 PERMIT_S = 60.0
 WAIT_S = 1.0
 """Seconds between two looks whether a folder is free."""
-
-
-class InUseError(ConfigError):
-    """Another process works in the folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +165,7 @@ def locked_in_turn(folder: Path, waits: Callable[[str], None]) -> Iterator[Lock]
             try:
                 lock = held.enter_context(locked(folder))
             except InUseError as use:
-                waits(str(use))
+                waits(use.who)
                 time.sleep(WAIT_S)
                 continue
             yield lock
@@ -277,6 +273,7 @@ def _born(pid: int) -> str:
 def _in_use(path: Path, holder: Holder | None) -> InUseError:
     who = f" (process {holder.pid} on {holder.host})" if holder else ""
     return InUseError(
-        f"Another volunet{who} is at work on {path.parent.name or path.parent}. Wait for it, or "
-        f"choose another folder. If it runs no more, remove {NAME} there and try again."
+        f"Another volunet{who} is at work on {path.parent}",
+        f"Wait for it, or choose another folder. If it runs no more, remove {NAME} there and try "
+        "again.",
     )

@@ -126,8 +126,10 @@ def fold_numbers(cases: Sequence[Case], folds: int, *, path: Path | None = None)
         known, where = len(_listed(path)), path.name
     else:
         known, where = len(own) or folds, "the dataset"
-    if known != folds or folds < 2:
-        raise ConfigError(f"{where} has {known} folds, and {folds} were asked for; at least 2.")
+    if folds < 2:
+        raise ConfigError(f"A cross-validation has two folds or more, and {folds} were asked for.")
+    if known != folds:
+        raise ConfigError(f"{where} has {known} folds, and {folds} were asked for.")
     return tuple(own if own and path is None else range(folds))
 
 

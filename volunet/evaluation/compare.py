@@ -165,12 +165,18 @@ def _refuse_unlike(first: Metrics, second: Metrics) -> None:
             f"The first side holds scores of {sides[0]}, the second of {sides[1]}. Give two "
             "evaluations of one kind: both with `volunet evaluate --values`, or both without."
         )
+    named = [{name for _, name in side.rows} for side in (first, second)]
+    if named[0] != named[1]:
+        raise ConfigError(
+            f"Both sides must tell of the same {first.kind}s; the first has {sorted(named[0])}, "
+            f"the second {sorted(named[1])}. Evaluate both with the same labels.json."
+        )
     if first.rows.keys() != second.rows.keys():
         alone = sorted({case for case, _ in first.rows.keys() ^ second.rows.keys()})
         raise ConfigError(
             f"Both sides must tell of the same cases and {first.kind}s; they differ in "
             f"{len(alone)} cases: {', '.join(alone[:TOLD])}. Evaluate the same cases on both "
-            f"sides, with the same {first.kind}s."
+            "sides."
         )
     if first.apart != second.apart:
         raise ConfigError(

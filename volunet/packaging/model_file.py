@@ -30,6 +30,7 @@ from volunet.inference.postprocess import UNTIDIED, Tidy
 from volunet.inference.rule import LAST_POSITIVE, MOST_LIKELY, NO_CLASSES, Rule
 from volunet.inference.segmenter import Segmenter
 from volunet.io.atomic import write_bytes, write_text
+from volunet.packaging.model_place import find_model
 from volunet.planning.any_plan import AnyPlan, StoredPlan
 from volunet.planning.fingerprint import Fingerprint
 from volunet.planning.machine import choose_dtype
@@ -191,21 +192,6 @@ def read_model_file(folder: Path) -> ModelFile:
         return build(ModelFile, read_values(path), at="model.json")
     except ConfigError as error:
         raise ModelError(f"{path} is not a model of this version of volunet: {error}") from error
-
-
-def find_model(folder: Path) -> Path:
-    """The folder that holds `model.json`: this one, or `model/` inside it.
-
-    Raises:
-        ModelError: neither does.
-    """
-    for place in (folder, folder / "model"):
-        if (place / "model.json").is_file():
-            return place
-    raise ModelError(
-        f"There is no model in {folder}: it holds no model.json. Give the folder that "
-        "`volunet train` wrote, or its model/ folder."
-    )
 
 
 def load_weights(folder: Path, model: ModelFile) -> list[dict[str, Tensor]]:

@@ -169,6 +169,8 @@ class Labels(Settings):
             LabelError: a region does not leave exactly one value to itself, or a structure is left
                 to none.
         """
+        if self.structures and not self.regions:
+            raise LabelError("The labels declare no regions that could be learnt.")
         unions = list(self.regions.values())
         left = [
             set(own) - {value for later in unions[place + 1 :] for value in later}

@@ -157,6 +157,7 @@ def _begin(
     run = start_run(job)
     if state is not None:
         run.load_state_dict(state)
+        say(f"Going on after step {run.clock.step}.")
     elif job.budget.seconds is not None:
         say(OF_TIME)
         if job.validation:

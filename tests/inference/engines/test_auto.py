@@ -214,7 +214,10 @@ def test_a_small_network_is_run_by_torch_and_nothing_is_converted(tmp_path, scan
     choice = engine.settle(scan)
     assert choice.winner.engine == "torch"
     assert not was_tried(said)
-    assert list(tmp_path.iterdir()) == []
+    (kept,) = tmp_path.iterdir()  # the choice alone
+    assert kept.stat().st_size < 2_000
+    again, _ = engine_of(blobs(), tmp_path)
+    assert again.settle(scan[:, ::-1].copy()) == choice  # whatever scan comes first
     left_out = [row for row in choice.rows if row.engine != "torch"]
     assert left_out
     assert all(row.verdict == "not tried: the network is small" for row in left_out)

@@ -226,8 +226,8 @@ class AutoEngine:
             again = self._bare and "again, as the scan that was seen shows no structure"
             self._tell(f"Trying engines for this model, {again or 'once on this machine'}.")
             choice = self._try(bench, self._candidates, images)
-            if not bench.hindered and not (self._narrowed and choice.winner == REFERENCE):
-                self._kept.keep(choice, bench.content(choice.winner))
+        if not bench.hindered and not (self._narrowed and choice.winner == REFERENCE):
+            self._kept.keep(choice, bench.content(choice.winner))
         return choice, bench.build(choice.winner)
 
     def _choose_small(self, bench: Bench, images: Tensor | None) -> Choice:

@@ -5,9 +5,12 @@ import io
 import pytest
 from rich.console import Console
 
+from volunet.cli.compare import row
 from volunet.cli.info import tell_findings
 from volunet.cli.speaker import Speaker
 from volunet.cli.train import tell_summary
+from volunet.evaluation.compare import Difference
+from volunet.evaluation.interval import Mean
 from volunet.findings import finding
 
 
@@ -33,6 +36,16 @@ def test_a_mean_of_regions_is_called_so(narrow):
     summary = {"labels": {"rim": row}, "regions": {"whole": row}, "mean_over_labels": row}
     tell_summary(narrow, "scores", summary | {"averaged": ["whole"]})
     assert "mean of regions" in narrow.out.file.getvalue()
+
+
+def test_no_number_is_cut_in_a_table_of_differences(narrow):
+    gain = Mean(n=40, mean=122.5267, low=-122.1099, high=122.9435, median=1.0)
+    found = Difference("portal_vein", "assd_mm", 12.4959, 135.0226, gain, 40, 0)
+    columns = ("structure", "measure", "first", "second", "first is better by", "n", "a, b", "one")
+    narrow.table("paired", columns, [row(found)])
+    said = narrow.out.file.getvalue()
+    assert all(number in said for number in ("12.5", "135", "+122.5", "-122.1", "122.9", "40"))
+    assert max(map(len, said.splitlines())) <= 80
 
 
 def test_no_number_or_structure_is_cut_in_a_table_of_scores(narrow):

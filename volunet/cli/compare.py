@@ -42,7 +42,7 @@ def compare(
         write_text(output / "comparison.csv", to_csv(found))
         for difference in found:
             speaker.give(told(difference))
-        sides = ("first", "second", "first is better by", "better, worse", "one side only")
+        sides = ("first", "second", "first is better by", "n", "better, worse", "one side only")
         if any(each.first_only or each.second_only for each in found):
             speaker.say(
                 "Some cases were scored on one side only, as there both masks were empty on the "
@@ -76,15 +76,22 @@ def row(difference: Difference) -> tuple[str, ...]:
             "-",
             "-",
             "no case is scored on both",
+            "0",
             "",
             one,
         )
     return (
         difference.label,
         difference.measure,
-        f"{difference.first:.4f}",
-        f"{difference.second:.4f}",
-        f"{gain.mean:+.4f} ({gain.low:.4f} to {gain.high:.4f}), n = {gain.n}",
+        _number(difference.first),
+        _number(difference.second),
+        f"{_number(gain.mean, '+')}\n[{_number(gain.low)},{_number(gain.high)}]",
+        str(gain.n),
         f"{difference.wins}, {difference.losses}",
         one,
     )
+
+
+def _number(value: float, sign: str = "") -> str:
+    """Four places after the point below 1, four figures above."""
+    return format(value, f"{sign}.4f" if abs(value) < 1 else f"{sign}.4g")

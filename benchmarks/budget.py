@@ -51,7 +51,7 @@ def main() -> None:
     for minutes in options.minutes:
         for loaded in (False, True)[: 2 - options.alone]:
             rows[minutes, loaded] = measure(minutes, loaded, options)
-            facts = {"threads": options.threads, "rows": [rows[run] for run in sorted(rows)]}
+            facts = {"rows": [rows[run] for run in sorted(rows)]}
             keep(options.out, facts)
     print(table(facts))
 
@@ -82,6 +82,7 @@ def measure(minutes: float, loaded: bool, options: argparse.Namespace) -> dict:
     row = {
         "minutes": minutes,
         "loaded": loaded,
+        "threads": options.threads,
         "seconds": round(took, 2),
         "off": round(took / (60 * minutes) - 1, 4),
         "steps": told["steps"],
@@ -109,13 +110,14 @@ def others(count: int) -> Iterator[None]:
 def table(facts: dict) -> str:
     """The rows for the documentation."""
     lines = [
-        "| budget | others in the second third | seconds | off | steps | measured on |",
-        "|---|---|---|---|---|---|",
+        "| budget | cores | others in the second third | seconds | off | steps | measured on |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in facts["rows"]:
         cells = [
             f"{row['minutes']:g} min",
-            f"{facts['threads']} busy processes" if row["loaded"] else "none",
+            str(row["threads"]),
+            f"{row['threads']} busy" if row["loaded"] else "none",
             f"{row['seconds']:.1f}",
             f"{100 * row['off']:+.1f} %",
             str(row["steps"]),

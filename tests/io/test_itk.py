@@ -84,6 +84,11 @@ BAD: dict[str, tuple[str, str, Edit]] = {
         "IO-FORMAT",
         swap(b"endian", b"data file: b.raw\nendian"),
     ),
+    "NRRD that ends with the name of its voxels": (
+        "a.nrrd",
+        "IO-FORMAT",
+        lambda b: b[: len(NRRD)].rstrip() + b"\ndata file: b.raw\n",
+    ),
     "NRRD that says gzip and is not": ("a.nrrd", "IO-CRC", swap(b"raw", b"gzip")),
     "NRRD in metres": (
         "a.nrrd",

@@ -6,6 +6,7 @@ They are counted against the header and to the end of packed data, as SimpleITK 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
@@ -37,6 +38,10 @@ OF_PLACE = {"domain", "space", "time", "none", "???"}
 PLACED = "Set the space to left-posterior-superior or another with sides, and space directions."
 """Advice on an NRRD that does not tell where it lies."""
 
+DETACHED = re.compile(rb"^data ?file:", re.IGNORECASE | re.MULTILINE)
+"""The field of an NRRD header that has its voxels elsewhere."""
+ELSEWHERE = "The voxels lie in another file. Save it as one .nrrd."
+
 MOST_AXES = 5
 """Axes that SimpleITK takes."""
 MOST_LETTERS = 500
@@ -47,11 +52,13 @@ def read_text_header(path: Path, kind: str, inquiry: Inquiry) -> TextHeader:
     """The header of an NRRD or MetaImage file.
 
     Raises:
-        Refused: it has no end.
+        Refused: it has no end, or its voxels lie in another file.
     """
     with path.open("rb") as file:
         head = file.read(HEADER_MOST)
     header = (parse_nrrd if kind == "NRRD" else parse_metaimage)(head)
+    if header is None and DETACHED.search(head):  # which may end with its last line
+        raise inquiry.refusal("IO-FORMAT", ELSEWHERE)
     if header is None:
         raise inquiry.refusal("IO-TRUNC", f"The {kind} header has no end.")
     return header
@@ -124,7 +131,7 @@ def _check_nrrd(path: Path, header: TextHeader, inquiry: Inquiry) -> Lying:
         advice = f"Write it again with lines of at most {MOST_LETTERS}; remarks may be longer."
         raise inquiry.refusal("IO-FORMAT", message, advice=advice)
     if {"datafile", "byteskip", "lineskip"} & fields.keys():
-        raise inquiry.refusal("IO-FORMAT", "The voxels lie in another file. Save it as one .nrrd.")
+        raise inquiry.refusal("IO-FORMAT", ELSEWHERE)
     if fields.get("encoding") not in ("raw", "gzip", "gz"):
         raise inquiry.refusal(
             "IO-FORMAT", f"NRRD encoding {fields.get('encoding')!r} is not read; save it as gzip."

@@ -80,7 +80,7 @@ def test_what_comes_before_the_first_step_of_a_budget_in_time_is_announced_and_k
     said.clear()
     fit(job(tmp_path / "s", seconds=2.0), say=said.append)  # it goes on
     fit(job(tmp_path / "steps", steps=1), say=said.append)
-    assert said == []
+    assert said == [f"Going on after step {done.steps}."]
 
 
 def test_a_wish_to_stop_is_heard_before_the_first_step(tmp_path):
